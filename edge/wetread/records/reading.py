@@ -1,0 +1,50 @@
+"""A finished read: findings, mask and the identity of what made them. This is what gets committed and never recomputed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from wetread.records.finding import Finding
+from wetread.records.volume import LabelMap
+
+
+@dataclass(frozen=True, slots=True)
+class EngineIdentity:
+    """What computed the answer, exactly enough to compute it again."""
+
+    name: str
+    """``torch``, ``openvino``, ..."""
+    precision: str
+    """``f32``, ``bf16``, ..."""
+    library_version: str
+    device: str
+    certificate: str
+    """Digest of the parity certificate under which this engine serves; ``reference`` for the reference engine itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlgorithmIdentity:
+    """The bundle and the engine behind a read; goes into every result object."""
+
+    bundle_name: str
+    bundle_version: str
+    bundle_digest: str
+    """SHA-256 (hex) over every file of the bundle."""
+    weights_digest: str
+    """SHA-256 (hex) over the weight files alone: it changes when the model is retrained."""
+    title: str
+    engine: EngineIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Findings on one volume."""
+
+    findings: tuple[Finding, ...]
+    label_map: LabelMap
+    algorithm: AlgorithmIdentity
+    digest: str
+    """SHA-256 (hex) over label map, measurements and codes: two reads that say the same have the same digest."""
+    decided_at: datetime
+    """When the answer was computed, aware, UTC. Every time in the result objects comes from here."""

@@ -1,0 +1,34 @@
+"""Encoded results: files ready to send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedResult:
+    """One DICOM instance on disk. Its bytes never change after it was committed."""
+
+    kind: str
+    """``SEG``, ``SR`` or ``SC``."""
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindingSummary:
+    """A finding without its mask: for tables, JSON and the timeline."""
+
+    name: str
+    role: str
+    code: str
+    """``value^scheme^meaning`` of the property type."""
+    laterality: str
+    tracking_uid: str
+    measurements: tuple[tuple[str, float, str], ...]
+    """``(name, value, UCUM unit)``."""
