@@ -1,0 +1,137 @@
+"""Read one Part 10 file: its header, its identity, and what it says about its study. No network here.
+
+pydicom is lenient: it returns what it could read of a file that ends too early. A file that ends inside its header is
+refused here, because a missing attribute would otherwise pass as "absent".
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+from pathlib import Path
+
+import pydicom
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileDataset
+
+from wetread.dimse.attributes import integer, text
+from wetread.dimse.describe import build_study, describe_patient, describe_series
+from wetread.dimse.digest import digest_dataset
+from wetread.errors import NotDicom, SpoolUnavailable
+from wetread.records.study import InstanceRef
+
+__all__ = [
+    "build_study",
+    "content_digest",
+    "describe_instance",
+    "describe_patient",
+    "describe_series",
+    "read_dataset",
+    "read_header",
+]
+
+_PIXEL_GROUP = 0x7FE0
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_ELEMENT_HEADER_BYTES = 8
+_PASSING = frozenset({errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT})
+"""Errors of the machine, not of the file: try again later."""
+
+
+def read_header(path: Path) -> FileDataset:
+    """Everything before the pixel data.
+
+    Raises: ``NotDicom`` when the file is not DICOM Part 10 or ends inside its header;
+    ``SpoolUnavailable`` when the disk fails.
+    """
+    return _read(path, stop_before_pixels=True)
+
+
+def read_dataset(path: Path) -> FileDataset:
+    """The whole file, pixel data still encoded.
+
+    Pixel data that the file cuts short is returned short, or is missing where it is encapsulated.
+    Raises: as ``read_header``.
+    """
+    return _read(path, stop_before_pixels=False)
+
+
+def content_digest(path: Path) -> tuple[str, str]:
+    """SHA-256 (hex) of a file's content and of its pixel data, independent of the encoding; see ``digest_dataset``.
+
+    Raises: as ``read_header``.
+    """
+    return _digest(path, read_dataset(path))
+
+
+def describe_instance(path: Path) -> tuple[FileDataset, InstanceRef]:
+    """Header and reference of one file, read once: what ``build_study`` takes.
+
+    Raises: ``NotDicom`` also when the file names no study, series or instance.
+    """
+    ds = read_dataset(path)
+    digest, _ = _digest(path, ds)
+    for tag in [tag for tag in ds.keys() if tag.group == _PIXEL_GROUP]:  # noqa: SIM118  iterating a Dataset converts it
+        ds.pop(tag)
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
+        if not text(ds, keyword):
+            raise NotDicom(f"{path.name}: has no {keyword}, so it belongs to no study")
+    uid, sop_class = text(ds, "SOPInstanceUID"), text(ds, "SOPClassUID")
+    return ds, InstanceRef(uid, sop_class, path, digest, integer(ds, "InstanceNumber"))
+
+
+def _digest(path: Path, ds: FileDataset) -> tuple[str, str]:
+    try:
+        return digest_dataset(ds)
+    except Exception as exc:  # a sequence that cannot be parsed raises anything
+        raise NotDicom(f"{path.name}: its data set cannot be parsed ({type(exc).__name__})") from exc
+
+
+def _read(path: Path, *, stop_before_pixels: bool) -> FileDataset:
+    stream = _open(path)
+    with stream:
+        try:
+            ds = pydicom.dcmread(stream, stop_before_pixels=stop_before_pixels)
+        except pydicom.errors.InvalidDicomError as exc:
+            raise NotDicom(f"{path.name}: is not a DICOM file, it has no 'DICM' at byte 128 (PS3.10 7.1)") from exc
+        except MemoryError:
+            raise
+        except Exception as exc:  # pydicom's parser lets through what struct, zlib and its converters raise
+            if isinstance(exc, OSError) and exc.errno in _PASSING:
+                raise SpoolUnavailable(f"{path.name}: the disk could not be read: {exc.strerror}") from exc
+            raise NotDicom(f"{path.name}: its header cannot be parsed ({type(exc).__name__})") from exc
+        if stream.ended_inside_element or _is_cut(ds):
+            raise NotDicom(f"{path.name}: the file ends inside its header; it was not written or sent completely")
+    if not len(ds):
+        raise NotDicom(f"{path.name}: holds no data set")
+    return ds
+
+
+def _open(path: Path) -> _Stream:
+    try:
+        return _Stream(io.FileIO(path))
+    except OSError as exc:
+        problem = f"{path.name}: cannot be opened: {exc.strerror}"
+        raise (SpoolUnavailable if exc.errno in _PASSING else NotDicom)(problem) from exc
+
+
+def _is_cut(ds: FileDataset) -> bool:
+    elements = [*ds.file_meta.elements(), *ds.elements()]
+    return any(_is_short(element) for element in elements if element.tag.group != _PIXEL_GROUP)
+
+
+def _is_short(element: object) -> bool:
+    if not isinstance(element, RawDataElement) or element.length == _UNDEFINED_LENGTH:
+        return False
+    return len(element.value or b"") < element.length
+
+
+class _Stream(io.BufferedReader):
+    """A file that notices when it ends within an element's tag and length, which pydicom takes for its end."""
+
+    ended_inside_element = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size == _ELEMENT_HEADER_BYTES and 0 < len(data) < size:
+            self.ended_inside_element = True
+        return data

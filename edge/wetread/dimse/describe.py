@@ -1,0 +1,86 @@
+"""From headers to references: the studies, series and instances that a set of headers speaks of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from pydicom.dataset import Dataset
+
+from wetread.dimse.attributes import integer, is_present, text, texts
+from wetread.records.study import InstanceRef, Patient, SeriesRef, StudyRef
+
+_Item = tuple[Dataset, InstanceRef]
+_GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+
+
+def build_study(items: Iterable[_Item]) -> list[StudyRef]:
+    """Group instances into studies, each described by its first instance.
+
+    Two patients under one Study Instance UID give two references with the same UID: whoever asked sees the conflict and
+    must not read either. Order is always the same: studies by UID and patient, series by number and UID, instances by
+    Instance Number and UID (a listing order only: slices are ordered by position).
+    """
+    groups: dict[tuple[str, str, str], list[_Item]] = defaultdict(list)
+    for ds, instance in items:
+        key = (text(ds, "StudyInstanceUID"), text(ds, "PatientID"), text(ds, "IssuerOfPatientID"))
+        groups[key].append((ds, instance))
+    return [_describe_study(groups[key]) for key in sorted(groups)]
+
+
+def describe_series(items: Sequence[_Item]) -> SeriesRef:
+    """One series from the headers of its instances; attributes come from the first in listing order."""
+    ordered = sorted(items, key=_listing_order)
+    ds = ordered[0][0]
+    return SeriesRef(
+        series_instance_uid=text(ds, "SeriesInstanceUID"),
+        modality=text(ds, "Modality"),
+        instances=tuple(instance for _, instance in ordered),
+        description=text(ds, "SeriesDescription"),
+        number=integer(ds, "SeriesNumber"),
+        protocol=text(ds, "ProtocolName"),
+        body_part=text(ds, "BodyPartExamined"),
+        laterality=text(ds, "Laterality"),
+        manufacturer=text(ds, "Manufacturer"),
+        image_type=texts(ds, "ImageType"),
+        contrast_agent=text(ds, "ContrastBolusAgent"),
+        has_geometry=all(is_present(ds, keyword) for keyword in _GEOMETRY),
+    )
+
+
+def describe_patient(ds: Dataset) -> Patient:
+    """Who a header says it is about (PS3.3 C.7.1.1)."""
+    return Patient(
+        patient_id=text(ds, "PatientID"),
+        issuer=text(ds, "IssuerOfPatientID"),
+        name=text(ds, "PatientName"),
+        birth_date=text(ds, "PatientBirthDate"),
+        sex=text(ds, "PatientSex"),
+    )
+
+
+def _describe_study(items: Sequence[_Item]) -> StudyRef:
+    by_series: dict[str, list[_Item]] = defaultdict(list)
+    for ds, instance in items:
+        by_series[text(ds, "SeriesInstanceUID")].append((ds, instance))
+    series = sorted(map(describe_series, by_series.values()), key=_series_order)
+    ds = min(items, key=lambda item: item[1].sop_instance_uid)[0]
+    return StudyRef(
+        study_instance_uid=text(ds, "StudyInstanceUID"),
+        patient=describe_patient(ds),
+        series=tuple(series),
+        accession_number=text(ds, "AccessionNumber"),
+        description=text(ds, "StudyDescription"),
+        date=text(ds, "StudyDate"),
+        time=text(ds, "StudyTime"),
+        patient_age=text(ds, "PatientAge"),
+    )
+
+
+def _listing_order(item: _Item) -> tuple[bool, int, str]:
+    number = item[1].instance_number
+    return number is None, number or 0, item[1].sop_instance_uid
+
+
+def _series_order(series: SeriesRef) -> tuple[bool, int, str]:
+    return series.number is None, series.number or 0, series.series_instance_uid
