@@ -1,0 +1,133 @@
+"""SQLite, the only home of ``sqlite3``: WAL, full synchronous, numbered migrations, named queries, the events table.
+
+One process writes (the coordinator, or a command while none runs); readers may be many. Statements live in the
+``queries.sql`` of the stage that uses them.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from wetread.errors import Misconfigured, SpoolUnavailable
+
+Row = sqlite3.Row
+
+_BUSY_TIMEOUT_S = 30.0
+_NAME_LINE = re.compile(r"^--\s*name:\s*(\w+)\s*$", re.MULTILINE)
+
+
+def now(delay_s: float = 0.0) -> str:
+    """This moment (plus ``delay_s``) as the database writes it: ISO 8601, UTC, milliseconds."""
+    return (datetime.now(UTC) + timedelta(seconds=delay_s)).isoformat(timespec="milliseconds")
+
+
+class Queries:
+    """The named statements of one ``queries.sql``: ``-- name: claim`` followed by one statement."""
+
+    def __init__(self, package: str) -> None:
+        text = (resources.files(package) / "queries.sql").read_text(encoding="utf-8")
+        parts = _NAME_LINE.split(text)[1:]
+        self._statements = dict(zip(parts[0::2], (p.strip() for p in parts[1::2]), strict=True))
+
+    def __getitem__(self, name: str) -> str:
+        return self._statements[name]
+
+
+class Database:
+    """One database file; a connection for each thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+        self._migrate()
+
+    def fetch(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Run a reading statement; all rows."""
+        return self._connection().execute(statement, parameters or {}).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Everything inside happens, or nothing: ``BEGIN IMMEDIATE`` to commit or roll back.
+
+        Raises: ``SpoolUnavailable`` when the disk is full.
+        """
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield Transaction(connection)
+            connection.execute("COMMIT")
+        except BaseException as exc:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if isinstance(exc, sqlite3.OperationalError) and "full" in str(exc):
+                raise SpoolUnavailable(f"the database {self.path} cannot be written: {exc}") from exc
+            raise
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+            connection.row_factory = Row
+            # FULL: a committed transition survives a power cut (https://sqlite.org/pragma.html#pragma_synchronous).
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                connection.execute(f"PRAGMA {pragma}")
+            self._local.connection = connection
+        return connection
+
+    def _migrate(self) -> None:
+        connection = self._connection()
+        migrations = sorted(
+            (p for p in (resources.files("wetread") / "schema").iterdir() if p.name.endswith(".sql")),
+            key=lambda p: p.name,
+        )
+        done = connection.execute("PRAGMA user_version").fetchone()[0]
+        if done > len(migrations):
+            raise Misconfigured(
+                f"{self.path} was written by a newer Wetread (schema {done}, this one knows {len(migrations)})"
+            )
+        for number, migration in enumerate(migrations[done:], start=done + 1):
+            script = migration.read_text(encoding="utf-8")
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+class Transaction:
+    """What one may do inside ``Database.transaction``."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def run(self, statement: str, parameters: Mapping[str, Any] | None = None) -> int:
+        """Run a writing statement; how many rows it changed."""
+        return self._connection.execute(statement, parameters or {}).rowcount
+
+    def run_many(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Run one writing statement for many rows."""
+        self._connection.executemany(statement, rows)
+
+    def fetch(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Run a statement that returns rows (``SELECT`` or ``RETURNING``)."""
+        return self._connection.execute(statement, parameters or {}).fetchall()
+
+    def event(self, action: str, detail: str = "", *, study_id: int | None = None, job_id: str | None = None) -> None:
+        """Add a row to the timeline: ``action`` is one word, ``detail`` a sentence without patient data."""
+        self._connection.execute(
+            "INSERT INTO events (at, study_id, job_id, action, detail) VALUES (?, ?, ?, ?, ?)",
+            (now(), study_id, job_id, action, detail),
+        )

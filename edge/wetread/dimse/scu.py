@@ -1,0 +1,141 @@
+"""C-ECHO and C-STORE service class user: send Part 10 files to a peer, report each answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pynetdicom import AE, _config
+from pynetdicom.association import Association
+
+from wetread.dimse.contexts import VERIFICATION, offered_contexts
+from wetread.errors import DestinationUnavailable, NotDicom
+
+_MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: context IDs are the odd numbers from 1 to 255
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A peer we can call."""
+
+    host: str
+    port: int
+    ae_title: str
+    calling_ae_title: str = "WETREAD"
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class SendReport:
+    """How the peer answered for one file."""
+
+    path: Path
+    accepted: bool
+    answer: str
+    """Empty on success, else what the peer said."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    sop_class_uid: str
+    transfer_syntax_uid: str
+
+
+def echo(remote: Remote) -> None:
+    """C-ECHO.
+
+    Raises: ``DestinationUnavailable`` when the peer does not answer with success.
+    """
+    with _association(remote, {(str(VERIFICATION), "1.2.840.10008.1.2")}) as assoc:
+        status = assoc.send_c_echo()
+        if not status or status.Status != 0x0000:
+            raise DestinationUnavailable(f"{_name(remote)} did not answer C-ECHO")
+
+
+def send_files(
+    remote: Remote, paths: Sequence[Path], *, on_report: Callable[[SendReport], None] | None = None
+) -> list[SendReport]:
+    """C-STORE every file, in order, as it is encoded on disk; one report for each.
+
+    A context the peer refuses fails only the files that need it. When the association breaks, the rest is reported as
+    not sent.
+
+    Raises: ``DestinationUnavailable`` when no association can be made; ``NotDicom`` when a file is not Part 10.
+    """
+    files = [_inspect(path) for path in paths]
+    reports: list[SendReport] = []
+    for batch in _batches(files):
+        with _association(remote, {(f.sop_class_uid, f.transfer_syntax_uid) for f in batch}) as assoc:
+            for file in batch:
+                report = _store(assoc, file, remote)
+                reports.append(report)
+                if on_report is not None:
+                    on_report(report)
+    return reports
+
+
+def _batches(files: Sequence[_File]) -> Iterator[list[_File]]:
+    """Split so that no association needs more contexts than the Standard allows."""
+    batch: list[_File] = []
+    contexts: set[tuple[str, str]] = set()
+    for file in files:
+        context = (file.sop_class_uid, file.transfer_syntax_uid)
+        if context not in contexts and len(contexts) == _MAX_CONTEXTS:
+            yield batch
+            batch, contexts = [], set()
+        contexts.add(context)
+        batch.append(file)
+    if batch:
+        yield batch
+
+
+def _inspect(path: Path) -> _File:
+    try:
+        meta = pydicom.filereader.read_file_meta_info(path)
+        return _File(path, str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
+    except (pydicom.errors.InvalidDicomError, AttributeError, EOFError) as exc:
+        raise NotDicom(f"{path.name} is not a DICOM Part 10 file") from exc
+
+
+def _store(assoc: Association, file: _File, remote: Remote) -> SendReport:
+    if not assoc.is_established:
+        return SendReport(file.path, False, f"{_name(remote)} ended the association")
+    try:
+        status = assoc.send_c_store(file.path)
+    except ValueError:
+        return SendReport(file.path, False, f"{_name(remote)} does not accept SOP class {file.sop_class_uid}")
+    code = getattr(status, "Status", None)
+    if code is None:
+        return SendReport(file.path, False, f"{_name(remote)} gave no answer")
+    # Success, or a warning: stored with coercion (PS3.4 Table B.2-1).
+    if code == 0x0000 or 0xB000 <= code <= 0xBFFF:
+        return SendReport(file.path, True, "")
+    comment = str(getattr(status, "ErrorComment", "") or "")
+    return SendReport(file.path, False, f"{_name(remote)} answered status 0x{code:04X} {comment}".rstrip())
+
+
+@contextmanager
+def _association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Association]:
+    _config.LOG_HANDLER_LEVEL = "none"
+    # Send the encoded bytes as they lie on disk: nothing is decoded and encoded again.
+    _config.STORE_SEND_CHUNKED_DATASET = True
+    ae = AE(ae_title=remote.calling_ae_title)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = remote.timeout_s
+    ae.connection_timeout = min(remote.timeout_s, 10.0)
+    assoc = ae.associate(remote.host, remote.port, contexts=offered_contexts(contexts), ae_title=remote.ae_title)
+    if not assoc.is_established:
+        why = "rejected the association" if assoc.is_rejected else "cannot be reached"
+        raise DestinationUnavailable(f"{_name(remote)} {why}")
+    try:
+        yield assoc
+    finally:
+        if assoc.is_established:
+            assoc.release()
+
+
+def _name(remote: Remote) -> str:
+    return f"{remote.ae_title} at {remote.host}:{remote.port}"

@@ -1,0 +1,1 @@
+"""Work: a durable queue in the database, and the executor that runs jobs in worker processes."""

@@ -1,0 +1,101 @@
+"""Routes: for each study, which bundle reads it, with what, and where the results go."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from wetread.bundles import Bundle
+from wetread.errors import Misconfigured
+from wetread.records.job import ChosenSeries
+from wetread.records.study import StudyRef
+from wetread.route.rules import Rule
+from wetread.route.selection import Verdict, select
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSettings:
+    """``[[routes]]``: one bundle for the studies that fit ``when``."""
+
+    name: str
+    """Unique; appears in the timeline."""
+    when: str
+    """CEL expression over ``study``."""
+    bundle: str
+    """Name of an installed bundle."""
+    mode: Literal["off", "shadow", "live"] = "shadow"
+    """``shadow`` reads and stores but sends nothing: a new route is looked at before anyone else sees its results."""
+    research: bool = False
+    """Needed to send results of a bundle that is not for clinical use."""
+    destinations: tuple[str, ...] = ()
+    """Names of ``[[destinations]]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRead:
+    """One read a route wants."""
+
+    chosen: tuple[ChosenSeries, ...]
+    input_digest: str
+    """Over the content of the chosen instances: the same input is read once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one route said about one study."""
+
+    route: RouteSettings
+    bundle: Bundle
+    outcome: Literal["read", "passed", "rejected"]
+    reason: str
+    reads: tuple[PlannedRead, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+
+class Router:
+    """The configured routes with their rules compiled and bundles found."""
+
+    def __init__(self, routes: Sequence[RouteSettings], bundles: Mapping[str, Bundle]) -> None:
+        """Check every route that is not off.
+
+        Raises: ``Misconfigured`` for a faulty rule, an unknown bundle, or a bundle not for clinical use that would be
+        sent without ``research = true``.
+        """
+        self._routes: list[tuple[RouteSettings, Rule, Bundle]] = []
+        for route in routes:
+            rule = Rule(route.when)
+            if route.mode == "off":
+                continue
+            bundle = bundles[route.bundle]
+            if route.mode == "live" and not bundle.manifest.clinical_use and not route.research:
+                raise Misconfigured(
+                    f"route {route.name!r} is live, but bundle {bundle.name} is not for clinical use: "
+                    "set research = true to send its results as research results, or mode = 'shadow'"
+                )
+            self._routes.append((route, rule, bundle))
+
+    def decide(self, study: StudyRef) -> list[Decision]:
+        """What every active route says about a study."""
+        return [_decide(study, route, rule, bundle) for route, rule, bundle in self._routes]
+
+
+def _decide(study: StudyRef, route: RouteSettings, rule: Rule, bundle: Bundle) -> Decision:
+    if not rule.matches(study):
+        return Decision(route, bundle, "passed", "the study does not match the route's rule")
+    selection = select(study, bundle.manifest.inputs)
+    if not selection.reads:
+        return Decision(route, bundle, "rejected", selection.missing, verdicts=selection.verdicts)
+    reads = tuple(PlannedRead(chosen, _digest(chosen)) for chosen in selection.reads)
+    taken = ", ".join(c.series.label for read in reads for c in read.chosen)
+    return Decision(route, bundle, "read", f"the rule matches, {taken}", reads, selection.verdicts)
+
+
+def _digest(chosen: tuple[ChosenSeries, ...]) -> str:
+    digest = hashlib.sha256()
+    for choice in chosen:
+        digest.update(choice.input_name.encode() + b"\0")
+        for instance_digest in sorted(i.digest for i in choice.series.instances):
+            digest.update(instance_digest.encode())
+    return digest.hexdigest()

@@ -1,0 +1,45 @@
+"""Study and series attributes as the database keeps them: JSON of the records, without instances."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from wetread.records.study import InstanceRef, Patient, SeriesRef, StudyRef
+
+
+def study_to_json(study: StudyRef) -> str:
+    """Everything of the study but its series."""
+    fields = dataclasses.asdict(dataclasses.replace(study, series=()))
+    del fields["series"]
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def study_from_json(text: str, series: tuple[SeriesRef, ...] = ()) -> StudyRef:
+    """The inverse of ``study_to_json``."""
+    fields = json.loads(text)
+    patient = Patient(**fields.pop("patient"))
+    return StudyRef(patient=patient, series=series, **fields)
+
+
+def series_to_json(series: SeriesRef) -> str:
+    """Everything of the series but its instances."""
+    fields = dataclasses.asdict(dataclasses.replace(series, instances=()))
+    del fields["instances"]
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def series_from_json(text: str, instances: tuple[InstanceRef, ...]) -> SeriesRef:
+    """The inverse of ``series_to_json``."""
+    fields = json.loads(text)
+    fields["image_type"] = tuple(fields["image_type"])
+    return SeriesRef(instances=instances, **fields)
+
+
+def patient_conflict(one: Patient, other: Patient) -> str:
+    """The attribute in which two patients differ, or ''. An attribute that one of them leaves empty does not differ."""
+    for attribute in ("patient_id", "issuer", "birth_date", "sex"):
+        a, b = getattr(one, attribute), getattr(other, attribute)
+        if a and b and a != b:
+            return attribute
+    return ""

@@ -1,0 +1,229 @@
+"""The index: which studies, series and instances we have. Written by the coordinator alone, rebuildable from the spool."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wetread.db import Database, Queries, Row, Transaction, now
+from wetread.dimse.dataset import build_study, content_digest, read_header
+from wetread.errors import NotDicom
+from wetread.records.received import Provenance
+from wetread.records.sop_classes import is_derived
+from wetread.records.study import InstanceRef, SeriesRef, StudyRef
+from wetread.store.attributes import patient_conflict, series_from_json, series_to_json, study_from_json, study_to_json
+from wetread.store.spool import Spool, provenance_of, sync_folder
+
+BATCH = 200
+"""Files taken in by one transaction: one fsync of the database for many instances."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """One file of ``incoming/``, read."""
+
+    source: Path
+    study: StudyRef
+    series: SeriesRef
+    ref: InstanceRef
+    pixel_digest: str
+    provenance: Provenance | None
+
+
+class Index:
+    """Take in what lies in the spool."""
+
+    def __init__(self, db: Database, spool: Spool) -> None:
+        self._db = db
+        self._spool = spool
+        self._queries = Queries("wetread.store")
+
+    def take_in(self) -> set[int]:
+        """Index up to ``BATCH`` files of ``incoming/`` and move them to their place; the ids of studies that changed.
+
+        The database is written first, the files are moved after: a crash between the two is mended by the next start,
+        which finds the file still in ``incoming/`` and its row without a file.
+        """
+        waiting = [p for _, p in zip(range(BATCH), self._spool.waiting(), strict=False)]
+        if not waiting:
+            return set()
+        changed: set[int] = set()
+        moves: list[tuple[Path, Path | None]] = []
+        with self._db.transaction() as tx:
+            for path in waiting:
+                study_id, target = self._take_one(tx, path)
+                moves.append((path, target))
+                if study_id is not None:
+                    changed.add(study_id)
+        _move(moves)
+        return changed
+
+    def rebuild(self) -> int:
+        """Index everything under ``spool/studies`` into an empty database; how many instances.
+
+        What was read or sent before is not known any more, so every rebuilt study is held until a person releases it.
+        """
+        files = sorted(self._spool.studies.glob("*/*.dcm"))
+        studies: set[int] = set()
+        for start in range(0, len(files), BATCH):
+            with self._db.transaction() as tx:
+                for path in files[start : start + BATCH]:
+                    study_id, _ = self._take_one(tx, path)
+                    if study_id is not None:
+                        studies.add(study_id)
+        with self._db.transaction() as tx:
+            for study_id in studies:
+                self._hold(tx, study_id, "the index was rebuilt from the spool; release the study to read it again")
+        return len(files)
+
+    def _take_one(self, tx: Transaction, path: Path) -> tuple[int | None, Path | None]:
+        """Index one file: the study that changed, and where the file belongs (None: it is not needed any more)."""
+        if path.name.endswith(".event.json"):
+            note = json.loads(path.read_text(encoding="utf-8"))
+            tx.event(note["action"], note["detail"])
+            return None, None
+        try:
+            arrival = _read(path)
+        except NotDicom as exc:
+            target = self._spool.unreadable / path.name
+            tx.run(
+                self._queries["add_unreadable"],
+                {"path": self._relative(target), "reason": str(exc), "now": now()},
+            )
+            tx.event("instance_unreadable", f"{path.name}: {exc}")
+            return None, target
+        return self._add(tx, arrival)
+
+    def _add(self, tx: Transaction, arrival: _Arrival) -> tuple[int | None, Path | None]:
+        study = self._study(tx, arrival)
+        study_id = int(study["id"])
+        known = tx.fetch(
+            self._queries["instance"], {"study_id": study_id, "sop_instance_uid": arrival.ref.sop_instance_uid}
+        )
+        if known:
+            return self._again(tx, study_id, known[0], arrival)
+        role = self._role(tx, arrival.ref)
+        target = self._spool.studies / study["folder"] / arrival.source.name
+        tx.run(
+            self._queries["add_series"],
+            {
+                "study_id": study_id,
+                "series_instance_uid": arrival.series.series_instance_uid,
+                "attributes": series_to_json(arrival.series),
+            },
+        )
+        tx.run(self._queries["add_instance"], self._instance_row(study_id, role, arrival, target))
+        if role != "source":
+            tx.event("derived_received", f"{role} object, does not trigger a read", study_id=study_id)
+            return None, target
+        self._check_patient(tx, study, arrival)
+        tx.run(self._queries["touch_study"], {"study_id": study_id, "now": now()})
+        return study_id, target
+
+    def _study(self, tx: Transaction, arrival: _Arrival) -> Row:
+        uid = {"study_instance_uid": arrival.study.study_instance_uid}
+        rows = tx.fetch(self._queries["study_by_uid"], uid)
+        if rows:
+            return rows[0]
+        folder = hashlib.sha256(arrival.study.study_instance_uid.encode()).hexdigest()[:32]
+        attributes = study_to_json(arrival.study)
+        row = tx.fetch(
+            self._queries["add_study"], {**uid, "folder": folder, "attributes": attributes, "now": now()}
+        )
+        via = f" from {arrival.provenance.peer}" if arrival.provenance else ""
+        tx.event("received", f"first instance{via}", study_id=row[0]["id"])
+        return tx.fetch(self._queries["study_by_uid"], uid)[0]
+
+    def _check_patient(self, tx: Transaction, study: Row, arrival: _Arrival) -> None:
+        """One Study Instance UID with two patients is held, never read."""
+        sources = tx.fetch(self._queries["count_sources"], {"study_id": study["id"]})[0]["n"]
+        if sources == 1:
+            # The study row may come from a derived object that arrived first: the images have the say.
+            attributes = {"study_id": study["id"], "attributes": study_to_json(arrival.study)}
+            tx.run(self._queries["set_attributes"], attributes)
+            return
+        conflict = patient_conflict(study_from_json(study["attributes"]).patient, arrival.study.patient)
+        if conflict:
+            self._hold(tx, study["id"], f"instances of two patients in one study: {conflict} differs")
+
+    def _again(
+        self, tx: Transaction, study_id: int, known: Row, arrival: _Arrival
+    ) -> tuple[int | None, Path | None]:
+        """An instance we have: free when it says the same, a reason to hold the study when its pixels differ."""
+        stored = self._spool.folder / known["path"]
+        if not stored.exists() and known["content_digest"] == arrival.ref.digest:
+            return study_id, stored  # the move that a crash prevented
+        if stored == arrival.source:
+            return None, stored
+        if known["pixel_digest"] != arrival.pixel_digest:
+            self._hold(tx, study_id, "an instance was sent again with other pixels under the same SOP Instance UID")
+            kept = self._spool.unreadable / arrival.source.name
+            reason = "same SOP Instance UID as a stored instance, other pixels"
+            tx.run(
+                self._queries["add_unreadable"], {"path": self._relative(kept), "reason": reason, "now": now()}
+            )
+            return None, kept
+        if known["content_digest"] != arrival.ref.digest:
+            tx.event("duplicate", "same pixels with another header: the first one is kept", study_id=study_id)
+        return None, None
+
+    def _role(self, tx: Transaction, ref: InstanceRef) -> str:
+        if tx.fetch(self._queries["is_own"], {"sop_instance_uid": ref.sop_instance_uid}):
+            return "own"
+        return "derived" if is_derived(ref.sop_class_uid) else "source"
+
+    def _hold(self, tx: Transaction, study_id: int, reason: str) -> None:
+        tx.run(
+            self._queries["set_state"], {"study_id": study_id, "state": "held", "reason": reason, "now": now()}
+        )
+        tx.event("held", reason, study_id=study_id)
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self._spool.folder).as_posix()
+
+    def _instance_row(self, study_id: int, role: str, arrival: _Arrival, target: Path) -> dict[str, Any]:
+        provenance = arrival.provenance
+        return {
+            **{k: v for k, v in dataclasses.asdict(arrival.ref).items() if k not in ("path", "digest")},
+            "study_id": study_id,
+            "series_instance_uid": arrival.series.series_instance_uid,
+            "role": role,
+            "content_digest": arrival.ref.digest,
+            "pixel_digest": arrival.pixel_digest,
+            "path": self._relative(target),
+            "peer": provenance.peer if provenance else "",
+            "received_at": provenance.received_at.isoformat() if provenance else now(),
+        }
+
+
+def _read(path: Path) -> _Arrival:
+    header = read_header(path)
+    digest, pixel_digest = content_digest(path)
+    number = header.get("InstanceNumber")
+    ref = InstanceRef(
+        sop_instance_uid=str(header.SOPInstanceUID),
+        sop_class_uid=str(header.SOPClassUID),
+        path=path,
+        digest=digest,
+        instance_number=None if number is None else int(number),
+    )
+    study = build_study([(header, ref)])[0]
+    return _Arrival(path, study, study.series[0], study.series[0].instances[0], pixel_digest, provenance_of(path))
+
+
+def _move(moves: list[tuple[Path, Path | None]]) -> None:
+    touched: set[Path] = set()
+    for source, target in moves:
+        if target is None:
+            source.unlink()
+        elif source != target:
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            os.rename(source, target)
+            touched.update((source.parent, target.parent, target.parent.parent))
+    for folder in touched:
+        sync_folder(folder)

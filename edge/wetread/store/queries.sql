@@ -1,0 +1,77 @@
+-- name: study_by_uid
+SELECT * FROM studies WHERE study_instance_uid = :study_instance_uid
+
+-- name: study_by_id
+SELECT * FROM studies WHERE id = :study_id
+
+-- name: add_study
+INSERT INTO studies (study_instance_uid, folder, attributes, state, created_at, updated_at)
+VALUES (:study_instance_uid, :folder, :attributes, 'receiving', :now, :now)
+RETURNING id
+
+-- name: set_attributes
+UPDATE studies SET attributes = :attributes WHERE id = :study_id
+
+-- name: set_state
+UPDATE studies SET state = :state, reason = :reason, updated_at = :now WHERE id = :study_id
+
+-- name: touch_study
+UPDATE studies SET state = 'receiving', updated_at = :now WHERE id = :study_id AND state = 'complete'
+
+-- name: add_series
+INSERT INTO series (study_id, series_instance_uid, attributes) VALUES (:study_id, :series_instance_uid, :attributes)
+ON CONFLICT DO NOTHING
+
+-- name: instance
+SELECT * FROM instances WHERE study_id = :study_id AND sop_instance_uid = :sop_instance_uid
+
+-- name: add_instance
+INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid, instance_number, role,
+                       content_digest, pixel_digest, path, peer, received_at)
+VALUES (:study_id, :series_instance_uid, :sop_instance_uid, :sop_class_uid, :instance_number, :role,
+        :content_digest, :pixel_digest, :path, :peer, :received_at)
+
+-- name: is_own
+SELECT 1 FROM results WHERE sop_instance_uid = :sop_instance_uid
+
+-- name: count_sources
+SELECT count(*) AS n FROM instances WHERE study_id = :study_id AND role = 'source'
+
+-- name: add_unreadable
+INSERT INTO unreadable (path, reason, found_at) VALUES (:path, :reason, :now) ON CONFLICT DO NOTHING
+
+-- name: receiving
+SELECT id FROM studies WHERE state = 'receiving'
+
+-- name: source_instances
+SELECT * FROM instances WHERE study_id = :study_id AND role = 'source' ORDER BY content_digest
+
+-- name: last_revision
+SELECT * FROM revisions WHERE study_id = :study_id ORDER BY number DESC LIMIT 1
+
+-- name: add_revision
+INSERT INTO revisions (study_id, number, digest, reason, created_at)
+VALUES (:study_id, :number, :digest, :reason, :now)
+RETURNING id
+
+-- name: add_revision_instance
+INSERT INTO revision_instances (revision_id, instance_id) VALUES (:revision_id, :instance_id)
+
+-- name: unrouted_revisions
+SELECT r.id, r.study_id FROM revisions r JOIN studies s ON s.id = r.study_id
+WHERE r.routed_at IS NULL AND s.state != 'held' ORDER BY r.id
+
+-- name: revision
+SELECT r.*, s.study_instance_uid, s.attributes FROM revisions r JOIN studies s ON s.id = r.study_id
+WHERE r.id = :revision_id
+
+-- name: revision_series
+SELECT se.series_instance_uid, se.attributes FROM series se
+WHERE se.study_id = :study_id AND EXISTS (
+    SELECT 1 FROM revision_instances ri JOIN instances i ON i.id = ri.instance_id
+    WHERE ri.revision_id = :revision_id AND i.series_instance_uid = se.series_instance_uid)
+ORDER BY se.series_instance_uid
+
+-- name: revision_instances
+SELECT i.* FROM revision_instances ri JOIN instances i ON i.id = ri.instance_id
+WHERE ri.revision_id = :revision_id ORDER BY i.series_instance_uid, i.instance_number, i.sop_instance_uid

@@ -1,0 +1,148 @@
+"""Revisions: a study at the moment it counted as complete, as an immutable set of instances.
+
+Completeness by quiet time: nothing in DICOM says that a study has ended, so a study is complete when no new source
+instance came for ``quiet_s``. The clock is monotonic and starts anew with the process; wall-clock steps cannot fool it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from wetread.db import Database, Queries, Row, Transaction, now
+from wetread.errors import Misconfigured
+from wetread.records.study import InstanceRef, StudyRef
+from wetread.store.attributes import series_from_json, study_from_json
+from wetread.store.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class CompletenessSettings:
+    """``[completeness]``: when a study counts as complete."""
+
+    quiet_s: float = 5.0
+    """Seconds without a new instance. Longer than the gap between two associations of one study."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One immutable state of a study."""
+
+    revision_id: int
+    study_id: int
+    number: int
+    study: StudyRef
+
+
+class Revisions:
+    """Decide when studies are complete and keep what they consisted of."""
+
+    def __init__(
+        self,
+        db: Database,
+        spool: Spool,
+        settings: CompletenessSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._db = db
+        self._spool = spool
+        self._settings = settings
+        self._clock = clock
+        self._queries = Queries("wetread.store")
+        self._last_change = {int(r["id"]): clock() for r in db.fetch(self._queries["receiving"])}
+
+    def changed(self, study_ids: Iterable[int]) -> None:
+        """Source instances of these studies arrived just now."""
+        for study_id in study_ids:
+            self._last_change[study_id] = self._clock()
+
+    def close_quiet(self) -> int:
+        """Close every study that has been quiet long enough; how many new revisions that made."""
+        quiet_since = self._clock() - self._settings.quiet_s
+        due = [study_id for study_id, changed in self._last_change.items() if changed <= quiet_since]
+        made = 0
+        for study_id in due:
+            del self._last_change[study_id]
+            with self._db.transaction() as tx:
+                made += self._close(tx, study_id)
+        return made
+
+    def unrouted(self) -> list[Revision]:
+        """Revisions no route has spoken about yet, oldest first; held studies wait."""
+        return [self.load(int(row["id"])) for row in self._db.fetch(self._queries["unrouted_revisions"])]
+
+    def load(self, revision_id: int) -> Revision:
+        """A revision with its study as it was then."""
+        row = self._db.fetch(self._queries["revision"], {"revision_id": revision_id})[0]
+        key = {"revision_id": revision_id, "study_id": row["study_id"]}
+        by_series: dict[str, list[InstanceRef]] = {}
+        for instance in self._db.fetch(self._queries["revision_instances"], key):
+            by_series.setdefault(instance["series_instance_uid"], []).append(self._instance(instance))
+        series = tuple(
+            series_from_json(s["attributes"], tuple(by_series[s["series_instance_uid"]]))
+            for s in self._db.fetch(self._queries["revision_series"], key)
+        )
+        study = study_from_json(row["attributes"], series)
+        return Revision(revision_id, int(row["study_id"]), int(row["number"]), study)
+
+    def hold(self, study_instance_uid: str, reason: str) -> None:
+        """Keep a study from being routed until it is released."""
+        study_id = self._find(study_instance_uid)
+        with self._db.transaction() as tx:
+            self._set_state(tx, study_id, "held", reason)
+            tx.event("held", reason, study_id=study_id)
+
+    def release(self, study_instance_uid: str) -> None:
+        """Let a held study go on: it counts as complete after the quiet time and is routed."""
+        study_id = self._find(study_instance_uid)
+        with self._db.transaction() as tx:
+            self._set_state(tx, study_id, "receiving", "")
+            tx.event("released", "by a person", study_id=study_id)
+
+    def notice_released(self) -> None:
+        """Start the quiet time of studies another process put back to receiving."""
+        for row in self._db.fetch(self._queries["receiving"]):
+            self._last_change.setdefault(int(row["id"]), self._clock())
+
+    def _find(self, study_instance_uid: str) -> int:
+        rows = self._db.fetch(self._queries["study_by_uid"], {"study_instance_uid": study_instance_uid})
+        if not rows:
+            raise Misconfigured(f"no study {study_instance_uid} here")
+        return int(rows[0]["id"])
+
+    def _close(self, tx: Transaction, study_id: int) -> int:
+        if tx.fetch(self._queries["study_by_id"], {"study_id": study_id})[0]["state"] != "receiving":
+            return 0
+        instances = tx.fetch(self._queries["source_instances"], {"study_id": study_id})
+        digest = hashlib.sha256("".join(i["content_digest"] for i in instances).encode()).hexdigest()
+        last = tx.fetch(self._queries["last_revision"], {"study_id": study_id})
+        reason = f"no new instance for {self._settings.quiet_s:g} s"
+        if not instances:
+            self._set_state(tx, study_id, "complete", "only results and other derived objects, nothing to read")
+            tx.event("complete", "no images, nothing to read", study_id=study_id)
+            return 0
+        self._set_state(tx, study_id, "complete", "")
+        if last and last[0]["digest"] == digest:
+            return 0
+        number = int(last[0]["number"]) + 1 if last else 1
+        fields = {"study_id": study_id, "number": number, "digest": digest, "reason": reason, "now": now()}
+        revision_id = tx.fetch(self._queries["add_revision"], fields)[0]["id"]
+        rows = [{"revision_id": revision_id, "instance_id": i["id"]} for i in instances]
+        tx.run_many(self._queries["add_revision_instance"], rows)
+        tx.event("complete", f"revision {number}: {len(instances)} instances, {reason}", study_id=study_id)
+        return 1
+
+    def _set_state(self, tx: Transaction, study_id: int, state: str, reason: str) -> None:
+        tx.run(self._queries["set_state"], {"study_id": study_id, "state": state, "reason": reason, "now": now()})
+
+    def _instance(self, row: Row) -> InstanceRef:
+        return InstanceRef(
+            sop_instance_uid=row["sop_instance_uid"],
+            sop_class_uid=row["sop_class_uid"],
+            path=self._spool.folder / row["path"],
+            digest=row["content_digest"],
+            instance_number=row["instance_number"],
+        )
