@@ -16,7 +16,7 @@ from pydicom.dataset import FileDataset
 
 from wetread.dimse.attributes import integer, text
 from wetread.dimse.describe import build_study, describe_patient, describe_series
-from wetread.dimse.digest import digest_dataset
+from wetread.dimse.digest import digest_dataset, raw_elements
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.records.study import InstanceRef
 
@@ -115,7 +115,7 @@ def _open(path: Path) -> _Stream:
 
 
 def _is_cut(ds: FileDataset) -> bool:
-    elements = [*ds.file_meta.elements(), *ds.elements()]
+    elements = [*raw_elements(ds.file_meta), *raw_elements(ds)]
     return any(_is_short(element) for element in elements if element.tag.group != _PIXEL_GROUP)
 
 

@@ -8,7 +8,7 @@ Compressing or decompressing the pixels does: then the values of (7FE0,0010) are
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
@@ -48,21 +48,25 @@ def digest_dataset(ds: Dataset) -> tuple[str, str]:
     if _PIXEL_DATA not in ds:
         return content.hexdigest(), ""
     pixels = hashlib.sha256()
-    _hash_value(_raw(ds, _PIXEL_DATA), pixels.update)
+    _hash_value(ds.get_item(_PIXEL_DATA, keep_deferred=True), pixels.update)
     return content.hexdigest(), pixels.hexdigest()
 
 
-def _hash_dataset(ds: Dataset, update: _Update) -> None:
+def raw_elements(ds: Dataset) -> Iterator[RawDataElement | DataElement]:
+    """The elements as the reader left them, in tag order.
+
+    pydicom's own ``elements()`` converts those without a value, taking them for deferred ones.
+    """
     for tag in sorted(ds.keys()):
-        if tag.element == 0 or tag == _DATA_SET_TRAILING_PADDING:
+        yield ds.get_item(tag, keep_deferred=True)
+
+
+def _hash_dataset(ds: Dataset, update: _Update) -> None:
+    for element in raw_elements(ds):
+        if element.tag.element == 0 or element.tag == _DATA_SET_TRAILING_PADDING:
             continue
-        update(int(tag).to_bytes(4, "big"))
-        _hash_value(_raw(ds, tag), update)
-
-
-def _raw(ds: Dataset, tag: int) -> RawDataElement | DataElement:
-    element: RawDataElement | DataElement = ds.get_item(tag, keep_deferred=True)
-    return element
+        update(int(element.tag).to_bytes(4, "big"))
+        _hash_value(element, update)
 
 
 def _hash_value(element: RawDataElement | DataElement, update: _Update) -> None:
