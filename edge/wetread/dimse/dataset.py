@@ -13,6 +13,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
+from pydicom.errors import InvalidDicomError
 
 from wetread.dimse.attributes import integer, text
 from wetread.dimse.describe import build_study, describe_patient, describe_series
@@ -26,6 +27,7 @@ __all__ = [
     "describe_instance",
     "describe_patient",
     "describe_series",
+    "pixel_data_begins",
     "read_dataset",
     "read_header",
 ]
@@ -53,6 +55,16 @@ def read_dataset(path: Path) -> FileDataset:
     Raises: as ``read_header``.
     """
     return _read(path, stop_before_pixels=False)
+
+
+def pixel_data_begins(path: Path) -> bool:
+    """Whether anything follows the header: tells pixel data that was cut short from no pixel data at all.
+
+    Raises: as ``read_header``.
+    """
+    with _open(path) as stream:
+        _parse(stream, path.name, stop_before_pixels=True)
+        return bool(stream.read(1))
 
 
 def content_digest(path: Path) -> tuple[str, str]:
@@ -87,22 +99,25 @@ def _digest(path: Path, ds: FileDataset) -> tuple[str, str]:
 
 
 def _read(path: Path, *, stop_before_pixels: bool) -> FileDataset:
-    stream = _open(path)
-    with stream:
-        try:
-            ds = pydicom.dcmread(stream, stop_before_pixels=stop_before_pixels)
-        except pydicom.errors.InvalidDicomError as exc:
-            raise NotDicom(f"{path.name}: is not a DICOM file, it has no 'DICM' at byte 128 (PS3.10 7.1)") from exc
-        except MemoryError:
-            raise
-        except Exception as exc:  # pydicom's parser lets through what struct, zlib and its converters raise
-            if isinstance(exc, OSError) and exc.errno in _PASSING:
-                raise SpoolUnavailable(f"{path.name}: the disk could not be read: {exc.strerror}") from exc
-            raise NotDicom(f"{path.name}: its header cannot be parsed ({type(exc).__name__})") from exc
-        if stream.ended_inside_element or _is_cut(ds):
-            raise NotDicom(f"{path.name}: the file ends inside its header; it was not written or sent completely")
+    with _open(path) as stream:
+        return _parse(stream, path.name, stop_before_pixels=stop_before_pixels)
+
+
+def _parse(stream: _Stream, name: str, *, stop_before_pixels: bool) -> FileDataset:
+    try:
+        ds = pydicom.dcmread(stream, stop_before_pixels=stop_before_pixels)
+    except InvalidDicomError as exc:
+        raise NotDicom(f"{name}: is not a DICOM file, it has no 'DICM' at byte 128 (PS3.10 7.1)") from exc
+    except MemoryError:
+        raise
+    except Exception as exc:  # pydicom's parser lets through what struct, zlib and its converters raise
+        if isinstance(exc, OSError) and exc.errno in _PASSING:
+            raise SpoolUnavailable(f"{name}: the disk could not be read: {exc.strerror}") from exc
+        raise NotDicom(f"{name}: its header cannot be parsed ({type(exc).__name__})") from exc
+    if stream.ended_inside_element or _is_cut(ds):
+        raise NotDicom(f"{name}: the file ends inside its header; it was not written or sent completely")
     if not len(ds):
-        raise NotDicom(f"{path.name}: holds no data set")
+        raise NotDicom(f"{name}: holds no data set")
     return ds
 
 

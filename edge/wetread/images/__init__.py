@@ -1,0 +1,1 @@
+"""Instances become a ``Volume``: array and geometry in patient space, or the reason why they cannot."""
