@@ -1,0 +1,58 @@
+"""What an encoder is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydicom import Dataset
+
+from wetread.bundles.manifest import Manifest
+from wetread.encode.uids import ResultUids
+from wetread.records.finding import Finding
+from wetread.records.job import JobSpec
+from wetread.records.reading import Reading
+from wetread.records.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeContext:
+    """One finished read and the job it belongs to."""
+
+    spec: JobSpec
+    manifest: Manifest
+    volume: Volume
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A read together with what all its objects share; read once, used by every encoder."""
+
+    context: EncodeContext
+    headers: tuple[Dataset, ...]
+    """The source instances without pixel data, in slice order."""
+    uids: ResultUids
+
+    @property
+    def found(self) -> tuple[Finding, ...]:
+        """Findings with at least one voxel. Segment Number is the place in this tuple, from 1, because BINARY
+        segmentations number their segments without gaps (PS3.3 C.8.20.2)."""
+        return tuple(f for f in self.context.reading.findings if f.voxel_count)
+
+    @property
+    def not_found(self) -> tuple[Finding, ...]:
+        """Findings that were looked for and have no voxel."""
+        return tuple(f for f in self.context.reading.findings if not f.voxel_count)
+
+
+class Encoder(Protocol):
+    """1. Gives complete data sets of one kind, all in one series, or none if there is nothing of its kind to say.
+    2. Takes every UID from ``draft.uids`` and every time from the reading: the same draft gives the same bytes.
+    3. Refers to objects of other encoders by UID only and never waits for them.
+    """
+
+    def __call__(self, draft: Draft) -> Iterator[Dataset]:
+        """The data sets, in Instance Number order."""
+        ...

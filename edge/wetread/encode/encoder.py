@@ -1,0 +1,81 @@
+"""From a reading to DICOM files, ready to send. A new object kind is a new file and one line in ``ENCODERS``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from io import BytesIO
+from pathlib import Path
+
+from pydicom import Dataset, dcmwrite
+
+from wetread.encode.context import Draft, EncodeContext, Encoder
+from wetread.encode.overlay import encode_overlays
+from wetread.encode.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from wetread.encode.seg import encode_segmentation
+from wetread.encode.sources import read_headers
+from wetread.encode.sr import encode_report
+from wetread.encode.uids import result_uids
+from wetread.records.result import EncodedResult
+
+__all__ = ["ENCODERS", "EncodeContext", "Encoder", "encode"]
+
+ENCODERS: tuple[tuple[str, Encoder], ...] = (
+    ("SEG", encode_segmentation),
+    ("SR", encode_report),
+    ("SC", encode_overlays),
+)
+"""In sending order: the SR refers to the SEG, so the SEG arrives first."""
+
+
+def encode(context: EncodeContext) -> tuple[EncodedResult, ...]:
+    """Write every result object of one reading into ``context.spec.out_folder``, which is made if it is missing.
+
+    The same reading gives the same bytes. Files are complete and on disk when this returns; an interrupted run leaves
+    only temporary files behind.
+    """
+    headers = read_headers(context.volume)
+    uids = result_uids(context.spec, context.volume, context.reading, headers[0])
+    draft = Draft(context, headers, uids)
+    folder = context.spec.out_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    return tuple(
+        _write(dataset, kind, folder / f"{kind.lower()}-{number}.dcm")
+        for kind, encoder in ENCODERS
+        for number, dataset in enumerate(encoder(draft), start=1)
+    )
+
+
+def _write(dataset: Dataset, kind: str, path: Path) -> EncodedResult:
+    dataset.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    content = buffer.getvalue()
+    _write_durably(content, path)
+    return EncodedResult(
+        kind=kind,
+        sop_class_uid=str(dataset.SOPClassUID),
+        sop_instance_uid=str(dataset.SOPInstanceUID),
+        series_instance_uid=str(dataset.SeriesInstanceUID),
+        transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
+        path=path,
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def _write_durably(content: bytes, path: Path) -> None:
+    """The file has all of ``content`` or does not exist, also after a power cut; only its owner may read it."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    if os.name == "posix":  # Windows cannot open a folder, and needs no fsync of it
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,117 @@
+"""Overlay pictures: key slices with outlines as Secondary Capture, for viewers that show nothing else (PS3.3 A.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import numpy as np
+from highdicom.sc import SCImage
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian
+
+from wetread.encode.codes import code_item
+from wetread.encode.context import Draft
+from wetread.encode.key_slices import choose_key_slices
+from wetread.encode.planes import patient_direction
+from wetread.encode.provenance import MANUFACTURER, finish, local_time, series_number, software_versions
+from wetread.encode.render import NOT_REVIEWED, RESEARCH_ONLY, Plane, Window, render, slice_plane, window_of
+from wetread.encode.text import text_line
+
+KIND = "SC"
+
+
+def encode_overlays(draft: Draft) -> Iterator[Dataset]:
+    """One picture for each key slice, ordered by position; without any finding the middle slice says so."""
+    reading = draft.context.reading
+    window = _window(draft)
+    for index in choose_key_slices(reading.label_map, reading.findings):
+        plane = slice_plane(draft.context.volume, reading.label_map, index)
+        yield _secondary_capture(draft, index, plane, window)
+
+
+def _secondary_capture(draft: Draft, index: int, plane: Plane, window: Window) -> Dataset:
+    picture = render(
+        plane, draft.context.reading.findings, window=window, banner=_banner(draft), footer=_footer(draft, index)
+    )
+    algorithm = draft.context.reading.algorithm
+    image = SCImage.from_ref_dataset(
+        draft.headers[0],
+        np.asarray(picture),
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        series_instance_uid=draft.uids.series(KIND),
+        series_number=series_number(draft, KIND),
+        sop_instance_uid=draft.uids.instance(KIND, str(index)),
+        instance_number=index + 1,
+        manufacturer=MANUFACTURER,
+        patient_orientation=(patient_direction(plane.row_direction), patient_direction(plane.column_direction)),
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        manufacturer_model_name=text_line(algorithm.bundle_name, 64),
+        software_versions=tuple(software_versions(algorithm)),
+        device_serial_number=algorithm.weights_digest,
+        specific_character_set="ISO_IR 192",
+    )
+    _describe(image, draft, index)
+    return finish(image, draft, KIND)
+
+
+def _describe(image: SCImage, draft: Draft, index: int) -> None:
+    """What highdicom leaves out or fixes otherwise."""
+    image.copy_patient_and_study_information(draft.headers[0])
+    image.ImageType = ["DERIVED", "SECONDARY"]
+    image.ConversionType = "WSD"  # workstation, not digital interface (PS3.3 C.8.6.1)
+    image.BurnedInAnnotation = "YES"
+    _set_capture_time(image, local_time(draft))
+    image.DerivationDescription = "Windowed to 8 bit, outlines of AI segments, legend and banner drawn in"
+    image.DerivationCodeSequence = [code_item(codes.DCM.Segmentation)]
+    image.SourceImageSequence = [_source_image(draft.headers[index])]
+    if draft.headers[index].get("LossyImageCompression") == "01":
+        image.LossyImageCompression = "01"  # once lossy, always lossy (PS3.3 C.7.6.1.1.5)
+
+
+def _set_capture_time(image: SCImage, when: datetime) -> None:
+    image.DateOfSecondaryCapture = when.strftime("%Y%m%d")
+    image.TimeOfSecondaryCapture = when.strftime("%H%M%S.%f")
+
+
+def _source_image(header: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = header.SOPClassUID
+    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    item.PurposeOfReferenceCodeSequence = [code_item(codes.DCM.SourceImageForImageProcessingOperation)]
+    return item
+
+
+def _banner(draft: Draft) -> tuple[str, ...]:
+    return (NOT_REVIEWED,) if draft.context.manifest.clinical_use else (NOT_REVIEWED, RESEARCH_ONLY)
+
+
+def _footer(draft: Draft, index: int) -> str:
+    algorithm = draft.context.reading.algorithm
+    place = f"slice {index + 1} of {len(draft.headers)}"
+    return f"{algorithm.title}  -  {algorithm.bundle_name} {algorithm.bundle_version}  -  {place}"
+
+
+def _window(draft: Draft) -> Window:
+    """The source's own window (PS3.3 C.11.2.1.2.1) of the middle slice, for the whole series; else percentiles."""
+    header = draft.headers[len(draft.headers) // 2]
+    centre, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
+    if centre is None or width is None or width <= 1:
+        return window_of(draft.context.volume.array)
+    low = centre - 0.5 - (width - 1) / 2
+    high = centre - 0.5 + (width - 1) / 2
+    return Window(low, high)
+
+
+def _first(value: object) -> float | None:
+    """The first of one or several decimal strings."""
+    values = value if isinstance(value, list | tuple) or hasattr(value, "__iter__") else [value]
+    for item in values:
+        try:
+            return float(item)
+        except (TypeError, ValueError):
+            return None
+    return None

@@ -1,0 +1,51 @@
+"""The headers of the source instances, in slice order and with the attributes every object needs."""
+
+from __future__ import annotations
+
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+
+from wetread.errors import NotDicom
+from wetread.records.study import InstanceRef
+from wetread.records.volume import Volume
+
+_TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""Present in every object, empty if unknown (PS3.3 C.7.1.1, C.7.2.1); real archives hold instances that lack some."""
+
+
+def read_headers(volume: Volume) -> tuple[Dataset, ...]:
+    """Data sets of the source instances without pixel data; ``headers[k]`` belongs to slice ``k``.
+
+    Masks are attached to source images by their place in this list, so its order is that of ``volume.instances`` and
+    of nothing else.
+    """
+    headers = tuple(_read(instance) for instance in volume.instances)
+    _complete(headers[0])
+    return headers
+
+
+def _read(instance: InstanceRef) -> Dataset:
+    try:
+        return dcmread(instance.path, stop_before_pixels=True)
+    except InvalidDicomError as exc:
+        raise NotDicom(f"{instance.path.name} is no longer a readable DICOM instance") from exc
+
+
+def _complete(header: Dataset) -> None:
+    """Make the instance whose attributes are copied fit the Patient and General Study modules."""
+    header.decode()
+    for keyword in _TYPE_2:
+        if keyword not in header:
+            setattr(header, keyword, "")
+    if header.PatientSex not in ("M", "F", "O"):
+        header.PatientSex = ""  # enumerated (PS3.3 C.7.1.1); "U" and the like mean unknown, which is written empty
