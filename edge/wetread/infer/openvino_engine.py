@@ -1,0 +1,84 @@
+"""OpenVINO on the CPU: exported once to ONNX, compiled for the shape that is asked for, float32 pinned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from wetread.errors import EngineUnavailable
+from wetread.infer.engine import FloatArray, checked_input
+from wetread.infer.export import exported
+from wetread.infer.plan import NetworkPlan
+
+
+class OpenVinoEngine:
+    """Keeps one compiled model, for the spatial shape last asked for.
+
+    Left alone, OpenVINO computes in bfloat16 on CPUs that have it, which a golden mask may not show: the precision is
+    pinned and read back.
+    """
+
+    name = "openvino"
+    precision = "f32"
+    device = "CPU"
+
+    def __init__(self, plan: NetworkPlan) -> None:
+        self.library_version = library_version()
+        self._plan = plan
+        self._core: Any = _library().Core()
+        self._compiled: Any = None
+        self._shape: tuple[int, ...] = ()
+
+    def __call__(self, array: FloatArray) -> FloatArray:
+        """The network's answer; the first call with a new spatial shape exports and compiles."""
+        if self._core is None:
+            raise RuntimeError("the OpenVINO engine is closed")
+        array = checked_input(array)
+        if self._shape != array.shape[1:]:
+            self._compiled = None
+            self._compiled = self._compile(array.shape)
+            self._shape = array.shape[1:]
+        # One request per call, so that activations are freed between the networks of a bundle.
+        answer = self._compiled.create_infer_request().infer([array], share_inputs=True)
+        return np.array(answer[0], dtype=np.float32)
+
+    def close(self) -> None:
+        """Free the compiled model."""
+        self._compiled = self._core = None
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "EXECUTION_MODE_HINT": "ACCURACY",
+            "INFERENCE_NUM_THREADS": self._plan.threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        try:
+            model = self._core.read_model(exported(self._plan, shape))
+            compiled = self._core.compile_model(model, self.device, options)
+        except RuntimeError as exc:  # of the exporter (an operator ONNX lacks) as well as of OpenVINO
+            raise EngineUnavailable(f"OpenVINO cannot run the network {self._plan.name}: {exc}") from exc
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if used != self.precision:
+            raise EngineUnavailable(f"OpenVINO would compute in {used}, {self.precision} was asked for")
+        return compiled
+
+
+def library_version() -> str:
+    """OpenVINO's version with its build. Raises: ``EngineUnavailable``."""
+    return str(_library().get_version())
+
+
+def open_engine(plan: NetworkPlan) -> OpenVinoEngine:
+    """Prepare an engine; nothing is compiled before the first call."""
+    return OpenVinoEngine(plan)
+
+
+def _library() -> Any:
+    try:
+        import openvino
+    except ImportError as exc:
+        raise EngineUnavailable(f"the package openvino is not installed ({exc}); pip install 'wetread[edge]'") from exc
+    return openvino
