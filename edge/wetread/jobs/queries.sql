@@ -49,6 +49,8 @@ INSERT INTO results (sop_instance_uid, job_id, position, kind, sop_class_uid, se
                      transfer_syntax_uid, path, sha256)
 VALUES (:sop_instance_uid, :job_id, :position, :kind, :sop_class_uid, :series_instance_uid,
         :transfer_syntax_uid, :path, :sha256)
+-- Two routes can ask one bundle about one input: the read that was committed first stands for both.
+ON CONFLICT (sop_instance_uid) DO NOTHING
 
 -- name: put_in_outbox
 INSERT INTO outbox (job_id, sop_instance_uid, destination, state, available_at)

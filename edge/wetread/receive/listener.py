@@ -91,9 +91,9 @@ class Listener:
         admit = Admission(settings.called, senders)
         self._scp = StorageScp(ScpCallbacks(admit, callbacks.keep, self._refused, self._closed), limits)
 
-    def start(self) -> int:
-        """Listen; returns the port. Raises: ``Misconfigured`` when it cannot be bound."""
-        return self._scp.start(self._settings.host, self._settings.port)
+    def start(self, port: int | None = None) -> int:
+        """Listen on ``port``, else on the configured one; returns it. Raises: ``Misconfigured`` if it cannot be bound."""
+        return self._scp.start(self._settings.host, self._settings.port if port is None else port)
 
     def stop(self) -> None:
         """Stop listening."""

@@ -142,3 +142,34 @@ CREATE TABLE events (
     detail TEXT NOT NULL DEFAULT ''             -- a sentence without patient data
 ) STRICT;
 CREATE INDEX events_of_study ON events (study_id, id);
+
+-- Every study is in exactly one visible state.
+CREATE VIEW study_status AS
+SELECT s.id, s.study_instance_uid, s.attributes, s.created_at, s.updated_at,
+    (SELECT count(*) FROM instances i WHERE i.study_id = s.id AND i.role = 'source') AS instances,
+    (SELECT max(number) FROM revisions r WHERE r.study_id = s.id) AS revision,
+    CASE
+        WHEN s.state != 'complete' THEN s.state
+        WHEN EXISTS (SELECT 1 FROM revisions r WHERE r.study_id = s.id AND r.routed_at IS NULL) THEN 'complete'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'running') THEN 'reading'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'waiting') THEN 'waiting'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'failed') THEN 'failed'
+        WHEN EXISTS (SELECT 1 FROM outbox o JOIN jobs j ON j.id = o.job_id
+                     WHERE j.study_id = s.id AND o.state = 'pending') THEN 'delivering'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'done') THEN 'read'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'rejected')
+          OR EXISTS (SELECT 1 FROM decisions d JOIN revisions r ON r.id = d.revision_id
+                     WHERE r.study_id = s.id AND d.outcome = 'rejected') THEN 'rejected'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'cancelled') THEN 'cancelled'
+        ELSE 'not read'
+    END AS state,
+    coalesce(
+        nullif(s.reason, ''),
+        (SELECT nullif(j.reason, '') FROM jobs j WHERE j.study_id = s.id
+         ORDER BY j.state IN ('failed', 'rejected', 'cancelled') DESC, j.created_at DESC LIMIT 1),
+        (SELECT nullif(o.last_error, '') FROM outbox o JOIN jobs j ON j.id = o.job_id
+         WHERE j.study_id = s.id AND o.state = 'pending' LIMIT 1),
+        (SELECT d.reason FROM decisions d JOIN revisions r ON r.id = d.revision_id
+         WHERE r.study_id = s.id AND d.outcome IN ('rejected', 'passed') ORDER BY r.number DESC LIMIT 1),
+        '') AS reason
+FROM studies s;

@@ -1,0 +1,48 @@
+"""Options several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wetread.config import Config
+
+_DEFAULTS = (Path("wetread.toml"), Path("/etc/wetread/wetread.toml"))
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """``--config``."""
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="configuration (default: wetread.toml here, else in /etc/wetread)"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """The configuration the user named, or the first default that exists.
+
+    Raises: ``Misconfigured``.
+    """
+    from wetread.config import load_config
+    from wetread.errors import Misconfigured
+
+    candidates = (args.config,) if args.config else _DEFAULTS
+    for path in candidates:
+        if args.config or path.is_file():
+            return load_config(path)
+    raise Misconfigured(f"no configuration: neither {' nor '.join(map(str, _DEFAULTS))} exists; use --config FILE")
+
+
+def bundle_folders(args: argparse.Namespace) -> list[Path]:
+    """Where to look for bundles: the configuration's folders if there is one, then the ones beside this program."""
+    found: list[Path] = []
+    if getattr(args, "config", None) or any(p.is_file() for p in _DEFAULTS):
+        found.extend(config_of(args).bundle_folders)
+    checkout = Path(__file__).resolve().parents[3] / "monai_bundles"
+    return [*found, Path("monai_bundles"), checkout]

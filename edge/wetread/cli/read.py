@@ -1,0 +1,86 @@
+"""``wetread read``."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wetread.cli.options import add_config, add_json, bundle_folders
+
+if TYPE_CHECKING:
+    from wetread.records.job import JobOutcome
+
+HELP = "read one study from a folder (or a NIfTI file), results into a folder"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("study", type=Path, metavar="STUDY_FOLDER", help="folder of DICOM files, or one .nii/.nii.gz")
+    parser.add_argument("--bundle", required=True, metavar="NAME", help="installed bundle, or the path of one")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where results go; made if missing")
+    parser.add_argument("--engine", default="auto", choices=["auto", "torch", "openvino"])
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    add_config(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read; 0 done, 3 rejected."""
+    from wetread import log
+    from wetread.bundles import find_bundle
+    from wetread.cli.progress import stage_progress
+    from wetread.errors import Misconfigured
+    from wetread.nifti import is_nifti
+    from wetread.service.offline import OfflineSettings, read_folder, read_nifti_file
+
+    log.configure("WARNING")
+    if not args.study.exists():
+        raise Misconfigured(f"there is no {args.study}")
+    bundle = find_bundle(args.bundle, bundle_folders(args))
+    offset = datetime.now().astimezone().utcoffset()
+    settings = OfflineSettings(
+        engine=args.engine,
+        cache_folder=cache_folder(),
+        threads=args.threads,
+        utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
+    )
+    with stage_progress(args.json) as progress:
+        progress("opening the model", 0.0)
+        if is_nifti(args.study):
+            report = read_nifti_file(args.study, bundle, args.out, settings, progress=progress)
+            return _show_nifti(report, as_json=args.json)
+        outcomes = read_folder(args.study, bundle, args.out, settings, progress=progress)
+    return _show(outcomes, as_json=args.json)
+
+
+def cache_folder() -> Path:
+    """Compiled engines of this user (https://specifications.freedesktop.org/basedir-spec)."""
+    import os
+
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "wetread" / "engines"
+
+
+def _show_nifti(report: Path, *, as_json: bool) -> int:
+    text = report.read_text(encoding="utf-8")
+    print(text if as_json else f"wrote {report.parent / 'labels.nii.gz'} and {report}")
+    return 0
+
+
+def _show(outcomes: list[JobOutcome], *, as_json: bool) -> int:
+    from wetread.cli.table import print_json, print_table
+    from wetread.service.offline import outcome_document
+
+    if as_json:
+        documents = [outcome_document(o) for o in outcomes]
+        print_json(documents[0] if len(documents) == 1 else documents)
+        return 0
+    for outcome in outcomes:
+        rows = ([f.name, *(f"{name} {value:.1f} {unit}" for name, value, unit in f.measurements)] for f in outcome.findings)
+        print_table("Findings (AI, not reviewed)", ("structure", "measurement"), rows)
+        for result in outcome.results:
+            print(f"{result.kind:<4}{result.path}")
+        print(f"engine: {outcome.engine}")
+    return 0

@@ -1,0 +1,58 @@
+"""``wetread send``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from wetread.cli.options import add_json
+
+HELP = "send the DICOM files of a folder to a peer by C-STORE"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    parser.add_argument("folder", type=Path, help="folder (searched with its subfolders) or file")
+    parser.add_argument("--to", required=True, metavar="HOST:PORT")
+    parser.add_argument("--called", required=True, metavar="AE", help="AE title of the peer")
+    parser.add_argument("--calling", default="WETREAD", metavar="AE", help="our AE title (default WETREAD)")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Send; 0 when the peer took everything."""
+    from rich.progress import Progress
+
+    from wetread import log
+    from wetread.cli.table import print_json
+    from wetread.dimse.scu import Remote, SendReport, send_files
+    from wetread.errors import Misconfigured
+    from wetread.images.folder import scan_folder
+
+    log.configure("WARNING")
+    host, _, port = args.to.rpartition(":")
+    if not host or not port.isdigit():
+        raise Misconfigured(f"--to is {args.to!r}, expected HOST:PORT")
+    if not args.folder.exists():
+        raise Misconfigured(f"there is no {args.folder}")
+    scan = scan_folder(args.folder)
+    paths = [i.path for study in scan.studies for series in study.series for i in series.instances]
+    if not paths:
+        raise Misconfigured(f"no DICOM files in {args.folder}")
+    with Progress(disable=args.json, transient=True) as progress:
+        task = progress.add_task(f"to {args.called}", total=len(paths))
+        remote = Remote(host, int(port), args.called, args.calling)
+
+        def advance(_: SendReport) -> None:
+            progress.advance(task)
+
+        reports = send_files(remote, paths, on_report=advance)
+    refused = [r for r in reports if not r.accepted]
+    if args.json:
+        failures = [{"file": str(r.path), "answer": r.answer} for r in refused]
+        print_json({"sent": len(reports) - len(refused), "failed": failures})
+    else:
+        print(f"{len(reports) - len(refused)} of {len(reports)} instances taken by {args.called}")
+        for report in refused[:20]:
+            print(f"  {report.path.name}: {report.answer}")
+    return 1 if refused else 0

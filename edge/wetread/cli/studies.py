@@ -1,0 +1,112 @@
+"""``wetread studies``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from wetread.cli.options import add_config, add_json, config_of
+
+if TYPE_CHECKING:
+    from wetread.store.revisions import Revisions
+
+HELP = "list studies with their state, show one with its timeline, hold or release one, rebuild the index"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this command."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _action(actions, "list", "the latest studies and what became of them")
+    _action(actions, "show", "series, routing decisions, jobs and timeline of one study").add_argument("study_uid")
+    hold = _action(actions, "hold", "do not read or send anything of this study until it is released")
+    hold.add_argument("study_uid")
+    hold.add_argument("--reason", required=True)
+    _action(actions, "release", "let a held study go on").add_argument("study_uid")
+    _action(actions, "reindex", "rebuild a lost database from the spool; every study is held until released")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action."""
+    return {"list": _list, "show": _show, "hold": _hold, "release": _release, "reindex": _reindex}[args.action](args)
+
+
+def _action(actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=text, description=text)
+    add_config(parser)
+    add_json(parser)
+    return parser
+
+
+def _list(args: argparse.Namespace) -> int:
+    from wetread.cli.table import print_json, print_table
+    from wetread.service.overview import Overview
+
+    overview = Overview(config_of(args).data_dir)
+    studies, unreadable = overview.studies(), overview.unreadable()
+    if args.json:
+        print_json({"studies": studies, "unreadable": unreadable})
+        return 0
+    columns = ("received_at", "patient_id", "description", "instances", "state", "reason", "study_instance_uid")
+    print_table("Studies", columns, ([s[c] for c in columns] for s in studies))
+    if unreadable:
+        rows = ([u["path"], u["reason"], u["found_at"]] for u in unreadable)
+        print_table("Instances that cannot be read", ("file", "reason", "since"), rows)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from wetread.cli.table import print_json, print_pairs, print_table
+    from wetread.service.overview import Overview
+
+    study = Overview(config_of(args).data_dir).study(args.study_uid)
+    if args.json:
+        print_json(study)
+        return 0
+    print_pairs({k: v for k, v in study.items() if not isinstance(v, list)})
+    for name in ("series", "jobs", "timeline"):
+        rows = study[name]
+        if rows:
+            print_table(name.capitalize(), list(rows[0]), ([r[c] for c in rows[0]] for r in rows))
+    for decision in study["decisions"]:
+        print(f"revision {decision['revision']}, route {decision['route']}: {decision['outcome']}, {decision['reason']}")
+        for verdict in decision["verdicts"]:
+            print(f"  - {verdict}")
+    return 0
+
+
+def _hold(args: argparse.Namespace) -> int:
+    _revisions(args).hold(args.study_uid, f"held by a person: {args.reason}")
+    return _done(args, "held")
+
+
+def _release(args: argparse.Namespace) -> int:
+    _revisions(args).release(args.study_uid)
+    return _done(args, "released")
+
+
+def _done(args: argparse.Namespace, state: str) -> int:
+    from wetread.cli.table import print_json
+
+    if args.json:
+        print_json({"study_instance_uid": args.study_uid, "done": state})
+    else:
+        print(f"study {args.study_uid} is {state}")
+    return 0
+
+
+def _reindex(args: argparse.Namespace) -> int:
+    from wetread.cli.table import print_json
+    from wetread.service.maintenance import rebuild_index
+
+    count = rebuild_index(config_of(args).data_dir)
+    if args.json:
+        print_json({"instances": count})
+    else:
+        print(f"{count} instances indexed; every study is held, see: wetread studies list")
+    return 0
+
+
+def _revisions(args: argparse.Namespace) -> Revisions:
+    from wetread.service.maintenance import open_revisions
+
+    return open_revisions(config_of(args))

@@ -1,0 +1,237 @@
+"""``wetread.toml``: collects the settings that each stage defines beside its code, and refuses what it does not know.
+
+Every key with unit, default and reason stands in ``wetread.toml.example``; a test keeps the two together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from wetread.deliver.destination import DestinationSettings
+from wetread.deliver.outbox import DeliverySettings
+from wetread.dimse.scu import Remote
+from wetread.errors import Misconfigured
+from wetread.jobs.executor import WorkerSettings
+from wetread.jobs.queue import RetrySettings
+from wetread.receive.listener import ListenerSettings, Sender
+from wetread.route.router import RouteSettings
+from wetread.store.revisions import CompletenessSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """``[[peers]]``: everyone we talk DICOM with; nobody else may send."""
+
+    name: str
+    """What the rest of the configuration and the timeline call it."""
+    ae_title: str
+    """Its AE title, as it calls itself; upper and lower case differ."""
+    host: str = ""
+    """Name or address, for peers we send to."""
+    port: int = 0
+    """TCP port, for peers we send to."""
+    networks: tuple[str, ...] = ()
+    """CIDR networks it calls from, for peers that may send."""
+    may_send: bool = False
+    """Whether we take instances from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobsSettings:
+    """``[jobs]``: how reads are done."""
+
+    engine: str = "auto"
+    """``auto`` takes the fastest engine of this machine that passed the bundle's golden case."""
+    threads: int = 0
+    """CPU threads of a worker; 0: all cores."""
+    workers: WorkerSettings = WorkerSettings()
+    retry: RetrySettings = RetrySettings()
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSettings:
+    """``[bundles]``: where bundles are."""
+
+    folders: tuple[str, ...] = ("monai_bundles",)
+    """Searched in this order; relative to the configuration file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSettings:
+    """``[results]``: what all result objects share."""
+
+    series_number_base: int = 9000
+    """Series Numbers of results start here, out of the way of the modality's."""
+    timezone: str = "UTC"
+    """Zone of dates and times in results (IANA name, e.g. Europe/Zurich)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """``[spool]``: the disk."""
+
+    reserve_mb: int = 1024
+    """C-STORE is answered 'out of resources' when less than this is free (MiB): the database and results need room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file."""
+
+    data_dir: Path
+    """Folder for spool, database, results and compiled engines."""
+    listener: ListenerSettings = ListenerSettings()
+    peers: tuple[PeerSettings, ...] = ()
+    completeness: CompletenessSettings = CompletenessSettings()
+    spool: SpoolSettings = SpoolSettings()
+    bundles: BundleSettings = BundleSettings()
+    routes: tuple[RouteSettings, ...] = ()
+    jobs: JobsSettings = JobsSettings()
+    results: ResultSettings = ResultSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    destinations: tuple[DestinationSettings, ...] = ()
+    digest: str = field(default="", metadata={"internal": True})
+    """SHA-256 (hex) of the file; each job stores it."""
+
+    def senders(self) -> tuple[Sender, ...]:
+        """The peers that may send."""
+        return tuple(Sender(p.name, p.ae_title, p.networks) for p in self.peers if p.may_send)
+
+    def remote(self, destination: DestinationSettings) -> Remote | None:
+        """The peer behind a destination, or None for kinds without one."""
+        for peer in self.peers:
+            if peer.name == destination.peer and peer.host:
+                return Remote(peer.host, peer.port, peer.ae_title, self.listener.called[0].ae_title)
+        return None
+
+    @property
+    def bundle_folders(self) -> tuple[Path, ...]:
+        """Bundle folders as paths."""
+        return tuple(Path(f) for f in self.bundles.folders)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration file.
+
+    Raises: ``Misconfigured``: no file, not TOML, an unknown key (with the nearest known one), a wrong value, or parts
+    that do not fit together.
+    """
+    try:
+        text = path.read_bytes()
+        tree = tomllib.loads(text.decode("utf-8"))
+    except FileNotFoundError as exc:
+        raise Misconfigured(f"there is no configuration file {path}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise Misconfigured(f"{path} is not TOML: {exc}") from exc
+    _refuse_unknown(tree, Config, path=str(path), at="")
+    config = _validate(tree, path)
+    _check_together(config, path)
+    base = path.resolve().parent
+    return dataclasses.replace(
+        config,
+        data_dir=base / config.data_dir,
+        bundles=BundleSettings(tuple(str(base / f) for f in config.bundles.folders)),
+        digest=hashlib.sha256(text).hexdigest(),
+    )
+
+
+def _validate(tree: Mapping[str, Any], path: Path) -> Config:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Config).validate_python(tree)
+    except ValidationError as exc:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in exc.errors())
+        raise Misconfigured(f"{path}: {problems}") from exc
+
+
+def _refuse_unknown(tree: Mapping[str, Any], kind: type, *, path: str, at: str) -> None:
+    known = {f.name: f for f in dataclasses.fields(kind) if not f.metadata.get("internal")}
+    hints = typing.get_type_hints(kind)
+    for key, value in tree.items():
+        where = f"{at}{key}"
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+            raise Misconfigured(f"{path}: unknown key {where!r}; {hint}")
+        inner = _settings_class(hints[key])
+        if inner is None:
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Mapping):
+                _refuse_unknown(item, inner, path=path, at=f"{where}.")
+
+
+def _settings_class(hint: Any) -> type | None:
+    """The dataclass behind ``X`` or ``tuple[X, ...]``, if there is one."""
+    if typing.get_origin(hint) in (tuple, types.UnionType):
+        hint = typing.get_args(hint)[0]
+    return hint if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
+
+
+def _check_together(config: Config, path: Path) -> None:
+    _unique("peer", [p.name for p in config.peers], path)
+    _unique("route", [r.name for r in config.routes], path)
+    _unique("destination", [d.name for d in config.destinations], path)
+    if not config.listener.called:
+        raise Misconfigured(f"{path}: [[listener.called]] names no AE title")
+    _check_peers(config, path)
+    _check_destinations(config, path)
+    try:
+        ZoneInfo(config.results.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as exc:
+        raise Misconfigured(f"{path}: there is no time zone {config.results.timezone!r}") from exc
+
+
+def _check_peers(config: Config, path: Path) -> None:
+    titles = [*(c.ae_title for c in config.listener.called), *(p.ae_title for p in config.peers)]
+    for title in titles:
+        # PS3.5 Table 6.2-1, VR AE
+        if not title.strip() or len(title) > 16 or "\\" in title or not title.isprintable():
+            raise Misconfigured(f"{path}: {title!r} is not an AE title (1 to 16 characters, no backslash)")
+    for peer in config.peers:
+        if peer.may_send and not peer.networks:
+            raise Misconfigured(f"{path}: peer {peer.name!r} may send, but no network is named it would call from")
+        for network in peer.networks:
+            try:
+                ip_network(network)
+            except ValueError as exc:
+                raise Misconfigured(f"{path}: peer {peer.name!r}: {network!r} is not a network ({exc})") from exc
+
+
+def _check_destinations(config: Config, path: Path) -> None:
+    peers = {p.name: p for p in config.peers}
+    for destination in config.destinations:
+        if destination.kind != "dicom":
+            continue
+        peer = peers.get(destination.peer)
+        if peer is None:
+            raise Misconfigured(f"{path}: destination {destination.name!r} names no known peer: {destination.peer!r}")
+        if not peer.host or not peer.port:
+            raise Misconfigured(f"{path}: peer {peer.name!r} needs host and port to be a destination")
+    names = {d.name for d in config.destinations}
+    for route in config.routes:
+        for name in route.destinations:
+            if name not in names:
+                raise Misconfigured(f"{path}: route {route.name!r} names an unknown destination {name!r}")
+        if route.mode == "live" and not route.destinations:
+            raise Misconfigured(f"{path}: route {route.name!r} is live but names no destination")
+
+
+def _unique(kind: str, names: Iterable[str], path: Path) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise Misconfigured(f"{path}: two {kind}s are called {name!r}")
+        seen.add(name)

@@ -1,0 +1,1 @@
+"""Results out: a durable outbox and the destinations it is emptied into."""

@@ -1,0 +1,116 @@
+"""The worker process: one bundle, its model loaded once, one job after the other.
+
+It talks to nobody but the coordinator's pipe. When that pipe breaks, the coordinator is gone and so is the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from wetread import log
+from wetread.errors import Misconfigured, StudyRejected, Temporary, WetreadError
+from wetread.records.job import JobOutcome, JobSpec, JobState
+
+_HEARTBEAT_S = 2.0
+_NICE = 5  # below the listeners: a read may wait, a modality must not
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """How far a job has come."""
+
+    job_id: str
+    stage: str
+    fraction: float
+
+
+Progress = Callable[[str, float], None]
+Runner = Callable[[JobSpec, Progress], JobOutcome]
+OpenRunner = Callable[[Path, str], Runner]
+"""Loads the bundle of this folder and digest; picklable, because it travels to the new process."""
+
+
+def work(connection: Connection, open_runner: OpenRunner, bundle_folder: Path, bundle_digest: str) -> None:
+    """Main function of a worker process: load, then answer jobs until the pipe closes."""
+    log.configure()
+    os.nice(_NICE)
+    pipe = _Pipe(connection)
+    threading.Thread(target=pipe.beat, daemon=True).start()
+    runner: Runner | None = None
+    problem: Exception | None = None
+    try:
+        runner = open_runner(bundle_folder, bundle_digest)
+    except Exception as exc:  # recorded as the outcome of every job this worker is given
+        problem = exc
+    while True:
+        spec = pipe.receive()
+        if runner is None:
+            pipe.send(outcome_of(spec, problem or Misconfigured("no runner")))
+        else:
+            pipe.send(_run(runner, spec, pipe))
+
+
+def outcome_of(spec: JobSpec, error: Exception) -> JobOutcome:
+    """The class of the error decides: rejected, wait and try again, or failed."""
+    if isinstance(error, StudyRejected):
+        return JobOutcome(spec.job_id, JobState.REJECTED, code=error.code, reason=str(error))
+    if isinstance(error, Temporary):
+        return JobOutcome(spec.job_id, JobState.WAITING, code=error.code, reason=str(error))
+    if isinstance(error, MemoryError):
+        return JobOutcome(spec.job_id, JobState.WAITING, code="out-of-memory", reason="the read ran out of memory")
+    if isinstance(error, WetreadError):
+        return JobOutcome(spec.job_id, JobState.FAILED, code=error.code, reason=str(error))
+    # An error we did not foresee may quote data: its class and place are kept, its text is not.
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where is not None else "?"
+    return JobOutcome(spec.job_id, JobState.FAILED, code="unforeseen", reason=f"{type(error).__name__} in {place}")
+
+
+def _run(runner: Runner, spec: JobSpec, pipe: _Pipe) -> JobOutcome:
+    try:
+        outcome = runner(spec, lambda stage, fraction: pipe.send(Progressed(spec.job_id, stage, fraction)))
+    except Exception as exc:  # the outcome is recorded
+        outcome = outcome_of(spec, exc)
+    # ru_maxrss is in KiB on Linux.
+    return replace(outcome, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+class _Pipe:
+    """The connection, shared by the working and the heartbeat thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def receive(self) -> JobSpec:
+        try:
+            spec: JobSpec = self._connection.recv()
+        except EOFError:
+            os._exit(0)
+        return spec
+
+    def send(self, message: object) -> None:
+        with self._lock:
+            try:
+                self._connection.send(message)
+            except OSError:
+                # The coordinator is gone. What this job computed would reach nobody: the next one does it again.
+                os._exit(0)
+
+    def beat(self) -> None:
+        stop = threading.Event()
+        while not stop.wait(_HEARTBEAT_S):
+            self.send(Alive())

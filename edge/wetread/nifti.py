@@ -1,0 +1,58 @@
+"""NIfTI in and out, for research use and golden cases: it has no patient, no study and no coded results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
+
+from wetread.errors import UnsupportedImage
+from wetread.records.study import SeriesRef
+from wetread.records.volume import Affine, LabelMap, Volume
+
+SUFFIXES = (".nii", ".nii.gz")
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_REVERSED_AXES = np.eye(4)[[2, 1, 0, 3]]
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the file name says so."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def read_nifti(path: Path) -> Volume:
+    """A volume without instances: axes ``(slice, row, column)``, affine to LPS mm; the file has the reverse and RAS.
+
+    Raises: ``UnsupportedImage`` when it cannot be read or is not one 3-D volume.
+    """
+    array, affine = _read(path)
+    series = SeriesRef(series_instance_uid="", modality="", instances=(), description=path.name)
+    return Volume(np.ascontiguousarray(array, np.float32), affine, series, (), "")
+
+
+def read_nifti_labels(path: Path) -> npt.NDArray[np.uint8]:
+    """A label map, ``(slice, row, column)``. Raises: as ``read_nifti``."""
+    return np.asarray(_read(path)[0], np.uint8)
+
+
+def write_nifti(label_map: LabelMap, path: Path) -> None:
+    """Write a label map as uint8 NIfTI in RAS."""
+    affine = _LPS_TO_RAS @ label_map.affine @ _REVERSED_AXES
+    image = nibabel.Nifti1Image(label_map.array.transpose(2, 1, 0), affine, dtype=np.uint8)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
+
+
+def _read(path: Path) -> tuple[npt.NDArray[np.generic], Affine]:
+    try:
+        image = nibabel.load(path)
+        array = np.asanyarray(image.dataobj)
+    except (OSError, EOFError, ValueError, ImageFileError) as exc:
+        raise UnsupportedImage(f"{path.name} cannot be read as NIfTI: {exc}") from exc
+    if array.ndim != 3:
+        raise UnsupportedImage(f"{path.name} has the shape {array.shape}, one 3-D volume was expected")
+    return array.transpose(2, 1, 0), np.asarray(_LPS_TO_RAS @ image.affine @ _REVERSED_AXES, np.float64)

@@ -1,0 +1,1 @@
+"""``wetread serve``: joins all stages. ``coordinator`` is the composition root."""

@@ -1,0 +1,41 @@
+"""Changes a person asks for: they go through the coordinator's own code, whether it runs or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wetread.config import Config
+from wetread.db import Database
+from wetread.errors import Misconfigured
+from wetread.jobs.queue import Queue
+from wetread.store.index import Index
+from wetread.store.revisions import Revisions
+from wetread.store.spool import Spool
+
+
+def open_revisions(config: Config) -> Revisions:
+    """Hold and release studies."""
+    return Revisions(_existing(config.data_dir), Spool(config.data_dir / "spool"), config.completeness)
+
+
+def open_queue(config: Config) -> Queue:
+    """Retry and cancel jobs."""
+    return Queue(_existing(config.data_dir), config.jobs.retry, owner="a person")
+
+
+def rebuild_index(data_dir: Path) -> int:
+    """Index the whole spool into a new database; how many instances.
+
+    Raises: ``Misconfigured`` when there is a database: it knows more than the spool and is not overwritten.
+    """
+    path = data_dir / "wetread.db"
+    if path.exists():
+        raise Misconfigured(f"{path} exists; move it away first if it is damaged")
+    return Index(Database(path), Spool(data_dir / "spool")).rebuild()
+
+
+def _existing(data_dir: Path) -> Database:
+    path = data_dir / "wetread.db"
+    if not path.is_file():
+        raise Misconfigured(f"there is no Wetread database in {data_dir}; has wetread serve run with it?")
+    return Database(path)

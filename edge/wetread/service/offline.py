@@ -1,0 +1,110 @@
+"""``wetread read``: one study from a folder, read now, in this process; results into a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from wetread.bundles import Bundle
+from wetread.errors import NoSuitableSeries, NotDicom
+from wetread.images.folder import scan_folder
+from wetread.records.job import JobOutcome, JobSpec
+from wetread.records.study import StudyRef
+from wetread.route.selection import select
+from wetread.service.reading import RunnerOpener
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineSettings:
+    """What the user chose."""
+
+    engine: str
+    cache_folder: Path
+    threads: int = 0
+    utc_offset_minutes: int = 0
+
+
+def read_folder(
+    folder: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress
+) -> list[JobOutcome]:
+    """Read every study in ``folder`` that the bundle's input rule fits; results go to ``out``, one folder for each read.
+
+    Raises: ``StudyRejected`` when no study fits or one cannot be read; ``Misconfigured`` when the bundle cannot serve.
+    """
+    scan = scan_folder(folder)
+    if not scan.studies:
+        why = f"; {scan.skipped[0].reason}" if scan.skipped else ""
+        raise NotDicom(f"no DICOM study in {folder} ({len(scan.skipped)} other files{why})")
+    specs = _specs(scan.studies, bundle, out, settings)
+    runner = RunnerOpener(settings.engine, settings.cache_folder, settings.threads)(bundle.folder, bundle.digest())
+    return [runner(spec, progress) for spec in specs]
+
+
+def read_nifti_file(path: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress) -> Path:
+    """Read one NIfTI volume: the label map and ``findings.json`` in ``out``; returns the JSON's path.
+
+    Raises: as ``read_folder``. Who the patient is, and so whether the bundle was made for them, cannot be checked.
+    """
+    from wetread.findings.from_labels import read_labels
+    from wetread.findings.summary import summarize
+    from wetread.guard.intended import check_spacing
+    from wetread.infer.model import open_model
+    from wetread.nifti import read_nifti, write_nifti
+
+    volume = read_nifti(path)
+    check_spacing(volume, bundle.manifest.inputs[0])
+    threads = settings.threads or None
+    model = open_model(bundle, engine=settings.engine, cache_folder=settings.cache_folder, threads=threads)
+    progress("infer", 0.4)
+    label_map = model.run(volume)
+    reading = read_labels(label_map, volume, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
+    out.mkdir(parents=True, exist_ok=True)
+    write_nifti(label_map, out / "labels.nii.gz")
+    report = {
+        "state": "done",
+        "input": path.name,
+        "bundle": f"{bundle.name} {bundle.version}",
+        "engine": dataclasses.asdict(model.identity),
+        "findings": [dataclasses.asdict(f) for f in summarize(reading)],
+    }
+    target = out / "findings.json"
+    target.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
+    progress("done", 1.0)
+    return target
+
+
+def outcome_document(outcome: JobOutcome) -> dict[str, Any]:
+    """A job outcome as JSON."""
+    return {
+        "state": outcome.state.value,
+        "findings": [dataclasses.asdict(f) for f in outcome.findings],
+        "results": [{**dataclasses.asdict(r), "path": str(r.path)} for r in outcome.results],
+        "timings": {t.stage: round(t.seconds, 3) for t in outcome.timings},
+        "engine": outcome.engine,
+    }
+
+
+def _specs(studies: tuple[StudyRef, ...], bundle: Bundle, out: Path, settings: OfflineSettings) -> list[JobSpec]:
+    selections = [(study, select(study, bundle.manifest.inputs)) for study in studies]
+    reads = [(study, chosen) for study, selection in selections for chosen in selection.reads]
+    if not reads:
+        raise NoSuitableSeries("; ".join(selection.missing for _, selection in selections))
+    return [
+        JobSpec(
+            job_id=f"read-{number}",
+            study=study,
+            chosen=chosen,
+            bundle_folder=bundle.folder,
+            bundle_digest=bundle.digest(),
+            out_folder=out if len(reads) == 1 else out / f"read-{number}",
+            utc_offset_minutes=settings.utc_offset_minutes,
+        )
+        for number, (study, chosen) in enumerate(reads, start=1)
+    ]

@@ -1,0 +1,118 @@
+"""Look at what there is: studies, jobs, timelines. Reads the database and changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from wetread.db import Database, Queries, Row
+from wetread.errors import Misconfigured
+
+Document = dict[str, Any]
+"""JSON for ``--json``; the commands print the same fields as tables."""
+
+
+class Overview:
+    """Questions about one data folder."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Raises: ``Misconfigured`` when nothing was ever served from there."""
+        path = data_dir / "wetread.db"
+        if not path.is_file():
+            raise Misconfigured(f"there is no Wetread database in {data_dir}; has wetread serve run with it?")
+        self._db = Database(path)
+        self._queries = Queries("wetread.service")
+
+    def studies(self, *, limit: int = 100) -> list[Document]:
+        """The latest studies with their state and its reason."""
+        return [_study(row) for row in self._db.fetch(self._queries["studies"], {"limit": limit})]
+
+    def study(self, study_instance_uid: str) -> Document:
+        """One study with series, decisions, jobs and timeline. Raises: ``Misconfigured`` if it is not here."""
+        rows = self._db.fetch(self._queries["study"], {"study_instance_uid": study_instance_uid})
+        if not rows:
+            raise Misconfigured(f"no study {study_instance_uid} here")
+        key = {"study_id": rows[0]["id"]}
+        return {
+            **_study(rows[0]),
+            "series": [_series(r) for r in self._db.fetch(self._queries["series"], key)],
+            "decisions": [_decision(r) for r in self._db.fetch(self._queries["decisions"], key)],
+            "jobs": [_job(r) for r in self._db.fetch(self._queries["jobs_of_study"], key)],
+            "timeline": _dicts(self._db.fetch(self._queries["timeline"], key)),
+        }
+
+    def jobs(self, *, state: str = "", limit: int = 100) -> list[Document]:
+        """The latest jobs, of one state if asked for."""
+        return [_job(r) for r in self._db.fetch(self._queries["jobs"], {"state": state, "limit": limit})]
+
+    def job(self, job_id: str) -> Document:
+        """One job with attempts, results and deliveries. Raises: ``Misconfigured`` if it is not here."""
+        key = {"job_id": job_id}
+        rows = self._db.fetch(self._queries["job"], key)
+        if not rows:
+            raise Misconfigured(f"no job {job_id}")
+        return {
+            **_job(rows[0]),
+            **json.loads(rows[0]["report"]),
+            "chosen": json.loads(rows[0]["chosen"]),
+            "attempts_made": _dicts(self._db.fetch(self._queries["attempts"], key)),
+            "results": _dicts(self._db.fetch(self._queries["results"], key)),
+            "deliveries": _dicts(self._db.fetch(self._queries["deliveries"], key)),
+        }
+
+    def unreadable(self) -> list[Document]:
+        """Acknowledged instances that could not be read afterwards."""
+        return _dicts(self._db.fetch(self._queries["unreadable"]))
+
+    def refused_associations(self, *, limit: int = 10) -> list[Document]:
+        """Who was refused lately, and why."""
+        return _dicts(self._db.fetch(self._queries["recent_events"], {"action": "association_refused", "limit": limit}))
+
+    def counts(self) -> dict[str, int]:
+        """How many studies are in each state."""
+        return {r["state"]: r["n"] for r in self._db.fetch(self._queries["counts"])}
+
+
+def _study(row: Row) -> Document:
+    attributes = json.loads(row["attributes"])
+    return {
+        "study_instance_uid": row["study_instance_uid"],
+        "patient_id": attributes["patient"]["patient_id"],
+        "description": attributes["description"],
+        "date": attributes["date"],
+        "instances": row["instances"],
+        "revision": row["revision"],
+        "state": row["state"],
+        "reason": row["reason"],
+        "received_at": row["created_at"],
+    }
+
+
+def _series(row: Row) -> Document:
+    attributes = json.loads(row["attributes"])
+    return {
+        "series_instance_uid": attributes["series_instance_uid"],
+        "number": attributes["number"],
+        "modality": attributes["modality"],
+        "description": attributes["description"],
+        "role": row["role"],
+        "instances": row["instances"],
+    }
+
+
+def _decision(row: Row) -> Document:
+    return {**dict(row), "verdicts": json.loads(row["verdicts"])}
+
+
+def _job(row: Row) -> Document:
+    shown = (
+        "id study_instance_uid route mode bundle bundle_version state attempts progress code reason created_at"
+        " available_at finished_at"
+    )
+    return {key: row[key] for key in shown.split()}
+
+
+def _dicts(rows: Iterable[Row]) -> list[Document]:
+    return [dict(row) for row in rows]

@@ -1,0 +1,48 @@
+-- name: studies
+SELECT * FROM study_status ORDER BY created_at DESC LIMIT :limit
+
+-- name: study
+SELECT * FROM study_status WHERE study_instance_uid = :study_instance_uid
+
+-- name: timeline
+SELECT at, action, detail, job_id FROM events WHERE study_id = :study_id ORDER BY id
+
+-- name: series
+SELECT se.attributes, i.role, count(*) AS instances FROM series se
+JOIN instances i ON i.study_id = se.study_id AND i.series_instance_uid = se.series_instance_uid
+WHERE se.study_id = :study_id GROUP BY se.series_instance_uid, i.role ORDER BY min(i.id)
+
+-- name: decisions
+SELECT r.number AS revision, d.route, d.outcome, d.reason, d.verdicts FROM decisions d
+JOIN revisions r ON r.id = d.revision_id WHERE r.study_id = :study_id ORDER BY r.number, d.route
+
+-- name: jobs
+SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
+WHERE :state = '' OR j.state = :state ORDER BY j.created_at DESC LIMIT :limit
+
+-- name: jobs_of_study
+SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
+WHERE j.study_id = :study_id ORDER BY j.created_at
+
+-- name: job
+SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id WHERE j.id = :job_id
+
+-- name: attempts
+SELECT number, started_at, ended_at, outcome, reason FROM attempts WHERE job_id = :job_id ORDER BY number
+
+-- name: results
+SELECT r.kind, r.sop_instance_uid, r.series_instance_uid, r.path FROM results r
+WHERE r.job_id = :job_id ORDER BY r.position
+
+-- name: deliveries
+SELECT o.destination, r.kind, o.state, o.attempts, o.last_error, o.delivered_at, o.available_at
+FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid WHERE o.job_id = :job_id ORDER BY o.id
+
+-- name: unreadable
+SELECT path, reason, found_at FROM unreadable ORDER BY found_at
+
+-- name: recent_events
+SELECT at, detail FROM events WHERE action = :action ORDER BY id DESC LIMIT :limit
+
+-- name: counts
+SELECT state, count(*) AS n FROM study_status GROUP BY state ORDER BY state

@@ -1,0 +1,49 @@
+"""What a worker does with a job: open the bundle's model once, then run the pipeline for each ``JobSpec``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wetread.bundles import load_bundle
+from wetread.errors import Misconfigured
+from wetread.jobs.worker import Progress, Runner
+from wetread.records.job import JobOutcome, JobSpec, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOpener:
+    """Travels to a new worker process and opens the bundle there."""
+
+    engine: str
+    cache_folder: Path
+    """Compiled engines and their certificates."""
+    threads: int
+
+    def __call__(self, bundle_folder: Path, bundle_digest: str) -> Runner:
+        """Load the bundle, compile or load its engine, check it against the golden case.
+
+        Raises: ``Misconfigured`` when the files are not those the job was made for, weights are missing, or the engine
+        does not give the reference answer.
+        """
+        from wetread.findings.summary import summarize
+        from wetread.infer.model import open_model
+        from wetread.pipeline import process
+
+        bundle = load_bundle(bundle_folder)
+        if bundle.digest() != bundle_digest:
+            raise Misconfigured(f"the files of bundle {bundle.name} have changed since the job was made")
+        model = open_model(bundle, engine=self.engine, cache_folder=self.cache_folder, threads=self.threads or None)
+
+        def run(spec: JobSpec, progress: Progress) -> JobOutcome:
+            read = process(spec, bundle, model, progress=progress)
+            return JobOutcome(
+                job_id=spec.job_id,
+                state=JobState.DONE,
+                results=read.results,
+                findings=summarize(read.reading),
+                timings=read.timings,
+                engine=f"{model.identity.name} {model.identity.precision} ({model.choice_reason})",
+            )
+
+        return run
