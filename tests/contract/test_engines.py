@@ -1,0 +1,161 @@
+"""What every engine keeps: the numbered contract in ``wetread.infer.engine.Engine``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.networks.nets import UNet
+from torch import nn
+
+from wetread.errors import EngineUnavailable
+from wetread.infer.engine import ENGINES, REFERENCE, Engine, FloatArray, backend, choose_engine
+from wetread.infer.plan import NetworkPlan
+
+
+def _unet() -> nn.Module:
+    torch.manual_seed(11)
+    return UNet(spatial_dims=3, in_channels=2, out_channels=3, channels=(4, 8), strides=(2,)).eval()
+
+
+def _plan(folder: Path) -> NetworkPlan:
+    return NetworkPlan("network_def", key="unet-11", make=_unet, cache_folder=folder, threads=1)
+
+
+def _image(*shape: int) -> FloatArray:
+    return np.random.default_rng(5).normal(size=shape).astype(np.float32)
+
+
+def _expected(image: FloatArray) -> FloatArray:
+    with torch.inference_mode():
+        return np.asarray(_unet()(torch.tensor(image)).numpy())
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    try:
+        opened = backend(request.param).open_engine(_plan(tmp_path))
+    except EngineUnavailable as exc:
+        pytest.skip(str(exc))
+    yield opened
+    opened.close()
+
+
+def test_engine_gives_the_answer_of_the_network(engine: Engine) -> None:
+    image = _image(1, 2, 16, 24, 8)
+    answer = engine(image)
+    assert answer.dtype == np.float32
+    assert answer.flags.c_contiguous
+    np.testing.assert_allclose(answer, _expected(image), atol=1e-4)
+
+
+def test_engine_takes_any_batch_size_and_rows_do_not_mix(engine: Engine) -> None:
+    image = _image(3, 2, 16, 16, 16)
+    together = engine(image)
+    alone = np.concatenate([engine(image[k : k + 1]) for k in range(3)])
+    assert together.shape == (3, 3, 16, 16, 16)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_engine_takes_another_spatial_shape_than_before(engine: Engine) -> None:
+    for shape in ((1, 2, 16, 16, 16), (1, 2, 8, 24, 16), (1, 2, 16, 16, 16)):
+        image = _image(*shape)
+        np.testing.assert_allclose(engine(image), _expected(image), atol=1e-4)
+
+
+def test_engine_takes_memory_that_is_neither_contiguous_nor_writable(engine: Engine) -> None:
+    image = _image(1, 2, 16, 24, 8)
+    strided = np.asfortranarray(image)[:, :, ::-1].copy(order="F")[:, :, ::-1]
+    strided.flags.writeable = False
+    assert not strided.flags.c_contiguous
+    np.testing.assert_allclose(engine(strided), _expected(image), atol=1e-4)
+
+
+def test_engine_leaves_its_input_alone_and_gives_its_output_away(engine: Engine) -> None:
+    image = _image(1, 2, 16, 16, 16)
+    before = image.copy()
+    first = engine(image)
+    kept = first.copy()
+    engine(_image(1, 2, 16, 16, 16) * 3)
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_array_equal(first, kept)
+    first[...] = 0
+
+
+def test_engine_refuses_what_the_contract_does_not_allow(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="float64"):
+        engine(np.zeros((1, 2, 16, 16, 16)))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"\(16, 16\)"):
+        engine(np.zeros((16, 16), np.float32))
+
+
+def test_engine_may_be_closed_twice_and_not_be_used_after(engine: Engine) -> None:
+    engine(_image(1, 2, 16, 16, 16))
+    engine.close()
+    engine.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        engine(_image(1, 2, 16, 16, 16))
+
+
+def test_engine_says_what_it_is(engine: Engine) -> None:
+    assert engine.name in ENGINES
+    assert engine.precision == "f32"
+    assert engine.library_version == backend(engine.name).library_version()
+    assert engine.device == "CPU"
+
+
+@pytest.mark.parametrize("name", [name for name in ENGINES if name != REFERENCE])
+def test_missing_library_is_engine_unavailable(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(EngineUnavailable, match=f"{name} is not installed"):
+        backend(name).open_engine(_plan(tmp_path))
+    with pytest.raises(EngineUnavailable, match=f"{name} is not installed"):
+        choose_engine(name, precision="f32")
+
+
+class _Unsupported(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(x)
+
+
+@pytest.mark.parametrize("name", [name for name in ENGINES if name != REFERENCE])
+def test_network_the_library_cannot_run_is_engine_unavailable(name: str, tmp_path: Path) -> None:
+    plan = NetworkPlan("strange", key="bessel", make=_Unsupported, cache_folder=tmp_path)
+    with pytest.raises(EngineUnavailable, match="strange"):
+        backend(name).open_engine(plan)(_image(1, 2, 8, 8, 8))
+    assert not list(tmp_path.rglob("*.onnx"))
+
+
+def test_auto_takes_openvino_and_says_why() -> None:
+    choice = choose_engine("auto", precision="f32")
+    assert choice.name == "openvino"
+    assert backend("openvino").library_version() in choice.reason
+
+
+def test_auto_takes_torch_without_openvino_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    choice = choose_engine("auto", precision="f32")
+    assert choice.name == "torch"
+    assert "openvino is not installed" in choice.reason
+
+
+def test_unknown_engine_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(EngineUnavailable, match="'tensorflow'; there are: auto, torch, openvino"):
+        choose_engine("tensorflow", precision="f32")
+
+
+def test_damaged_export_is_made_anew(tmp_path: Path) -> None:
+    image = _image(1, 2, 16, 16, 16)
+    first = backend("openvino").open_engine(_plan(tmp_path))
+    expected = first(image)
+    first.close()
+    (file,) = tmp_path.rglob("*.onnx")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    again = backend("openvino").open_engine(_plan(tmp_path))
+    np.testing.assert_array_equal(again(image), expected)
+    assert file.read_bytes() == whole
