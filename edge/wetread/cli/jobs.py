@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the latest reads")
-    listing.add_argument("--state", default="", choices=["waiting", "running", "done", "rejected", "failed", "cancelled"])
+    listing.add_argument(
+        "--state", default="", choices=["waiting", "running", "done", "rejected", "failed", "cancelled"]
+    )
     for name, text in (
         ("show", "one read: reason, attempts, findings, results, deliveries"),
         ("retry", "do a failed, rejected or cancelled read again"),

@@ -78,7 +78,9 @@ def _show(outcomes: list[JobOutcome], *, as_json: bool) -> int:
         print_json(documents[0] if len(documents) == 1 else documents)
         return 0
     for outcome in outcomes:
-        rows = ([f.name, *(f"{name} {value:.1f} {unit}" for name, value, unit in f.measurements)] for f in outcome.findings)
+        rows = (
+            [f.name, *(f"{name} {value:.1f} {unit}" for name, value, unit in f.measurements)] for f in outcome.findings
+        )
         print_table("Findings (AI, not reviewed)", ("structure", "measurement"), rows)
         for result in outcome.results:
             print(f"{result.kind:<4}{result.path}")

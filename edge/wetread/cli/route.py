@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from wetread.cli.options import add_config, add_json, config_of
 
@@ -23,8 +24,8 @@ def run(args: argparse.Namespace) -> int:
     """Explain; 0 when at least one route would read."""
     from wetread.bundles import find_bundle
     from wetread.cli.table import print_json
-    from wetread.images.folder import scan_folder
     from wetread.errors import Misconfigured
+    from wetread.images.folder import scan_folder
     from wetread.route.router import Router
 
     config = config_of(args)
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         raise Misconfigured(f"there is no {args.folder}")
     bundles = {r.bundle: find_bundle(r.bundle, config.bundle_folders) for r in config.routes if r.mode != "off"}
     router = Router(config.routes, bundles)
-    explained = [
+    explained: list[dict[str, Any]] = [
         {
             "study_instance_uid": study.study_instance_uid,
             "description": study.description,
@@ -59,14 +60,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print(explained: list[dict[str, object]]) -> None:
+def _print(explained: list[dict[str, Any]]) -> None:
     for study in explained:
         print(f"study {study['study_instance_uid']}  {study['description']}")
-        routes = study["routes"]
-        if not isinstance(routes, list) or not routes:
+        if not study["routes"]:
             print("  no active route is configured")
-            continue
-        for route in routes:
+        for route in study["routes"]:
             print(f"  route {route['route']} ({route['mode']}, bundle {route['bundle']}): {route['outcome']}")
             print(f"    {route['reason']}")
             for verdict in route["series"]:

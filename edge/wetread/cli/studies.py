@@ -30,7 +30,9 @@ def run(args: argparse.Namespace) -> int:
     return {"list": _list, "show": _show, "hold": _hold, "release": _release, "reindex": _reindex}[args.action](args)
 
 
-def _action(actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
+def _action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=text, description=text)
     add_config(parser)
     add_json(parser)
@@ -68,7 +70,9 @@ def _show(args: argparse.Namespace) -> int:
         if rows:
             print_table(name.capitalize(), list(rows[0]), ([r[c] for c in rows[0]] for r in rows))
     for decision in study["decisions"]:
-        print(f"revision {decision['revision']}, route {decision['route']}: {decision['outcome']}, {decision['reason']}")
+        print(
+            f"revision {decision['revision']}, route {decision['route']}: {decision['outcome']}, {decision['reason']}"
+        )
         for verdict in decision["verdicts"]:
             print(f"  - {verdict}")
     return 0

@@ -110,7 +110,9 @@ class Delivery:
                     tx.run(self._queries["delivered"], {"id": row["id"], "now": now()})
                     tx.event("delivered", f"{row['kind']} to {self._name}", **where)
                     continue
-                delay_s = min(self._settings.first_delay_s * 2.0 ** min(row["attempts"], 30), self._settings.max_delay_s)
+                delay_s = min(
+                    self._settings.first_delay_s * 2.0 ** min(row["attempts"], 30), self._settings.max_delay_s
+                )
                 fields = {"id": row["id"], "available_at": now(delay_s), "error": answer.error}
                 tx.run(self._queries["not_delivered"], fields)
                 tx.event("not_delivered", f"{row['kind']} to {self._name}: {answer.error}", **where)

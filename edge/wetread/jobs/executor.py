@@ -177,4 +177,3 @@ def _temporary(worker: _Worker, problem: WorkerDied | WorkerSilent) -> list[Repo
 
 
 __all__ = ["Executor", "LocalExecutor", "Report", "WorkerSettings"]
-

@@ -120,7 +120,10 @@ class Queue:
             if not rows:
                 return None
             row = rows[0]
-            tx.run(self._queries["start_attempt"], {"job_id": row["id"], "number": self._next_attempt(tx, row), "now": now()})
+            tx.run(
+                self._queries["start_attempt"],
+                {"job_id": row["id"], "number": self._next_attempt(tx, row), "now": now()},
+            )
             tx.event("claimed", f"attempt {row['attempts']}", study_id=row["study_id"], job_id=row["id"])
         return _claimed(row)
 
@@ -197,9 +200,7 @@ class Queue:
         fields = {"job_id": job_id, "outcome": outcome.code or outcome.state, "reason": outcome.reason, "now": now()}
         tx.run(self._queries["end_attempt"], fields)
 
-    def _wait_again(
-        self, tx: Transaction, row: Row, outcome: JobOutcome, delay_s: float | None = None
-    ) -> None:
+    def _wait_again(self, tx: Transaction, row: Row, outcome: JobOutcome, delay_s: float | None = None) -> None:
         if row["attempts"] >= self._settings.max_attempts:
             given_up = dataclasses.replace(
                 outcome,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from wetread.dimse.scp import CalledRefused, Caller, CallingRefused, Limits, StorageScp
 from wetread.dimse.scp import Callbacks as ScpCallbacks
+from wetread.dimse.scp import CalledRefused, Caller, CallingRefused, Limits, StorageScp
 from wetread.records.received import ReceivedInstance
 
 
@@ -92,7 +92,7 @@ class Listener:
         self._scp = StorageScp(ScpCallbacks(admit, callbacks.keep, self._refused, self._closed), limits)
 
     def start(self, port: int | None = None) -> int:
-        """Listen on ``port``, else on the configured one; returns it. Raises: ``Misconfigured`` if it cannot be bound."""
+        """Listen on ``port``, else on the configured one; returns it. Raises: ``Misconfigured`` if it is taken."""
         return self._scp.start(self._settings.host, self._settings.port if port is None else port)
 
     def stop(self) -> None:

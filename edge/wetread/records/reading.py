@@ -1,4 +1,4 @@
-"""A finished read: findings, mask and the identity of what made them. This is what gets committed and never recomputed."""
+"""A finished read: findings, mask and the identity of what made them. It is committed once and never recomputed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class EngineIdentity:
     library_version: str
     device: str
     certificate: str
-    """Digest of the parity certificate under which this engine serves; ``reference`` for the reference engine itself."""
+    """Digest of the parity certificate under which this engine serves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ Affine = npt.NDArray[np.float64]
 class Volume:
     """Voxels on the source grid, never resampled.
 
-    Axes are ``(slice, row, column)`` everywhere in Wetread. Slices are ordered by their position along the slice normal,
-    which is row direction × column direction (PS3.3 C.7.6.2), never by Instance Number.
+    Axes are ``(slice, row, column)`` everywhere in Wetread. Slices are ordered by their position along the slice
+    normal, which is row direction × column direction (PS3.3 C.7.6.2), never by Instance Number.
     """
 
     array: npt.NDArray[np.float32]

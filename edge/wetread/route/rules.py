@@ -102,5 +102,3 @@ _SYNTHETIC = StudyRef("1.2.3", Patient("P1"), (SeriesRef("1.2.3.1", "MR", ()),))
 def _known_fields() -> set[str]:
     fields = study_fields(_SYNTHETIC)
     return set(fields) | set(fields["patient"]) | set(fields["series"][0])
-
-

@@ -1,4 +1,4 @@
-"""``wetread serve``: the composition root. Builds every part from the configuration, hands them to each other, runs them.
+"""``wetread serve``: the composition root. Builds every part from the configuration and joins them.
 
 The coordinator is this process's main thread: the one writer of index, revisions and jobs. The listener is a process of
 its own, workers are processes of the executor, each destination has a thread.

@@ -120,4 +120,6 @@ def _studies(config: Config) -> Iterator[Check]:
     if unreadable:
         yield Check("unreadable", False, f"{len(unreadable)} instances cannot be read", "see: wetread studies list")
     for refused in overview.refused_associations(limit=5):
-        yield Check("refused sender", False, f"{refused['at']} {refused['detail']}", "add or correct its [[peers]] entry")
+        yield Check(
+            "refused sender", False, f"{refused['at']} {refused['detail']}", "add or correct its [[peers]] entry"
+        )

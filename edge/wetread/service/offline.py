@@ -34,7 +34,7 @@ class OfflineSettings:
 def read_folder(
     folder: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress
 ) -> list[JobOutcome]:
-    """Read every study in ``folder`` that the bundle's input rule fits; results go to ``out``, one folder for each read.
+    """Read every study in ``folder`` that fits the bundle's input rule; results go to ``out``.
 
     Raises: ``StudyRejected`` when no study fits or one cannot be read; ``Misconfigured`` when the bundle cannot serve.
     """

@@ -1,4 +1,4 @@
-"""The index: which studies, series and instances we have. Written by the coordinator alone, rebuildable from the spool."""
+"""The index: which studies, series and instances we have. Written by the coordinator alone; rebuildable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wetread.errors import NotDicom
 from wetread.records.received import Provenance
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import InstanceRef, SeriesRef, StudyRef
-from wetread.store.attributes import patient_conflict, series_from_json, series_to_json, study_from_json, study_to_json
+from wetread.store.attributes import patient_conflict, series_to_json, study_from_json, study_to_json
 from wetread.store.spool import Spool, provenance_of, sync_folder
 
 BATCH = 200
@@ -132,9 +132,7 @@ class Index:
             return rows[0]
         folder = hashlib.sha256(arrival.study.study_instance_uid.encode()).hexdigest()[:32]
         attributes = study_to_json(arrival.study)
-        row = tx.fetch(
-            self._queries["add_study"], {**uid, "folder": folder, "attributes": attributes, "now": now()}
-        )
+        row = tx.fetch(self._queries["add_study"], {**uid, "folder": folder, "attributes": attributes, "now": now()})
         via = f" from {arrival.provenance.peer}" if arrival.provenance else ""
         tx.event("received", f"first instance{via}", study_id=row[0]["id"])
         return tx.fetch(self._queries["study_by_uid"], uid)[0]
@@ -151,9 +149,7 @@ class Index:
         if conflict:
             self._hold(tx, study["id"], f"instances of two patients in one study: {conflict} differs")
 
-    def _again(
-        self, tx: Transaction, study_id: int, known: Row, arrival: _Arrival
-    ) -> tuple[int | None, Path | None]:
+    def _again(self, tx: Transaction, study_id: int, known: Row, arrival: _Arrival) -> tuple[int | None, Path | None]:
         """An instance we have: free when it says the same, a reason to hold the study when its pixels differ."""
         stored = self._spool.folder / known["path"]
         if not stored.exists() and known["content_digest"] == arrival.ref.digest:
@@ -164,9 +160,7 @@ class Index:
             self._hold(tx, study_id, "an instance was sent again with other pixels under the same SOP Instance UID")
             kept = self._spool.unreadable / arrival.source.name
             reason = "same SOP Instance UID as a stored instance, other pixels"
-            tx.run(
-                self._queries["add_unreadable"], {"path": self._relative(kept), "reason": reason, "now": now()}
-            )
+            tx.run(self._queries["add_unreadable"], {"path": self._relative(kept), "reason": reason, "now": now()})
             return None, kept
         if known["content_digest"] != arrival.ref.digest:
             tx.event("duplicate", "same pixels with another header: the first one is kept", study_id=study_id)
@@ -178,9 +172,7 @@ class Index:
         return "derived" if is_derived(ref.sop_class_uid) else "source"
 
     def _hold(self, tx: Transaction, study_id: int, reason: str) -> None:
-        tx.run(
-            self._queries["set_state"], {"study_id": study_id, "state": "held", "reason": reason, "now": now()}
-        )
+        tx.run(self._queries["set_state"], {"study_id": study_id, "state": "held", "reason": reason, "now": now()})
         tx.event("held", reason, study_id=study_id)
 
     def _relative(self, path: Path) -> str:

@@ -1,0 +1,52 @@
+# The two commands: `make demo` shows the whole way, `make test` passes the tests. Both set up what they need.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+APT := dcmtk orthanc libpixelmed-java default-jre-headless
+WEIGHTS := monai_bundles/mr_brain_extraction/models/fine_network.safetensors
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c packaging/constraints.txt
+
+.PHONY: demo test check bench serve soak clean
+
+demo: $(VENV)/.edge $(WEIGHTS)  ## the whole way on this machine; ARGS="--keep" leaves it running
+	$(BIN)/wetread demo $(ARGS)
+
+test: $(VENV)/.test $(WEIGHTS) check  ## linters, types, import contracts, all tests that need no GPU
+	packaging/apt-install.sh $(APT)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.test  ## formatting, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test $(WEIGHTS)  ## speed and memory; packaging/docs/BENCHMARKS.md says what was measured where
+	$(BIN)/python tests/bench/bench_infer.py
+	$(BIN)/python tests/bench/bench_service.py
+
+serve: $(VENV)/.edge $(WEIGHTS)  ## serve with ./wetread.toml
+	$(BIN)/wetread serve $(ARGS)
+
+soak: $(VENV)/.test $(WEIGHTS)  ## long kill -9 runs
+	$(BIN)/python -m pytest tests -m soak $(ARGS)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.edge: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[edge,demo]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[edge,demo,test]'
+	# The reference for brain extraction, without its GUI and the libraries that drags in.
+	$(PIP) --no-deps deepbet==1.0.2
+	touch $@ $(VENV)/.edge
+
+$(WEIGHTS): | $(VENV)/.edge
+	$(BIN)/wetread bundle install mr_brain_extraction
+
+clean:
+	rm -rf $(VENV) demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

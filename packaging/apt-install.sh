@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Install Debian packages the tests talk to, where we may; otherwise say which are missing.
+set -euo pipefail
+missing=()
+for package in "$@"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if ! command -v apt-get >/dev/null; then
+  echo "These programs are needed and this is not a Debian-like system: ${missing[*]}" >&2
+  exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+  echo "Please run: sudo apt-get install ${missing[*]}" >&2
+  exit 1
+fi
+apt-get update -qq
+# Orthanc must not start as a system service: the tests start their own on a free port.
+printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d.wetread
+chmod +x /usr/sbin/policy-rc.d.wetread
+restore() { rm -f /usr/sbin/policy-rc.d.wetread; [ -z "${ours:-}" ] || rm -f /usr/sbin/policy-rc.d; }
+trap restore EXIT
+if [ ! -e /usr/sbin/policy-rc.d ]; then ours=1; cp /usr/sbin/policy-rc.d.wetread /usr/sbin/policy-rc.d; fi
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
