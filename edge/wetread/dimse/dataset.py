@@ -51,10 +51,14 @@ def read_header(path: Path) -> FileDataset:
 def read_dataset(path: Path) -> FileDataset:
     """The whole file, pixel data still encoded.
 
-    Pixel data that the file cuts short is returned short, or is missing where it is encapsulated.
+    Pixel data that the file cuts short is returned short, or is missing where it is encapsulated: such an instance keeps
+    its place in the study, and whoever needs its pixels says what is wrong with them.
     Raises: as ``read_header``.
     """
-    return _read(path, stop_before_pixels=False)
+    try:
+        return _read(path, stop_before_pixels=False)
+    except NotDicom:
+        return read_header(path)
 
 
 def pixel_data_begins(path: Path) -> bool:
@@ -123,7 +127,7 @@ def _parse(stream: _Stream, name: str, *, stop_before_pixels: bool) -> FileDatas
 
 def _open(path: Path) -> _Stream:
     try:
-        return _Stream(io.FileIO(path))
+        return _Stream(io.FileIO(str(path)))  # pydicom adds the name to a text
     except OSError as exc:
         problem = f"{path.name}: cannot be opened: {exc.strerror}"
         raise (SpoolUnavailable if exc.errno in _PASSING else NotDicom)(problem) from exc

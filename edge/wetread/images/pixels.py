@@ -26,7 +26,7 @@ def decode(path: Path, *, rows: int, columns: int) -> npt.NDArray[np.float32]:
     ds = read_dataset(path)
     if "PixelData" not in ds:
         if pixel_data_begins(path):
-            raise TruncatedPixels(f"{path.name}: the file ends inside its pixel data")
+            raise TruncatedPixels(f"{path.name}: its pixel data is damaged or cut short")
         raise NoPixels(f"{path.name}: has no Pixel Data (7FE0,0010), an image was expected")
     slope, intercept = _rescale(ds, path.name)
     _check_decodable(ds, path.name)
