@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -49,9 +50,9 @@ def legend_rows(findings: Sequence[Finding], *, shown: npt.NDArray[np.uint8]) ->
 
 def _row(finding: Finding) -> LegendRow:
     if not finding.voxel_count:
-        return LegendRow(None, f"{finding.name}: none found")
+        return LegendRow(None, f"{drawable(finding.name)}: not found")
     values = ", ".join(f"{_number(m.value)} {m.unit.value}" for m in finding.measurements)
-    return LegendRow(finding.colour_rgb, f"{finding.name}  {values}".rstrip())
+    return LegendRow(finding.colour_rgb, f"{drawable(finding.name)}  {values}".rstrip())
 
 
 def _number(value: float) -> str:
@@ -72,7 +73,7 @@ def legend_height(rows: Sequence[LegendRow], width: int, footer: str) -> int:
 def draw_banner(draw: ImageDraw.ImageDraw, width: int, height: int, parts: Sequence[str]) -> None:
     """The warning across the top, as large as fits."""
     draw.rectangle((0, 0, width - 1, height - 1), fill=BANNER_FILL)
-    text = "   |   ".join(parts)
+    text = drawable("   |   ".join(parts))
     draw.text(
         (width / 2, height / 2), text, fill=BANNER_TEXT, font=_fitting(draw, text, width - 2 * MARGIN, 24), anchor="mm"
     )
@@ -104,6 +105,7 @@ def draw_legend(draw: ImageDraw.ImageDraw, rows: Sequence[LegendRow], layout: La
         x, y = MARGIN + (number // lines) * column_width, top + (number % lines) * ROW_HEIGHT
         _draw_row(draw, row, (x, y), column_width)
     if footer:
+        footer = drawable(footer)
         place = (MARGIN, top + lines * ROW_HEIGHT + ROW_HEIGHT / 2)
         font = _fitting(draw, footer, layout.width - 2 * MARGIN, FOOTER_SIZE)
         draw.text(place, footer, fill=FAINT, font=font, anchor="lm")
@@ -116,6 +118,16 @@ def _draw_row(draw: ImageDraw.ImageDraw, row: LegendRow, place: tuple[int, int],
     indent = 24
     font = _fitting(draw, row.text, width - indent - MARGIN, TEXT_SIZE)
     draw.text((x + indent, y + ROW_HEIGHT / 2), row.text, fill=TEXT, font=font, anchor="lm")
+
+
+def drawable(text: str) -> str:
+    """``text`` in the ASCII that Pillow's own font has; accents are dropped, what has no base letter becomes ``?``.
+
+    The objects' text attributes keep the true spelling.
+    """
+    dashed = text.replace("–", "-").replace("—", "-").replace("ß", "ss")
+    letters = (c for c in unicodedata.normalize("NFKD", dashed) if not unicodedata.combining(c))
+    return "".join(letters).encode("ascii", "replace").decode("ascii")
 
 
 def _fitting(draw: ImageDraw.ImageDraw, text: str, width: int, size: int) -> Font:

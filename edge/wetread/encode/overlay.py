@@ -47,13 +47,14 @@ def _secondary_capture(draft: Draft, index: int, plane: Plane, window: Window) -
         sop_instance_uid=draft.uids.instance(KIND, str(index)),
         instance_number=index + 1,
         manufacturer=MANUFACTURER,
-        patient_orientation=(patient_direction(plane.row_direction), patient_direction(plane.column_direction)),
+        patient_orientation=("L", "P"),  # highdicom knows single letters only; replaced below
         transfer_syntax_uid=ExplicitVRLittleEndian,
         manufacturer_model_name=text_line(algorithm.bundle_name, 64),
-        software_versions=tuple(software_versions(algorithm)),
+        software_versions=software_versions(algorithm),
         device_serial_number=algorithm.weights_digest,
         specific_character_set="ISO_IR 192",
     )
+    image.PatientOrientation = [patient_direction(d) for d in (plane.row_direction, plane.column_direction)]
     _describe(image, draft, index)
     return finish(image, draft, KIND)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from highdicom.sr import (
     AlgorithmIdentification,
@@ -46,7 +46,7 @@ def encode_report(draft: Draft) -> Iterator[Dataset]:
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=text_line(algorithm.bundle_name, 64),
-        software_versions=tuple(software_versions(algorithm)),
+        software_versions=software_versions(algorithm),
         device_serial_number=algorithm.weights_digest,
         is_complete=True,
         is_final=False,
@@ -59,17 +59,27 @@ def encode_report(draft: Draft) -> Iterator[Dataset]:
 
 
 def _content(draft: Draft) -> Dataset:
-    groups = [_found_group(draft, finding, number) for number, finding in enumerate(draft.found, start=1)]
-    groups += [_not_found_group(draft, finding) for finding in draft.not_found]
     report = MeasurementReport(
         observation_context=_observer(draft.context.reading.algorithm),
         procedure_reported=concept(draft.context.manifest.procedure.term()),
-        imaging_measurements=groups,
+        imaging_measurements=_groups(draft),
     )
     root: Dataset = report[0]
     root.ContentSequence.append(qualitative_evaluations(draft))
     _separate(root)
     return root
+
+
+def _groups(draft: Draft) -> list[Dataset]:
+    """One group for each structure found; if there is none, one for each that was looked for.
+
+    Never both: template validators hold every group to TID 1411 once one of them refers to a segment. Structures that
+    were not found beside others that were are said in the Qualitative Evaluations. There is always a group, because
+    viewers of TID 1500 expect one.
+    """
+    if draft.found:
+        return [_found_group(draft, finding, number) for number, finding in enumerate(draft.found, start=1)]
+    return [_not_found_group(draft, finding) for finding in draft.not_found]
 
 
 def _observer(algorithm: AlgorithmIdentity) -> ObservationContext:
@@ -163,9 +173,13 @@ def _evidence(draft: Draft) -> list[Dataset]:
 
 def _sort_evidence(report: Dataset) -> None:
     for study in report.CurrentRequestedProcedureEvidenceSequence:
-        study.ReferencedSeriesSequence.sort(key=lambda series: str(series.SeriesInstanceUID))
+        study.ReferencedSeriesSequence = _sorted(study.ReferencedSeriesSequence, "SeriesInstanceUID")
         for series in study.ReferencedSeriesSequence:
-            series.ReferencedSOPSequence.sort(key=lambda instance: str(instance.ReferencedSOPInstanceUID))
+            series.ReferencedSOPSequence = _sorted(series.ReferencedSOPSequence, "ReferencedSOPInstanceUID")
+
+
+def _sorted(items: Iterable[Dataset], keyword: str) -> list[Dataset]:
+    return sorted(items, key=lambda item: str(item[keyword].value))
 
 
 def _segmentation_stub(draft: Draft) -> Dataset:

@@ -16,9 +16,15 @@ _UTF_8 = "ISO_IR 192"
 
 
 def text_line(text: str, limit: int) -> str:
-    r"""``text`` as one value of at most ``limit`` characters: ``\`` would separate values (PS3.5 6.4)."""
+    r"""``text`` as one value of at most ``limit`` bytes in UTF-8, cut with ``...``.
+
+    ``\`` would separate values (PS3.5 6.4). The Standard counts characters (PS3.5 6.2); validators and the columns of
+    archives count bytes.
+    """
     line = " ".join(text.replace("\\", "/").split())
-    return line if len(line) <= limit else line[: limit - 3].rstrip() + "..."
+    if len(line.encode()) <= limit:
+        return line
+    return line.encode()[: limit - 3].decode("utf-8", "ignore").rstrip() + "..."
 
 
 def choose_character_set(dataset: Dataset, source: Dataset) -> None:

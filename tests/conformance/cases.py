@@ -1,0 +1,141 @@
+"""Phantom studies that were read and encoded: the objects that the validators get to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bundles import BRAIN, KIDNEYS, LESION, THREE, write_bundle
+from phantoms import Patient, Phantom, write_series
+from wetread.encode.encoder import EncodeContext, encode
+from wetread.findings.from_labels import read_labels
+from wetread.images.volume import read_volume
+from wetread.records.job import JobSpec
+from wetread.records.reading import EngineIdentity
+from wetread.records.result import EncodedResult
+from wetread.records.volume import LabelMap
+
+ENGINE = EngineIdentity("torch", "f32", "2.13.0", "cpu", "reference")
+DECIDED_AT = datetime(2026, 5, 4, 23, 2, 1, 123456, tzinfo=UTC)
+UTC_OFFSET_MINUTES = 120
+
+Segment = Callable[[Phantom], npt.NDArray[np.uint8]]
+
+
+def two_objects(phantom: Phantom) -> npt.NDArray[np.uint8]:
+    """1 in the large ellipsoid, 2 in the small one."""
+    return ((phantom.array == phantom.large_value) + 2 * (phantom.array == phantom.small_value)).astype(np.uint8)
+
+
+def large_object(phantom: Phantom) -> npt.NDArray[np.uint8]:
+    """1 in the large ellipsoid."""
+    return (phantom.array == phantom.large_value).astype(np.uint8)
+
+
+def nothing(phantom: Phantom) -> npt.NDArray[np.uint8]:
+    """Background everywhere."""
+    return np.zeros(phantom.array.shape, np.uint8)
+
+
+def first_and_third(phantom: Phantom) -> npt.NDArray[np.uint8]:
+    """1 and 3: the second label of the bundle is not found."""
+    labels = two_objects(phantom)
+    labels[labels == 2] = 3
+    return labels
+
+
+@dataclass(frozen=True)
+class Case:
+    """One study that was read: what went in and what came out."""
+
+    phantom: Phantom
+    context: EncodeContext
+    results: tuple[EncodedResult, ...]
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files of the series that was read."""
+        return list(self.phantom.paths)
+
+    def paths(self, kind: str | None = None) -> list[Path]:
+        """The result files, all or of one kind."""
+        return [r.path for r in self.results if kind in (None, r.kind)]
+
+
+def read_case(
+    folder: Path,
+    labels: tuple[dict[str, Any], ...] = KIDNEYS,
+    segment: Segment = two_objects,
+    *,
+    manifest: dict[str, Any] | None = None,
+    **series: Any,
+) -> Case:
+    """Write a phantom into ``folder``, read it with a bundle of these labels and encode the answer."""
+    phantom = write_series(folder / "sources", **series)
+    study = phantom.study()
+    volume = read_volume(phantom.series(), min_slices=2)
+    bundle = write_bundle(folder / "phantom_reader", *labels, **(manifest or {}))
+    label_map = LabelMap(segment(phantom), volume.affine)
+    reading = read_labels(label_map, volume, bundle=bundle, engine=ENGINE, decided_at=DECIDED_AT)
+    spec = JobSpec(
+        job_id="job",
+        study=study,
+        chosen=(),
+        bundle_folder=bundle.folder,
+        bundle_digest=bundle.digest(),
+        out_folder=folder / "results",
+        utc_offset_minutes=UTC_OFFSET_MINUTES,
+    )
+    context = EncodeContext(spec=spec, manifest=bundle.manifest, volume=volume, reading=reading)
+    return Case(phantom, context, encode(context))
+
+
+def encode_again(case: Case, folder: Path, **reading: Any) -> tuple[EncodedResult, ...]:
+    """Encode the same read into another folder, with fields of the reading replaced."""
+    context = case.context
+    spec = replace(context.spec, out_folder=folder)
+    return encode(replace(context, spec=spec, reading=replace(context.reading, **reading)))
+
+
+def bare(ds: Any, k: int) -> None:
+    """As bare as real archives hold them: type 2 attributes absent, an invalid sex, no body part."""
+    for keyword in ("AccessionNumber", "StudyID", "ReferringPhysicianName", "BodyPartExamined", "PatientAge"):
+        delattr(ds, keyword)
+    ds.PatientSex = "U"
+    del ds.SpecificCharacterSet
+
+
+def _charset(*terms: str, name: str) -> Callable[[Any, int], None]:
+    def mutate(ds: Any, k: int) -> None:
+        ds.SpecificCharacterSet = list(terms) if len(terms) > 1 else terms[0]
+        ds.PatientName = name
+
+    return mutate
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "axial": {},
+    "coronal": {"orientation": "coronal"},
+    "sagittal": {"orientation": "sagittal"},
+    "oblique": {"orientation": "oblique"},
+    "reversed": {"orientation": "oblique", "reverse": True},
+    "ct": {"modality": "CT"},
+    "one label": {"labels": (BRAIN,), "segment": large_object},
+    "clinical": {"labels": (LESION,), "segment": large_object, "manifest": {"clinical_use": True}},
+    "no finding": {"labels": (LESION,), "segment": nothing},
+    "nothing found of three": {"labels": tuple(d | {"required": False} for d in THREE), "segment": nothing},
+    "second of three not found": {"labels": THREE, "segment": first_and_third},
+    "umlauts": {"patient": Patient(name="Müller^Jörg")},
+    "kanji": {"mutate": _charset("", "ISO 2022 IR 87", name="Yamada^Tarou=山田^太郎=やまだ^たろう")},
+    "utf-8": {"mutate": _charset("ISO_IR 192", name="Wang^XiaoDong=王^小東")},
+    "title beyond the source's characters": {
+        "manifest": {"title": "Gehirn 山 \\ lesion – reader with a very long name"}
+    },
+}
+"""Name of the case: arguments of ``read_case``. Every one must pass every validator."""

@@ -1,0 +1,82 @@
+"""Acceptance of result objects by tools that others wrote: any error and any unexpected warning is a complaint.
+
+In tests: ``check_files(results, sources)``. By hand: ``python tests/conformance/gate.py RESULT_FOLDER SOURCE_FOLDER``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from conformance import outside, own_checks
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """One thing that one tool does not accept."""
+
+    tool: str
+    file: str
+    """Name of the file; empty where it is about the set."""
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file or 'all files'}: {self.tool}: {self.text}"
+
+
+def check_files(results: Sequence[Path], sources: Sequence[Path]) -> list[Complaint]:
+    """Everything that is wrong with ``results``, which were made from ``sources``.
+
+    Raises: ``ToolMissingError`` when a validator is not installed; a missing check is never a passed one.
+    """
+    if not results:
+        return [Complaint("gate", "", "there are no result files")]
+    found = [complaint for path in results for complaint in _check_file(path)]
+    found += [Complaint("dcentvfy", "", text) for text in outside.check_entities(results, sources)]
+    return found + [Complaint("own", "", text) for text in _check_set(results)]
+
+
+def _check_file(path: Path) -> Iterator[Complaint]:
+    header = dcmread(path, stop_before_pixels=True)
+    answers = {"dciodvfy": outside.check_iod(path), "own": own_checks.check(header)}
+    if header.Modality == "SR":
+        answers |= {"dsrdump": outside.check_tree(path), "pixelmed": outside.check_templates(path)}
+    if header.Modality == "SEG":
+        answers["dcmqi"] = outside.check_readable(path)
+    for tool, texts in answers.items():
+        yield from (Complaint(tool, path.name, text) for text in texts)
+
+
+def _check_set(results: Sequence[Path]) -> Iterator[str]:
+    by_modality: dict[str, list[Dataset]] = {}
+    for path in results:
+        header = dcmread(path, stop_before_pixels=True)
+        by_modality.setdefault(header.Modality, []).append(header)
+    for modality, headers in by_modality.items():
+        if len({header.SeriesInstanceUID for header in headers}) > 1:
+            yield f"the {modality} objects are in several series"
+    for segmentation in by_modality.get("SEG", []):
+        for report in by_modality.get("SR", []):
+            yield from own_checks.check_tracking(segmentation, report)
+
+
+def main(result_folder: str, source_folder: str) -> int:
+    """Check the files of two folders; exit code 1 on any complaint."""
+    print("tools:", ", ".join(f"{tool} {version}" for tool, version in outside.tool_versions().items()))  # noqa: T201
+    results, sources = (sorted(Path(folder).rglob("*.dcm")) for folder in (result_folder, source_folder))
+    complaints = check_files(results, sources)
+    for complaint in complaints:
+        print("FAIL", complaint)  # noqa: T201
+    print(f"{len(results)} objects, {len(complaints)} complaints")  # noqa: T201
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:3]))

@@ -1,0 +1,143 @@
+"""What no outside tool looks at: codes that mean what they say, units, tracking, templates, and the warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+
+_GROUP = ("125007", "DCM")
+_PROCEDURE_REPORTED = ("121058", "DCM")
+_TRACKING_ID, _TRACKING_UID = ("112039", "DCM"), ("112040", "DCM")
+_SEGMENT = ("121191", "DCM")
+_GROUP_TEMPLATES = frozenset({"1410", "1411", "1501"})
+_SYNONYMS = {("123037004", "SCT"): "anatomical structure"}
+"""CID 7150 calls it so; the Standard's list of all SCT codes has another name."""
+_MORE_UCUM = frozenset({"mL", "mm3", "cm3", "1", "%", "{ratio}"})
+
+
+def check(dataset: Dataset) -> Iterator[str]:
+    """Every complaint about one result object."""
+    yield from _codes(dataset)
+    if "NOT REVIEWED" not in dataset.get("SeriesDescription", ""):
+        yield "the series description does not say NOT REVIEWED"
+    by_modality = {"SR": _report, "SEG": _segmentation, "OT": _picture}
+    yield from by_modality[dataset.Modality](dataset)
+
+
+def check_tracking(segmentation: Dataset, report: Dataset) -> Iterator[str]:
+    """The same structure has the same tracking identity in both objects."""
+    segments = {int(s.SegmentNumber): (s.get("TrackingID"), s.get("TrackingUID")) for s in segmentation.SegmentSequence}
+    for group in _groups(report):
+        for item in _children(group, _SEGMENT):
+            number = int(item.ReferencedSOPSequence[0].ReferencedSegmentNumber)
+            if segments.get(number) != (_text(group, _TRACKING_ID), _text(group, _TRACKING_UID)):
+                yield f"segment {number} and the group that refers to it are tracked as two things"
+
+
+def _report(dataset: Dataset) -> Iterator[str]:
+    flags = dataset.get("PreliminaryFlag"), dataset.get("CompletionFlag"), dataset.get("VerificationFlag")
+    if flags != ("PRELIMINARY", "COMPLETE", "UNVERIFIED"):
+        yield f"the report's flags are {flags}"
+    if _template(dataset) != "1500":
+        yield f"the root says template {_template(dataset)}, not 1500"
+    if not _children(dataset, _PROCEDURE_REPORTED):
+        yield "Procedure Reported is missing"
+    yield from _containers(dataset)
+    for group in _groups(dataset):
+        yield from _group(group)
+
+
+def _group(group: Dataset) -> Iterator[str]:
+    if _template(group) not in _GROUP_TEMPLATES:
+        yield f"a measurement group says template {_template(group)}"
+    for name, meaning in ((_TRACKING_ID, "Tracking Identifier"), (_TRACKING_UID, "Tracking Unique Identifier")):
+        if not _text(group, name):
+            yield f"a measurement group has no {meaning}"
+
+
+def _containers(item: Dataset) -> Iterator[str]:
+    if item.get("ValueType") == "CONTAINER" and item.get("ContinuityOfContent") != "SEPARATE":
+        yield "a container is CONTINUOUS: text renderers will drop the names of its items"
+    for child in item.get("ContentSequence", []):
+        yield from _containers(child)
+
+
+def _segmentation(dataset: Dataset) -> Iterator[str]:
+    for segment in dataset.SegmentSequence:
+        if not segment.get("TrackingID") or not segment.get("TrackingUID"):
+            yield f"segment {segment.SegmentNumber} has no tracking identity"
+
+
+def _picture(dataset: Dataset) -> Iterator[str]:
+    if dataset.get("BurnedInAnnotation") != "YES":
+        yield "the picture does not say that text is burned in"
+    if not dataset.get("SourceImageSequence"):
+        yield "the picture does not name its source image"
+
+
+def _codes(dataset: Dataset) -> Iterator[str]:
+    for element in dataset.iterall():
+        if element.keyword == "CodeValue" or element.VR != "SQ":
+            continue
+        for item in element.value:
+            yield from _code(item)
+
+
+def _code(item: Dataset) -> Iterator[str]:
+    value, scheme, meaning = (item.get(k) for k in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning"))
+    if value is None or scheme is None:
+        return
+    if scheme == "UCUM":
+        if value not in _ucum():
+            yield f"{value!r} is not a UCUM unit we know"
+        return
+    known = _meanings().get((str(value), str(scheme)))
+    if known and str(meaning).casefold() not in known:
+        yield f"code ({value}, {scheme}) means {sorted(known)}, the object calls it {meaning!r}"
+
+
+@cache
+def _meanings() -> dict[tuple[str, str], frozenset[str]]:
+    """Meanings of DCM and SCT codes as the Standard's own tables have them, without regard to case."""
+    found = {key: {meaning} for key, meaning in _SYNONYMS.items()}
+    for scheme in ("DCM", "SCT"):
+        collection = getattr(codes, scheme)
+        for name in collection.dir():
+            code = getattr(collection, name)
+            found.setdefault((code.value, scheme), set()).add(code.meaning.casefold())
+    return {key: frozenset(meanings) for key, meanings in found.items()}
+
+
+@cache
+def _ucum() -> frozenset[str]:
+    return _MORE_UCUM | {getattr(codes.UCUM, name).value for name in codes.UCUM.dir()}
+
+
+def _name(item: Dataset) -> tuple[str, str]:
+    concept = item.get("ConceptNameCodeSequence")
+    return (concept[0].CodeValue, concept[0].CodingSchemeDesignator) if concept else ("", "")
+
+
+def _children(item: Dataset, name: tuple[str, str]) -> list[Dataset]:
+    return [child for child in item.get("ContentSequence", []) if _name(child) == name]
+
+
+def _groups(item: Dataset) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", []):
+        if _name(child) == _GROUP:
+            yield child
+        yield from _groups(child)
+
+
+def _text(group: Dataset, name: tuple[str, str]) -> str | None:
+    for child in _children(group, name):
+        return str(child.get("TextValue") or child.get("UID") or "") or None
+    return None
+
+
+def _template(item: Dataset) -> str | None:
+    sequence = item.get("ContentTemplateSequence")
+    return str(sequence[0].TemplateIdentifier) if sequence else None

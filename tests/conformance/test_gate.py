@@ -1,0 +1,184 @@
+"""The gate's negative controls: broken objects must be refused, or the gate proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+
+from bundles import KIDNEYS
+from conformance import own_checks
+from conformance.cases import Case, read_case
+from conformance.gate import Complaint, check_files
+
+Break = Callable[[Dataset], None]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A study whose results are in order."""
+    return read_case(tmp_path_factory.mktemp("good"), KIDNEYS)
+
+
+def _broken(case: Case, kind: str, mutate: Break, folder: Path) -> list[Complaint]:
+    """Complaints after ``mutate`` changed the first object of one kind."""
+    path = case.paths(kind)[0]
+    dataset = dcmread(path)
+    mutate(dataset)
+    changed = folder / path.name
+    dataset.save_as(changed)
+    return check_files([changed if p == path else p for p in case.paths()], case.sources)
+
+
+def _items(item: Dataset) -> Iterator[Dataset]:
+    yield item
+    for child in item.get("ContentSequence", []):
+        yield from _items(child)
+
+
+def _named(report: Dataset, code: str) -> list[tuple[Dataset, Dataset]]:
+    """Every content item of that concept name with its parent."""
+    return [
+        (parent, child)
+        for parent in _items(report)
+        for child in parent.get("ContentSequence", [])
+        if "ConceptNameCodeSequence" in child and child.ConceptNameCodeSequence[0].CodeValue == code
+    ]
+
+
+def _remove(code: str) -> Break:
+    def mutate(report: Dataset) -> None:
+        found = _named(report, code)
+        assert found
+        for parent, child in found:
+            parent.ContentSequence.remove(child)
+
+    return mutate
+
+
+def _set(keyword: str, value: object) -> Break:
+    return lambda dataset: setattr(dataset, keyword, value)
+
+
+def _delete(keyword: str) -> Break:
+    return lambda dataset: delattr(dataset, keyword)
+
+
+def _bad_unit(report: Dataset) -> None:
+    for _, number in _named(report, "118565006"):
+        unit = number.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0]
+        unit.CodeValue = unit.CodeMeaning = "bananas"
+
+
+def _no_unit(report: Dataset) -> None:
+    for _, number in _named(report, "118565006"):
+        del number.MeasuredValueSequence[0].MeasurementUnitsCodeSequence
+
+
+def _no_template(report: Dataset) -> None:
+    for item in _items(report):
+        item.pop("ContentTemplateSequence", None)
+
+
+def _wrong_meaning(report: Dataset) -> None:
+    for _, finding in _named(report, "121071"):
+        finding.ConceptCodeSequence[0].CodeMeaning = "Spleen"
+
+
+def _illegal_relationship(report: Dataset) -> None:
+    for _, number in _named(report, "118565006"):
+        number.RelationshipType = "HAS CONCEPT MOD"
+
+
+def _wrong_root(report: Dataset) -> None:
+    report.ConceptNameCodeSequence[0].CodeValue = "126001"
+
+
+def _continuous(report: Dataset) -> None:
+    for item in _items(report):
+        if item.ValueType == "CONTAINER":
+            item.ContinuityOfContent = "CONTINUOUS"
+
+
+def _swapped_tracking(segmentation: Dataset) -> None:
+    first, second = segmentation.SegmentSequence
+    first.TrackingUID, second.TrackingUID = second.TrackingUID, first.TrackingUID
+
+
+def _no_evidence(report: Dataset) -> None:
+    study = report.CurrentRequestedProcedureEvidenceSequence[0]
+    study.ReferencedSeriesSequence = study.ReferencedSeriesSequence[:1]
+
+
+def _gap_in_segment_numbers(segmentation: Dataset) -> None:
+    segmentation.SegmentSequence[1].SegmentNumber = 5
+
+
+def _private_category(segmentation: Dataset) -> None:
+    segmentation.SegmentSequence[0].SegmentedPropertyCategoryCodeSequence[0].CodingSchemeDesignator = "XYZ"
+
+
+MUTATIONS: dict[str, tuple[str, Break]] = {
+    "unit is no UCUM unit": ("SR", _bad_unit),
+    "number without unit": ("SR", _no_unit),
+    "group without tracking identifier": ("SR", _remove("112039")),
+    "group without tracking UID": ("SR", _remove("112040")),
+    "containers without template": ("SR", _no_template),
+    "code and meaning disagree": ("SR", _wrong_meaning),
+    "no procedure reported": ("SR", _remove("121058")),
+    "group without segment": ("SR", _remove("121191")),
+    "group without source series": ("SR", _remove("121232")),
+    "illegal relationship": ("SR", _illegal_relationship),
+    "root is not a measurement report": ("SR", _wrong_root),
+    "containers continuous": ("SR", _continuous),
+    "evidence incomplete": ("SR", _no_evidence),
+    "looks verified": ("SR", _set("VerificationFlag", "VERIFIED")),
+    "looks final": ("SR", _set("PreliminaryFlag", "FINAL")),
+    "completion flag missing": ("SR", _delete("CompletionFlag")),
+    "description does not warn": ("SR", _set("SeriesDescription", "Brain")),
+    "other patient": ("SR", _set("PatientID", "SOMEBODY-ELSE")),
+    "other name": ("SC", _set("PatientName", "Somebody^Else")),
+    "other study description": ("SC", _set("StudyDescription", "Knee")),
+    "conversion type missing": ("SC", _delete("ConversionType")),
+    "body part missing": ("SC", _delete("BodyPartExamined")),
+    "burned in text not declared": ("SC", _set("BurnedInAnnotation", "NO")),
+    "invalid sex": ("SC", _set("PatientSex", "X")),
+    "source image not named": ("SC", _delete("SourceImageSequence")),
+    "tracking exchanged": ("SEG", _swapped_tracking),
+    "gap in segment numbers": ("SEG", _gap_in_segment_numbers),
+    "unknown coding scheme": ("SEG", _private_category),
+    "segmentation type missing": ("SEG", _delete("SegmentationType")),
+    "no dimension index": ("SEG", _delete("DimensionIndexSequence")),
+    "segmentation in another frame of reference": ("SEG", _set("FrameOfReferenceUID", "")),
+}
+
+
+def test_good_objects_pass(good: Case) -> None:
+    assert check_files(good.paths(), good.sources) == []
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_broken_object_is_refused(name: str, good: Case, tmp_path: Path) -> None:
+    kind, mutate = MUTATIONS[name]
+    assert _broken(good, kind, mutate, tmp_path)
+
+
+def test_report_without_its_segmentation_is_refused(good: Case) -> None:
+    complaints = check_files(good.paths("SR"), good.sources)
+    assert [c.tool for c in complaints] == ["dcentvfy"]
+
+
+def test_no_objects_are_no_passed_objects(good: Case) -> None:
+    assert check_files([], good.sources)
+
+
+def test_codes_of_units_the_bundles_use_are_known() -> None:
+    unit = Dataset()
+    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "mL", "UCUM", "mL"
+    holder = Dataset()
+    holder.MeasurementUnitsCodeSequence = [unit]
+    assert list(own_checks._codes(holder)) == []
+    unit.CodeValue = "ml/furlong"
+    assert list(own_checks._codes(holder))
