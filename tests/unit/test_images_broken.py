@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,16 +110,18 @@ def test_damaged_bytes_raise_nothing_but_our_errors(syntax, data):
     with TemporaryDirectory() as folder:
         path = Path(folder) / "damaged.dcm"
         path.write_bytes(content)
-        for attempt in (lambda: read_volume(series_of(path, path), min_slices=2), lambda: content_digest(path)):
-            try:
-                attempt()
-            except StudyRejected as exc:
-                assert "damaged.dcm" in str(exc)
-        check_header_or_refusal(path)
+        for attempt in (
+            lambda: read_volume(series_of(path, path), min_slices=2),
+            lambda: content_digest(path),
+            lambda: read_header(path),
+        ):
+            assert "damaged.dcm" in outcome(attempt)
 
 
-def check_header_or_refusal(path: Path) -> None:
+def outcome(attempt: Callable[[], object]) -> str:
+    """The refusal, or a text that says there was none; any other exception fails the test."""
     try:
-        assert len(read_header(path))
-    except NotDicom as exc:
-        assert str(exc).startswith("damaged.dcm: ")
+        attempt()
+    except StudyRejected as exc:
+        return str(exc)
+    return "damaged.dcm was read"

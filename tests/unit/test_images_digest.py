@@ -14,7 +14,6 @@ from pydicom import uid
 from pydicom.data import get_testdata_file
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 
 from phantoms import write_series
 from wetread.dimse.dataset import content_digest
@@ -43,14 +42,11 @@ def rich(ds: Dataset, k: int = 0) -> None:
     nested = Dataset()
     nested.add_new(0x00290010, "LO", "WETREAD TEST")
     nested.add_new(0x00291005, "FD", 1.5)
-    for offset, vr, value in (
-        (1, "LO", "seven"),
-        (2, "US", 7),
-        (3, "OB", b"\1\2\3\4"),
-        (4, "SQ", [nested]),
-        (6, "SQ", []),
-    ):
-        block.add_new(offset, vr, value)
+    block.add_new(1, "LO", "seven")
+    block.add_new(2, "US", 7)
+    block.add_new(3, "OB", b"\1\2\3\4")
+    block.add_new(4, "SQ", [nested])
+    block.add_new(6, "SQ", [])
 
 
 @pytest.fixture
@@ -69,44 +65,22 @@ def lengths_undefined(ds: Dataset, *, undefined: bool) -> None:
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=str)
 @pytest.mark.parametrize("undefined", [False, True], ids=["defined", "undefined"])
-def test_pydicom_encodings_of_one_instance_have_one_digest(tmp_path, syntax, undefined):
+def test_pydicom_encodings_of_one_instance_have_one_digest(original, tmp_path, syntax, undefined):
     def reencode(ds: Dataset, k: int) -> None:
         rich(ds)
-        if syntax == uid.ExplicitVRBigEndian:  # private words are bytes to us: only their order would differ
-            del ds[0x00291002]
-            del ds[0x00291004]
         lengths_undefined(ds, undefined=undefined)
 
-    def reference(ds: Dataset, k: int) -> None:
-        reencode(ds, k)
-        lengths_undefined(ds, undefined=False)
-
-    one = write_series(
-        tmp_path / "one", shape=(2, 16, 16), mutate=reference, transfer_syntax=uid.ImplicitVRLittleEndian
-    )
-    other = write_series(tmp_path / "other", shape=(2, 16, 16), mutate=reencode, transfer_syntax=syntax)
-    assert one.paths[0].read_bytes() != other.paths[0].read_bytes() or (not undefined and syntax == SYNTAXES[0])
-    assert content_digest(one.paths[0]) == content_digest(other.paths[0])
+    other = write_series(tmp_path / "other", shape=(2, 16, 16), mutate=reencode, transfer_syntax=syntax).paths[0]
+    same_encoding = syntax == uid.ImplicitVRLittleEndian and not undefined
+    assert (other.read_bytes() == original.read_bytes()) is same_encoding
+    assert content_digest(other) == content_digest(original)
 
 
 @dcmconv
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("+te",),
-        ("+ti",),
-        ("+tb",),
-        ("+te", "-e"),
-        ("+te", "+e"),
-        ("+ti", "-e"),
-        ("+te", "+g"),
-        ("+te", "+p", "512", "64"),
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("options", ["+te", "+tb", "+te -e", "+te +e", "+ti -e", "+ti +g", "+te +p 512 64"])
 def test_dcmtk_encodings_of_one_instance_have_one_digest(original, tmp_path, options):
     other = tmp_path / "other.dcm"
-    subprocess.run(["dcmconv", *options, str(original), str(other)], check=True, capture_output=True)
+    subprocess.run(["dcmconv", *options.split(), str(original), str(other)], check=True, capture_output=True)
     assert other.read_bytes() != original.read_bytes()
     assert content_digest(other) == content_digest(original)
 
@@ -163,22 +137,15 @@ CHANGES: dict[str, tuple[Callable[[Dataset], object], bool]] = {
 def test_any_changed_value_changes_the_digest(original, tmp_path, name):
     change, in_pixels = CHANGES[name]
     ds = pydicom.dcmread(original)
-    # In implicit VR pydicom knows no private VR: give back what was written.
-    ds[0x00291002] = DataElement(0x00291002, "US", 7)
-    ds[0x00291004] = DataElement(0x00291004, "SQ", Sequence([pydicom.dcmread(original)]))
     rich(ds)
+    ds.save_as(tmp_path / "same.dcm")
     change(ds)
-    other = tmp_path / "changed.dcm"
-    ds.save_as(other)
-    (content, pixels), (other_content, other_pixels) = content_digest(original), content_digest(other)
-    assert content != other_content
-    assert (pixels != other_pixels) is in_pixels
-
-
-def test_saving_again_without_a_change_keeps_the_digest(original, tmp_path):
-    ds = pydicom.dcmread(original)
-    ds.save_as(tmp_path / "again.dcm")
-    assert content_digest(tmp_path / "again.dcm") == content_digest(original)
+    ds.save_as(tmp_path / "changed.dcm")
+    content, pixels = content_digest(original)
+    assert content_digest(tmp_path / "same.dcm") == (content, pixels)
+    changed_content, changed_pixels = content_digest(tmp_path / "changed.dcm")
+    assert changed_content != content
+    assert (changed_pixels != pixels) is in_pixels
 
 
 def test_instance_without_pixels_has_no_pixel_digest(tmp_path):
