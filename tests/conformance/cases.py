@@ -104,10 +104,10 @@ def encode_again(case: Case, folder: Path, **reading: Any) -> tuple[EncodedResul
 
 
 def bare(ds: Any, k: int) -> None:
-    """As bare as real archives hold them: type 2 attributes absent, an invalid sex, no body part."""
-    for keyword in ("AccessionNumber", "StudyID", "ReferringPhysicianName", "BodyPartExamined", "PatientAge"):
+    """As real archives hold them: type 2 attributes absent, an invalid sex and age, no body part."""
+    for keyword in ("AccessionNumber", "StudyID", "ReferringPhysicianName", "BodyPartExamined"):
         delattr(ds, keyword)
-    ds.PatientSex = "U"
+    ds.PatientSex, ds.PatientAge = "U", "42"
     del ds.SpecificCharacterSet
 
 

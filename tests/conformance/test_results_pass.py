@@ -33,12 +33,6 @@ def test_no_finding_is_said_in_report_and_picture_and_never_by_an_empty_segmenta
 def test_source_without_type_2_attributes_gives_valid_objects(tmp_path: Path) -> None:
     case = read_case(tmp_path, KIDNEYS, mutate=bare)
     complaints = check_files(case.paths(), case.sources)
-    # The source instances themselves lack attributes that every object must have: the sets cannot be the same.
-    assert [c for c in complaints if c.tool != "dcentvfy"] == []
-    assert {
-        word
-        for c in complaints
-        for word in ("PatientSex", "StudyID", "ReferringPhysicianName", "AccessionNumber")
-        if word in c.text
-    }
+    # The source instances themselves lack attributes that every object must have: the two sets cannot be the same.
+    assert {c.tool for c in complaints} == {"dcentvfy"}
     assert not [c for c in complaints if "PatientID" in c.text or "PatientName" in c.text]

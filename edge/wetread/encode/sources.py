@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, dcmread
+from pydicom.config import RAISE
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.valuerep import validate_value
 
 from wetread.errors import NotDicom
 from wetread.records.study import InstanceRef
@@ -21,6 +24,11 @@ _TYPE_2 = (
     "ReferringPhysicianName",
 )
 """Present in every object, empty if unknown (PS3.3 C.7.1.1, C.7.2.1); real archives hold instances that lack some."""
+
+
+_FORMATTED_VRS = frozenset({"AS", "DA", "TM"})
+"""An age of ``42`` or a date of ``unknown`` is no value and is not copied. Names and identifiers always are, whatever
+their form."""
 
 
 def read_headers(volume: Volume) -> tuple[Dataset, ...]:
@@ -44,8 +52,21 @@ def _read(instance: InstanceRef) -> Dataset:
 def _complete(header: Dataset) -> None:
     """Make the instance whose attributes are copied fit the Patient and General Study modules."""
     header.decode()
+    for element in list(header):
+        if element.VR in _FORMATTED_VRS and not _is_valid(element):
+            del header[element.tag]
     for keyword in _TYPE_2:
         if keyword not in header:
             setattr(header, keyword, "")
     if header.PatientSex not in ("M", "F", "O"):
         header.PatientSex = ""  # enumerated (PS3.3 C.7.1.1); "U" and the like mean unknown, which is written empty
+
+
+def _is_valid(element: DataElement) -> bool:
+    values = element.value if isinstance(element.value, MultiValue) else [element.value]
+    try:
+        for value in values:
+            validate_value(element.VR, None if value is None else str(value), RAISE)
+    except ValueError:
+        return False
+    return True

@@ -29,6 +29,7 @@ from wetread.encode.evaluations import qualitative_evaluations
 from wetread.encode.provenance import MANUFACTURER, device_uid, finish, series_number, software_versions
 from wetread.encode.text import text_line
 from wetread.records.finding import Finding
+from wetread.records.finding import Measurement as MeasuredValue
 from wetread.records.reading import AlgorithmIdentity
 
 KIND = "SR"
@@ -141,18 +142,21 @@ def _sites(finding: Finding) -> list[FindingSite] | None:
 
 
 def _measurements(draft: Draft, finding: Finding) -> list[Measurement]:
-    algorithm = draft.context.reading.algorithm
-    return [
-        Measurement(
-            name=concept(m.name),
-            value=float(m.value),
-            unit=concept(m.unit),
-            algorithm_id=AlgorithmIdentification(
-                name=algorithm.bundle_name, version=algorithm.bundle_version, parameters=_parameters(algorithm)
-            ),
-        )
-        for m in finding.measurements
-    ]
+    return [_measurement(measured, draft.context.reading.algorithm) for measured in finding.measurements]
+
+
+def _measurement(measured: MeasuredValue, algorithm: AlgorithmIdentity) -> Measurement:
+    """TID 300. Numeric Value is what people read; Floating Point Value beside it keeps every digit (PS3.3 C.18.1)."""
+    measurement = Measurement(
+        name=concept(measured.name),
+        value=float(measured.value),
+        unit=concept(measured.unit),
+        algorithm_id=AlgorithmIdentification(
+            name=algorithm.bundle_name, version=algorithm.bundle_version, parameters=_parameters(algorithm)
+        ),
+    )
+    measurement[0].MeasuredValueSequence[0].NumericValue = f"{measured.value:.6g}"
+    return measurement
 
 
 def _parameters(algorithm: AlgorithmIdentity) -> list[str]:
