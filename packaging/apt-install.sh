@@ -15,10 +15,11 @@ if [ "$(id -u)" -ne 0 ]; then
   exit 1
 fi
 apt-get update -qq
-# Orthanc must not start as a system service: the tests start their own on a free port.
-printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d.wetread
-chmod +x /usr/sbin/policy-rc.d.wetread
-restore() { rm -f /usr/sbin/policy-rc.d.wetread; [ -z "${ours:-}" ] || rm -f /usr/sbin/policy-rc.d; }
-trap restore EXIT
-if [ ! -e /usr/sbin/policy-rc.d ]; then ours=1; cp /usr/sbin/policy-rc.d.wetread /usr/sbin/policy-rc.d; fi
+# Orthanc must not start as a system service: the tests start their own on a free port (invoke-rc.d, policy-rc.d).
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap 'rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' > "$policy"
+  chmod +x "$policy"
+fi
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

@@ -10,6 +10,12 @@ from wetread.cli.options import add_config, add_json, config_of
 if TYPE_CHECKING:
     from wetread.store.revisions import Revisions
 
+_SHOWN = {
+    "series": ("number", "modality", "description", "role", "instances"),
+    "jobs": ("id", "route", "mode", "bundle", "state", "reason"),
+    "timeline": ("at", "action", "detail", "job_id"),
+}
+
 HELP = "list studies with their state, show one with its timeline, hold or release one, rebuild the index"
 
 
@@ -65,10 +71,9 @@ def _show(args: argparse.Namespace) -> int:
         print_json(study)
         return 0
     print_pairs({k: v for k, v in study.items() if not isinstance(v, list)})
-    for name in ("series", "jobs", "timeline"):
-        rows = study[name]
-        if rows:
-            print_table(name.capitalize(), list(rows[0]), ([r[c] for c in rows[0]] for r in rows))
+    for name, columns in _SHOWN.items():
+        if study[name]:
+            print_table(name.capitalize(), columns, ([row[c] for c in columns] for row in study[name]))
     for decision in study["decisions"]:
         print(
             f"revision {decision['revision']}, route {decision['route']}: {decision['outcome']}, {decision['reason']}"

@@ -1,0 +1,42 @@
+"""Fixtures every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from peers import Orthanc, WetreadProcess, config
+from threshold_bundle import write_threshold_bundle
+
+
+@pytest.fixture(scope="session")
+def threshold_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle folder with the bundle ``threshold``."""
+    folder = tmp_path_factory.mktemp("bundles")
+    write_threshold_bundle(folder / "threshold")
+    return folder
+
+
+@pytest.fixture
+def wetread(tmp_path: Path, threshold_bundles: Path) -> Iterator[Callable[..., WetreadProcess]]:
+    """Start ``wetread serve``; keywords go into the configuration."""
+    started: list[WetreadProcess] = []
+
+    def start(**settings: object) -> WetreadProcess:
+        process = WetreadProcess(tmp_path / f"wetread{len(started)}", config(threshold_bundles, **settings))
+        started.append(process)
+        process.start()
+        return process
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
+    """A PACS, not started yet: a test may first need its ports."""
+    pacs = Orthanc(tmp_path / "orthanc")
+    yield pacs
+    pacs.stop()
