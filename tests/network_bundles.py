@@ -1,4 +1,4 @@
-"""Bundles with small networks made on the spot: a threshold with a known answer, a random U-Net with a sliding window."""
+"""Bundles with small networks made on the spot: a threshold with a known answer, a random U-Net with a window."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from monai.inferers.inferer import Inferer
+from monai.utils import convert_to_dst_type
 from torch import Tensor
 from torch.nn import functional
 
@@ -62,7 +63,8 @@ class CascadeInferer(Inferer):
         fine = _foreground(network, _normalised(_resized(inside, self.fine_shape), window))
         probability = torch.zeros_like(image)
         probability[(..., *box)] = _resized(fine, inside.shape[2:])
-        return probability
+        # Evaluator and saver find affine and file name here, as they do with MONAI's own sliding window.
+        return convert_to_dst_type(probability, inputs)[0]
 
     def _window(self, coarse: Tensor) -> tuple[float, float]:
         low, high = (float(torch.quantile(coarse, q)) for q in self.quantiles)
