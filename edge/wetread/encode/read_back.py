@@ -13,6 +13,7 @@ from highdicom.seg import Segmentation, segread
 from highdicom.sr import MeasurementReport, srread
 from pydicom import Dataset
 
+from wetread.errors import OutputInvalid
 from wetread.records.coded import CodedTerm
 from wetread.records.finding import Finding, Measurement
 from wetread.records.volume import LabelMap, Volume
@@ -26,7 +27,7 @@ def read_segmentation(path: Path, volume: Volume) -> LabelMap:
     """The mask of a SEG on the grid of ``volume``; values are Segment Numbers.
 
     Frames are put where their Plane Position says (PS3.3 C.7.6.16.2.3), not where they stand in the file.
-    Raises: ``RuntimeError`` from highdicom when the SEG does not lie on the volume's grid.
+    Raises: ``OutputInvalid`` when the SEG does not lie on the volume's grid.
     """
     segmentation = segread(path)
     grid = VolumeGeometry(
@@ -35,7 +36,10 @@ def read_segmentation(path: Path, volume: Volume) -> LabelMap:
         coordinate_system="PATIENT",
         frame_of_reference_uid=volume.frame_of_reference_uid,
     )
-    mask = segmentation.get_volume(combine_segments=True, dtype=np.uint8).match_geometry(grid, tol=_SAME_PLACE_MM)
+    try:
+        mask = segmentation.get_volume(combine_segments=True, dtype=np.uint8).match_geometry(grid, tol=_SAME_PLACE_MM)
+    except (RuntimeError, ValueError) as exc:
+        raise OutputInvalid(f"{path.name} does not lie on the grid of {volume.series.label}: {exc}") from exc
     array: npt.NDArray[np.uint8] = np.ascontiguousarray(mask.array)
     return LabelMap(array, volume.affine)
 
@@ -74,16 +78,8 @@ def _measurements(report: MeasurementReport) -> Iterator[tuple[str, tuple[Measur
     for group in report.get_volumetric_roi_measurement_groups():
         yield (
             str(group.tracking_uid),
-            tuple(
-                Measurement(_term(m.ConceptNameCodeSequence[0]), float(m.value), _term(_unit(m)))
-                for m in group.get_measurements()
-            ),
+            tuple(Measurement(_term(m.name), float(m.value), _term(m.unit)) for m in group.get_measurements()),
         )
-
-
-def _unit(measurement: Dataset) -> Dataset:
-    unit: Dataset = measurement.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0]
-    return unit
 
 
 def _term(code: Dataset) -> CodedTerm:

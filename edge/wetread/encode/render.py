@@ -48,7 +48,7 @@ def window_of(array: npt.NDArray[np.float32]) -> Window:
     if bright.size == 0:
         return Window(float(sample.min()), float(sample.min()) + 1.0)
     low, high = np.percentile(bright, (1.0, 99.5))
-    return Window(float(low), float(high))
+    return Window(float(low) if low < high else float(sample.min()), float(high))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 
 from pydicom import Dataset
-from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from pydicom.charset import convert_encodings, decode_bytes, default_encoding, encode_string
 from pydicom.multival import MultiValue
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
@@ -45,7 +45,8 @@ def _expresses(declared: str | MultiValue[str], dataset: Dataset) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an unknown term or a lost character is a warning in pydicom
         try:
-            encodings = convert_encodings(declared)
+            # pydicom takes the default repertoire for Latin-1; it is ASCII (PS3.5 6.1.1).
+            encodings = ["ascii" if name == default_encoding else name for name in convert_encodings(declared)]
             return all(
                 decode_bytes(encode_string(text, encodings), encodings, TEXT_VR_DELIMS) == text
                 for text in _texts(dataset)
