@@ -202,7 +202,7 @@ def test_plane_shows_the_voxel_where_the_letters_say() -> None:
     affine = np.diag((0.0, 0.0, 0.0, 1.0))
     affine[:3, :3] = np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]])  # columns run towards the patient's right
     array = np.zeros((4, 40, 40), np.float32)
-    array[:, 20, 2] = 1.0  # far left in the patient
+    array[:, 19:22, 1:4] = 1.0  # far left in the patient
     volume = Volume(array, affine, SeriesRef("1", "MR", ()), (), "")
     picture = np.asarray(render_plane(volume, LabelMap(np.zeros(array.shape, np.uint8), affine), [], 0, 1).convert("L"))
     bright = np.argwhere(picture == 255)
