@@ -1,7 +1,7 @@
 """Logging: a sentence, an action word, and nothing about the patient.
 
-pynetdicom, pydicom and highdicom print attribute values (names, UIDs) in their messages and warnings. Their records are
-kept only from ERROR upwards and lose their text, so that no patient data reaches a log file.
+pynetdicom, pydicom and highdicom print attribute values (names, UIDs) in their messages and warnings. Libraries are heard
+only from ERROR upwards and without their text, so that no patient data reaches a log file.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 import sys
 
-_FOREIGN = ("pynetdicom", "pydicom", "highdicom", "py.warnings")
 
+class _OnlyOurs(logging.Filter):
+    """Let our own records pass; of a library keep that something went wrong, drop the values it wants to print."""
 
-class _WithholdValues(logging.Filter):
-    """Keep that something went wrong in a library, drop the values it wants to print."""
+    def __init__(self, libraries_from: int) -> None:
+        super().__init__()
+        self._libraries_from = libraries_from
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith(_FOREIGN):
+        if record.name.startswith("wetread"):
             return True
-        if record.levelno < logging.ERROR:
+        if record.levelno < self._libraries_from:
             return False
         record.msg = f"{record.levelname.lower()} in {record.funcName} (values withheld)"
         record.args = ()
@@ -27,10 +29,19 @@ class _WithholdValues(logging.Filter):
         return True
 
 
-def configure(level: str = "INFO") -> None:
-    """Send this process's log to stderr; called once by each process, before it starts work."""
+def configure() -> None:
+    """Log to stderr; called once by each process of the service, before it starts work."""
+    _configure(logging.INFO, libraries_from=logging.ERROR)
+
+
+def configure_for_command() -> None:
+    """A command speaks to a person: it says what went wrong itself, libraries are silent."""
+    _configure(logging.ERROR, libraries_from=logging.CRITICAL)
+
+
+def _configure(level: int, *, libraries_from: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(_WithholdValues())
+    handler.addFilter(_OnlyOurs(libraries_from))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)

@@ -72,7 +72,7 @@ def _check(args: argparse.Namespace) -> int:
     from wetread.cli.progress import stage_progress
     from wetread.cli.table import print_json, print_pairs
 
-    log.configure("WARNING")
+    log.configure_for_command()
     bundle = find_bundle(args.name, bundle_folders(args))
     bundle.check_weights()
     report: dict[str, Any] = {

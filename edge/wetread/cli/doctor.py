@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     from wetread.cli.table import print_json
     from wetread.service.doctor import examine
 
-    log.configure("ERROR")
+    log.configure_for_command()
     checks = examine(config_of(args))
     if args.json:
         print_json([{"check": c.name, "ok": c.ok, "found": c.found, "advice": c.advice} for c in checks])

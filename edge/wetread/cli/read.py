@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from wetread.nifti import is_nifti
     from wetread.service.offline import OfflineSettings, read_folder, read_nifti_file
 
-    log.configure("WARNING")
+    log.configure_for_command()
     if not args.study.exists():
         raise Misconfigured(f"there is no {args.study}")
     bundle = find_bundle(args.bundle, bundle_folders(args))

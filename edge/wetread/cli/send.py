@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from wetread.errors import Misconfigured
     from wetread.images.folder import scan_folder
 
-    log.configure("WARNING")
+    log.configure_for_command()
     host, _, port = args.to.rpartition(":")
     if not host or not port.isdigit():
         raise Misconfigured(f"--to is {args.to!r}, expected HOST:PORT")
