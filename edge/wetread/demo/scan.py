@@ -69,7 +69,9 @@ def centre_of(head: Head) -> npt.NDArray[np.float64]:
     return centre
 
 
-def acquire(head: Head, affine: Affine, shape: tuple[int, int, int], *, inverted: bool = False) -> npt.NDArray[np.uint16]:
+def acquire(
+    head: Head, affine: Affine, shape: tuple[int, int, int], *, inverted: bool = False
+) -> npt.NDArray[np.uint16]:
     """Grey values of a grid through the head, 0 to about ``WHITE``, with the same noise in every run."""
     to_head = np.linalg.inv(head.affine) @ affine
     source = _inverted(head.array) if inverted else head.array

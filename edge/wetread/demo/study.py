@@ -1,4 +1,4 @@
-"""The demo's study, as a scanner would write it: a T1 series to be read, a localizer and a T2 series that must not be."""
+"""The demo's study as a scanner would write it: a T1 series to be read, a localizer and a T2 that must not be."""
 
 from __future__ import annotations
 
@@ -105,7 +105,8 @@ def write_study(folder: Path, *, progress: Progress = lambda _what, _share: None
 
 def _write_scan(folder: Path, series: Dataset, scan: Scan, head: Head) -> list[Path]:
     folder.mkdir(parents=True)
-    centre, paths = centre_of(head), []
+    centre = centre_of(head)
+    paths: list[Path] = []
     for slab in scan.slabs:
         affine = slab.affine(centre)
         for k, pixels in enumerate(acquire(head, affine, slab.shape, inverted=scan.inverted)):
@@ -128,9 +129,7 @@ def _placed(affine: Affine, k: int, spacing_mm: tuple[float, float, float]) -> D
     return plane
 
 
-def _write_instance(
-    path: Path, series: Dataset, number: int, plane: Dataset, pixels: npt.NDArray[np.uint16]
-) -> None:
+def _write_instance(path: Path, series: Dataset, number: int, plane: Dataset, pixels: npt.NDArray[np.uint16]) -> None:
     ds = Dataset()
     ds.update(series)
     ds.update(plane)

@@ -1,0 +1,94 @@
+"""What lies in the PACS after the read, opened from the files as any other program would open them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydicom import Dataset, dcmread
+from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage, SegmentationStorage
+
+from wetread.demo.report import Node, read_tree
+from wetread.demo.server import DemoFailed
+from wetread.encode.read_back import read_findings, read_segmentation
+from wetread.images.folder import scan_folder
+from wetread.images.volume import read_volume
+from wetread.records.finding import Finding
+from wetread.records.study import SeriesRef, StudyRef
+from wetread.records.volume import LabelMap, Volume
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+KINDS = {SegmentationStorage: "SEG", Comprehensive3DSRStorage: "SR", SecondaryCaptureImageStorage: "SC"}
+
+
+@dataclass(frozen=True, slots=True)
+class KeySlice:
+    """One Secondary Capture picture."""
+
+    picture: Image.Image
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One read: source and results."""
+
+    volume: Volume
+    label_map: LabelMap
+    findings: tuple[Finding, ...]
+    report: Node
+    key_slices: tuple[KeySlice, ...]
+    results: tuple[Path, ...]
+    """SEG, SR and SC files, in this order."""
+
+
+def open_arrived(folder: Path, study_instance_uid: str) -> Arrived:
+    """Open source series and results of one study from a folder of DICOM files.
+
+    The source is the series that the SEG refers to (PS3.3 C.12.2, Common Instance Reference).
+    Raises: ``DemoFailed`` when something is missing, ``StudyRejected`` when the source is not a volume.
+    """
+    study = _study(folder, study_instance_uid)
+    found = {kind: _instances(study, uid) for uid, kind in KINDS.items()}
+    missing = [kind for kind, instances in found.items() if not instances]
+    if missing:
+        raise DemoFailed(f"no {' and no '.join(missing)} arrived at the PACS")
+    seg, report = found["SEG"][0], found["SR"][0]
+    volume = read_volume(_source(study, dcmread(seg, stop_before_pixels=True)), min_slices=2)
+    label_map = read_segmentation(seg, volume)
+    return Arrived(
+        volume=volume,
+        label_map=label_map,
+        findings=read_findings(seg, report, label_map),
+        report=read_tree(dcmread(report)),
+        key_slices=tuple(_key_slice(dcmread(path)) for path in found["SC"]),
+        results=(*found["SEG"], *found["SR"], *found["SC"]),
+    )
+
+
+def _study(folder: Path, study_instance_uid: str) -> StudyRef:
+    for study in scan_folder(folder).studies:
+        if study.study_instance_uid == study_instance_uid:
+            return study
+    raise DemoFailed("the study is not in the PACS")
+
+
+def _instances(study: StudyRef, sop_class_uid: str) -> list[Path]:
+    return [i.path for series in study.series for i in series.instances if i.sop_class_uid == sop_class_uid]
+
+
+def _source(study: StudyRef, segmentation: Dataset) -> SeriesRef:
+    uid = segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
+    for series in study.series:
+        if series.series_instance_uid == uid:
+            return series
+    raise DemoFailed("the series that was read is not in the PACS")
+
+
+def _key_slice(ds: Dataset) -> KeySlice:
+    from PIL import Image
+
+    return KeySlice(Image.fromarray(ds.pixel_array), f"{ds.SeriesDescription}, picture {ds.InstanceNumber}")
