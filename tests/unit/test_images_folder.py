@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -154,8 +153,8 @@ def test_file_in_place_of_a_folder_is_refused(tmp_path):
 
 
 def test_scan_does_not_depend_on_the_order_of_the_files(tmp_path):
-    one = write_series(tmp_path / "one", shape=SMALL)
-    for k, path in enumerate(sorted(one.paths, reverse=True)):
+    paths = write_series(tmp_path / "one", shape=SMALL).paths
+    for k, path in enumerate(sorted(paths, reverse=True)):
         (tmp_path / "two").mkdir(exist_ok=True)
         shutil.copy(path, tmp_path / "two" / f"{k}")
 
@@ -163,5 +162,3 @@ def test_scan_does_not_depend_on_the_order_of_the_files(tmp_path):
         return [instance.sop_instance_uid for instance in scan_folder(folder).studies[0].series[0].instances]
 
     assert uids(tmp_path / "one") == uids(tmp_path / "two")
-    study = one.study()
-    assert study == replace(study)

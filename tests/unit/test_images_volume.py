@@ -125,6 +125,14 @@ def test_positions_rounded_to_hundredths_are_still_even(tmp_path):
     np.testing.assert_allclose(read(phantom).affine, phantom.affine, atol=0.011)
 
 
+def test_rounded_direction_cosines_give_a_grid_with_right_angles(tmp_path):
+    def rounded(ds: Dataset, k: int) -> None:
+        ds.ImageOrientationPatient = [f"{float(value):.4f}" for value in ds.ImageOrientationPatient]
+
+    in_plane = read(write_series(tmp_path, orientation="oblique", mutate=rounded)).affine[:3, 1:3]
+    np.testing.assert_allclose(in_plane.T @ in_plane, np.diag([0.9**2, 1.1**2]), atol=1e-12)
+
+
 @pytest.mark.parametrize("orientation", ["axial", "coronal", "sagittal", "oblique"])
 def test_agrees_with_highdicom_voxel_for_voxel(tmp_path, orientation):
     phantom = write_series(tmp_path, orientation=orientation)

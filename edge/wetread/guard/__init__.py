@@ -1,1 +1,1 @@
-"""Is this what the model was made for? One module for each kind of check; a refusal says what was found and expected."""
+"""Is this what the model was made for? A refusal says what was found and what was expected."""
