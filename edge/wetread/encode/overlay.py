@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from highdicom.sc import SCImage
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -107,12 +109,10 @@ def _window(draft: Draft) -> Window:
     return Window(low, high)
 
 
-def _first(value: object) -> float | None:
-    """The first of one or several decimal strings."""
-    values = value if isinstance(value, list | tuple) or hasattr(value, "__iter__") else [value]
-    for item in values:
-        try:
-            return float(item)
-        except (TypeError, ValueError):
-            return None
-    return None
+def _first(value: Any) -> float | None:
+    """The first of one or several decimal strings, or None if it is no number."""
+    values = list(value) if isinstance(value, MultiValue) else [value]
+    try:
+        return float(values[0])
+    except (IndexError, TypeError, ValueError):
+        return None

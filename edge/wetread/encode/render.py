@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from wetread.encode.layout import Layout
-from wetread.encode.lettering import LegendRow, draw_banner, draw_directions, draw_legend, legend_height, legend_rows
+from wetread.encode.lettering import draw_banner, draw_directions, draw_legend, legend_height, legend_rows
 from wetread.encode.planes import reformat
 from wetread.records.finding import Finding
 from wetread.records.volume import LabelMap, Volume
@@ -137,6 +137,3 @@ def outline(mask: npt.NDArray[np.bool_], layout: Layout) -> npt.NDArray[np.bool_
     inner = ndimage.binary_erosion(large, structure=np.ones((3, 3)), iterations=2)
     rim: npt.NDArray[np.bool_] = large & ~inner
     return rim
-
-
-__all__ = ["LegendRow", "Plane", "Window", "outline", "render", "render_plane", "slice_plane", "window_of"]
