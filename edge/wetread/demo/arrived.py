@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ class KeySlice:
     """One Secondary Capture picture."""
 
     picture: Image.Image
-    description: str
+    slice_number: int
+    """Place of its source image in the volume, from 1; 0 if that is not the volume that was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ class Arrived:
     findings: tuple[Finding, ...]
     report: Node
     key_slices: tuple[KeySlice, ...]
-    results: tuple[Path, ...]
-    """SEG, SR and SC files, in this order."""
+    results: tuple[tuple[str, Path], ...]
+    """Kind and file: SEG, SR, SC."""
 
 
 def open_arrived(folder: Path, study_instance_uid: str) -> Arrived:
@@ -64,8 +66,8 @@ def open_arrived(folder: Path, study_instance_uid: str) -> Arrived:
         label_map=label_map,
         findings=read_findings(seg, report, label_map),
         report=read_tree(dcmread(report)),
-        key_slices=tuple(_key_slice(dcmread(path)) for path in found["SC"]),
-        results=(*found["SEG"], *found["SR"], *found["SC"]),
+        key_slices=_key_slices(found["SC"], volume),
+        results=tuple((kind, path) for kind, paths in found.items() for path in paths),
     )
 
 
@@ -88,7 +90,14 @@ def _source(study: StudyRef, segmentation: Dataset) -> SeriesRef:
     raise DemoFailed("the series that was read is not in the PACS")
 
 
-def _key_slice(ds: Dataset) -> KeySlice:
+def _key_slices(paths: list[Path], volume: Volume) -> tuple[KeySlice, ...]:
+    numbers = {instance.sop_instance_uid: k for k, instance in enumerate(volume.instances, start=1)}
+    opened = (_key_slice(dcmread(path), numbers) for path in paths)
+    return tuple(sorted(opened, key=lambda key_slice: key_slice.slice_number))
+
+
+def _key_slice(ds: Dataset, numbers: Mapping[str, int]) -> KeySlice:
     from PIL import Image
 
-    return KeySlice(Image.fromarray(ds.pixel_array), f"{ds.SeriesDescription}, picture {ds.InstanceNumber}")
+    source = str(ds.SourceImageSequence[0].ReferencedSOPInstanceUID)
+    return KeySlice(Image.fromarray(ds.pixel_array), numbers.get(source, 0))

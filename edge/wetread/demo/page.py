@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from wetread.demo.arrived import Arrived
+from wetread.demo.arrived import KINDS, Arrived
 from wetread.demo.figures import Figures, not_read
 from wetread.demo.head import NOTICE
 from wetread.demo.pictures import Picture, key_slices, planes
 from wetread.demo.server import QUIET_S
 from wetread.demo.show import unit
 from wetread.demo.study import SYNTHETIC, T2
+
+RESULTS = "results"
+"""Folder beside the page."""
 
 _FACTS = ("Algorithm Name", "Algorithm Version", "Algorithm Parameters")
 
@@ -42,15 +48,33 @@ class Bar:
 
 
 def write_page(out: Path, arrived: Arrived, figures: Figures) -> Path:
-    """Write ``index.html`` into ``out``, which is made if it is missing."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write ``index.html`` into ``out``, which is made if it is missing, and copies of the result objects beside it.
+
+    The page itself needs no other file; the copies are for other programs.
+    """
+    copies = _copy_results(arrived, out / RESULTS)
     target = out / "index.html"
-    target.write_text(render(arrived, figures), encoding="utf-8")
+    target.write_text(render(arrived, figures, files=copies), encoding="utf-8")
     return target
 
 
-def render(arrived: Arrived, figures: Figures) -> str:
-    """The page's text; whatever came from a file is escaped."""
+def _copy_results(arrived: Arrived, folder: Path) -> list[str]:
+    """``SEG-1.dcm`` and so on; those of an earlier run are replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in KINDS.values():
+        for earlier in folder.glob(f"{kind}-*.dcm"):
+            earlier.unlink()
+    counts: Counter[str] = Counter()
+    names = []
+    for kind, path in arrived.results:
+        counts[kind] += 1
+        names.append(f"{kind}-{counts[kind]}.dcm")
+        shutil.copyfile(path, folder / names[-1])
+    return [f"{RESULTS}/{name}" for name in names]
+
+
+def render(arrived: Arrived, figures: Figures, *, files: Sequence[str] = ()) -> str:
+    """The page's text; whatever came from a file is escaped. ``files`` are links."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -69,7 +93,7 @@ def render(arrived: Arrived, figures: Figures) -> str:
         not_read=not_read(figures.last.verdicts),
         report=arrived.report,
         facts=_facts(arrived),
-        files=[path.name for path in arrived.results],
+        files=files,
     )
 
 

@@ -42,9 +42,14 @@ def planes(arrived: Arrived) -> tuple[Picture, ...]:
 
 def key_slices(arrived: Arrived) -> tuple[Picture, ...]:
     """The Secondary Capture series as it arrived."""
-    names = _names(arrived)
+    names, count = _names(arrived), arrived.volume.array.shape[0]
     return tuple(
-        picture(k.picture, f"Acquired slice with the outline of {names}", k.description) for k in arrived.key_slices
+        picture(
+            k.picture,
+            f"Slice {k.slice_number} as acquired, with the outline of {names}",
+            f"Slice {k.slice_number} of {count}",
+        )
+        for k in arrived.key_slices
     )
 
 

@@ -53,12 +53,13 @@ class Screen:
 
         with Live(console=self.console, auto_refresh=False) as live:
             yield lambda snapshot: live.update(_timeline(snapshot), refresh=True)
+        self.console.print()
 
     def findings(self, findings: Sequence[Finding]) -> None:
         """The measurements, with the code of what was measured."""
         from rich.table import Table
 
-        table = Table(title="Findings in the report at the PACS: AI RESULT, NOT REVIEWED", title_justify="left")
+        table = Table(title="AI RESULT, NOT REVIEWED", title_justify="left")
         for name in ("structure", "code", "measurement", "value", "unit"):
             table.add_column(name, justify="right" if name == "value" else "left")
         for finding in findings:
