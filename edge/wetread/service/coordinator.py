@@ -102,7 +102,7 @@ class Service:
     def _tick(self) -> None:
         """One round of the coordinator: take in, complete, route, start jobs, record their ends."""
         self._revisions.changed(self._index.take_in())
-        self._revisions.notice_released()
+        self._revisions.notice_receiving()
         self._revisions.close_quiet()
         for revision in self._revisions.unrouted():
             self._route(revision)

@@ -102,8 +102,8 @@ class Revisions:
             self._set_state(tx, study_id, "receiving", "")
             tx.event("released", "by a person", study_id=study_id)
 
-    def notice_released(self) -> None:
-        """Start the quiet time of studies another process put back to receiving."""
+    def notice_receiving(self) -> None:
+        """Start the quiet time of receiving studies nobody told about: released ones, those of derived objects alone."""
         for row in self._db.fetch(self._queries["receiving"]):
             self._last_change.setdefault(int(row["id"]), self._clock())
 

@@ -1,0 +1,136 @@
+"""The executor: every job gets an outcome, whatever happens to its worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from waiting import until
+
+from wetread.errors import EngineDisagrees, MissingSlice, SpoolUnavailable
+from wetread.jobs.executor import LocalExecutor, WorkerSettings
+from wetread.jobs.worker import Progress, Progressed, Runner
+from wetread.records.job import JobOutcome, JobSpec, JobState
+from wetread.records.study import Patient, StudyRef
+
+
+@dataclass(frozen=True)
+class Acting:
+    """A runner for tests, opened in the worker process: the job's route says what it does."""
+
+    broken: bool = False
+
+    def __call__(self, _folder: Path, _digest: str) -> Runner:
+        if self.broken:
+            raise EngineDisagrees("the engine gives Dice 0.5, expected at least 0.999")
+        return _act
+
+
+def _act(spec: JobSpec, progress: Progress) -> JobOutcome:
+    progress("images", 0.1)
+    actions: dict[str, Callable[[], None]] = {
+        "reject": lambda: _raise(MissingSlice("one slice is missing")),
+        "later": lambda: _raise(SpoolUnavailable("disk full")),
+        "unforeseen": lambda: _raise(KeyError("Phantom^Petra")),
+        "memory": lambda: _raise(MemoryError()),
+        "die": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "hang": lambda: threading.Event().wait() and None,
+    }
+    actions.get(spec.route, lambda: None)()
+    return JobOutcome(spec.job_id, JobState.DONE, reason=str(os.getpid()))
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def spec(action: str, *, job_id: str = "j", digest: str = "b") -> JobSpec:
+    return JobSpec(job_id, StudyRef("1.2", Patient("P"), ()), (), Path("/b"), digest, Path("/out"), route=action)
+
+
+@pytest.fixture
+def executor() -> Iterator[LocalExecutor]:
+    running = LocalExecutor(WorkerSettings(job_timeout_s=8.0), Acting())
+    yield running
+    running.close()
+
+
+def outcome(executor: LocalExecutor) -> JobOutcome:
+    """The next outcome."""
+    found: list[JobOutcome] = []
+
+    def look() -> list[JobOutcome]:
+        found.extend(r for r in executor.reports(0.2) if isinstance(r, JobOutcome))
+        return found
+
+    return until(look, timeout_s=40)[0]
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "code"),
+    [
+        ("reject", JobState.REJECTED, "missing-slice"),
+        ("later", JobState.WAITING, "spool-unavailable"),
+        ("unforeseen", JobState.FAILED, "unforeseen"),
+        ("memory", JobState.WAITING, "out-of-memory"),
+        ("die", JobState.WAITING, "worker-died"),
+        ("hang", JobState.WAITING, "worker-silent"),
+    ],
+)
+def test_class_of_the_error_decides(executor: LocalExecutor, action: str, state: JobState, code: str) -> None:
+    executor.submit(spec(action))
+    ended = outcome(executor)
+    assert (ended.state, ended.code, ended.job_id) == (state, code, "j")
+    assert executor.has_room()
+    assert "Petra" not in ended.reason
+
+
+def test_worker_stays_warm_and_a_dead_one_is_replaced(executor: LocalExecutor) -> None:
+    pids = []
+    for action in ("work", "work", "die", "work"):
+        executor.submit(spec(action))
+        ended = outcome(executor)
+        if action == "work":
+            pids.append(ended.reason)
+    assert pids[0] == pids[1]
+    assert pids[2] != pids[0]
+
+
+def test_bundles_do_not_share_a_process_and_the_least_used_is_ended(executor: LocalExecutor) -> None:
+    pids = {}
+    for digest in ("a", "b", "c", "b"):
+        executor.submit(spec("work", digest=digest))
+        pids.setdefault(digest, []).append(outcome(executor).reason)
+    assert len({p[0] for p in pids.values()}) == 3
+    assert pids["b"][0] == pids["b"][1]
+    until(lambda: not Path(f"/proc/{pids['a'][0]}").exists(), what="the first worker was ended")
+
+
+def test_progress_arrives_before_the_outcome(executor: LocalExecutor) -> None:
+    executor.submit(spec("work"))
+    reports: list[object] = []
+
+    def done() -> bool:
+        reports.extend(executor.reports(0.2))
+        return any(isinstance(r, JobOutcome) for r in reports)
+
+    until(done, timeout_s=40)
+    assert reports[0] == Progressed("j", "images", 0.1)
+    assert isinstance(reports[-1], JobOutcome)
+    assert reports[-1].peak_memory_mb > 1
+
+
+def test_bundle_that_cannot_be_opened_fails_its_jobs_with_the_reason() -> None:
+    running = LocalExecutor(WorkerSettings(), Acting(broken=True))
+    try:
+        running.submit(spec("work"))
+        ended = outcome(running)
+    finally:
+        running.close()
+    assert (ended.state, ended.code) == (JobState.FAILED, "engine-disagrees")
+    assert "Dice 0.5" in ended.reason

@@ -1,0 +1,208 @@
+"""The index: from files in ``incoming/`` to studies, revisions and reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pydicom
+import pytest
+from phantoms import write_series
+from received import received
+
+from wetread.db import Database
+from wetread.store.index import Index
+from wetread.store.revisions import CompletenessSettings, Revisions
+from wetread.store.spool import Spool
+
+
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@dataclass
+class Store:
+    """Spool, database, index and revisions of one data folder."""
+
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.open()
+
+    def open(self) -> None:
+        self.db = Database(self.folder / "wetread.db")
+        self.spool = Spool(self.folder / "spool")
+        self.index = Index(self.db, self.spool)
+        self.revisions = Revisions(self.db, self.spool, CompletenessSettings(quiet_s=5.0), clock=self.clock)
+
+    def receive(self, *paths: Path) -> None:
+        for path in paths:
+            self.spool.keep(received(path))
+        while any(self.spool.waiting()):
+            self.revisions.changed(self.index.take_in())
+
+    def be_quiet(self) -> int:
+        self.clock.at += 5.0
+        return self.revisions.close_quiet()
+
+    def states(self) -> list[tuple[str, str]]:
+        return [(r["state"], r["reason"]) for r in self.db.fetch("SELECT state, reason FROM studies ORDER BY id")]
+
+    def count(self, table: str) -> int:
+        return int(self.db.fetch(f"SELECT count(*) AS n FROM {table}")[0]["n"])  # noqa: S608 (a literal of this test)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "data")
+
+
+def test_study_is_complete_after_the_quiet_time_and_not_before(store: Store, tmp_path: Path) -> None:
+    phantom = write_series(tmp_path / "a", shape=(4, 16, 16))
+    store.receive(*phantom.paths[:2])
+    store.clock.at += 4.0
+    store.receive(*phantom.paths[2:])
+    store.clock.at += 4.0
+    assert store.revisions.close_quiet() == 0
+    assert store.be_quiet() == 1
+    (revision,) = store.revisions.unrouted()
+    assert revision.number == 1
+    assert revision.study.instance_count == 4
+    assert revision.study.study_instance_uid == phantom.study_instance_uid
+    assert all(i.path.is_file() for s in revision.study.series for i in s.instances)
+
+
+def test_duplicates_are_free(store: Store, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "a", shape=(4, 16, 16)).paths
+    store.receive(*paths)
+    assert store.be_quiet() == 1
+    store.receive(*paths)
+    assert store.be_quiet() == 0
+    assert store.count("instances") == 4
+    assert len(list((store.folder / "spool").rglob("*.dcm"))) == 4
+
+
+def test_late_instance_makes_a_new_revision_and_leaves_the_old_one(store: Store, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "a", shape=(4, 16, 16)).paths
+    store.receive(*paths[:3])
+    store.be_quiet()
+    store.receive(paths[3])
+    assert store.be_quiet() == 1
+    first, second = store.revisions.unrouted()
+    assert (first.number, first.study.instance_count) == (1, 3)
+    assert (second.number, second.study.instance_count) == (2, 4)
+
+
+def test_same_instance_with_another_header_is_one_instance(store: Store, tmp_path: Path) -> None:
+    path = write_series(tmp_path / "a", shape=(2, 16, 16)).paths[0]
+    store.receive(path)
+    ds = pydicom.dcmread(path)
+    ds.AccessionNumber = "COERCED"
+    ds.save_as(path)
+    store.receive(path)
+    assert store.count("instances") == 1
+    assert store.states() == [("receiving", "")]
+
+
+def test_same_uid_with_other_pixels_holds_the_study_and_keeps_both(store: Store, tmp_path: Path) -> None:
+    path = write_series(tmp_path / "a", shape=(2, 16, 16)).paths[0]
+    store.receive(path)
+    ds = pydicom.dcmread(path)
+    ds.PixelData = bytes(reversed(ds.PixelData))
+    ds.save_as(path)
+    store.receive(path)
+    ((state, reason),) = store.states()
+    assert state == "held"
+    assert "other pixels under the same SOP Instance UID" in reason
+    assert store.be_quiet() == 0
+    assert store.count("unreadable") == 1
+    assert len(list(store.spool.unreadable.iterdir())) == 1
+
+
+def test_two_patients_in_one_study_are_held(store: Store, tmp_path: Path) -> None:
+    def mutate(ds: pydicom.Dataset, k: int) -> None:
+        ds.PatientBirthDate = "19800229" if k else "19990101"
+
+    store.receive(*write_series(tmp_path / "a", shape=(3, 16, 16), mutate=mutate).paths)
+    assert store.states() == [("held", "instances of two patients in one study: birth_date differs")]
+
+
+def test_acknowledged_and_then_damaged_is_listed_never_dropped(store: Store, tmp_path: Path) -> None:
+    path = store.spool.keep(received(write_series(tmp_path / "a", shape=(2, 16, 16)).paths[0]))
+    path.write_bytes(path.read_bytes()[:200])
+    store.index.take_in()
+    assert store.count("unreadable") == 1
+    assert [p.name for p in store.spool.unreadable.iterdir()] == [path.name]
+    assert not any(store.spool.waiting())
+
+
+def test_crash_between_database_and_move_is_mended_by_the_next_start(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_series(tmp_path / "a", shape=(3, 16, 16)).paths
+
+    def power_cut(_moves: object) -> None:
+        raise KeyboardInterrupt
+
+    for path in paths:
+        store.spool.keep(received(path))
+    with monkeypatch.context() as crash:
+        crash.setattr("wetread.store.index._move", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            store.index.take_in()
+    assert len(list(store.spool.waiting())) == 3
+    store.open()
+    store.receive()
+    assert not any(store.spool.waiting())
+    assert store.be_quiet() == 1
+    (revision,) = store.revisions.unrouted()
+    assert all(i.path.is_file() for s in revision.study.series for i in s.instances)
+    assert revision.study.instance_count == 3
+
+
+def test_derived_objects_never_make_a_study_complete(store: Store, tmp_path: Path) -> None:
+    def mutate(ds: pydicom.Dataset, _k: int) -> None:
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+
+    store.receive(*write_series(tmp_path / "a", shape=(2, 16, 16), mutate=mutate).paths)
+    store.revisions.notice_receiving()
+    assert store.be_quiet() == 0
+    assert store.revisions.unrouted() == []
+    ((state, reason),) = store.states()
+    assert state == "complete"
+    assert "nothing to read" in reason
+
+
+def test_lost_database_is_rebuilt_and_every_study_held(store: Store, tmp_path: Path) -> None:
+    store.receive(*write_series(tmp_path / "a", study_seed="a", shape=(3, 16, 16)).paths)
+    store.receive(*write_series(tmp_path / "b", study_seed="b", shape=(2, 16, 16)).paths)
+    store.be_quiet()
+    before = {r["sop_instance_uid"] for r in store.db.fetch("SELECT sop_instance_uid FROM instances")}
+    store.db.close()
+    for path in store.folder.glob("wetread.db*"):
+        path.unlink()
+    store.open()
+    assert store.index.rebuild() == 5
+    assert {r["sop_instance_uid"] for r in store.db.fetch("SELECT sop_instance_uid FROM instances")} == before
+    assert {state for state, _ in store.states()} == {"held"}
+    uid = store.db.fetch("SELECT study_instance_uid FROM studies")[0]["study_instance_uid"]
+    store.revisions.release(uid)
+    store.revisions.notice_receiving()
+    assert store.be_quiet() == 1
+
+
+def test_newer_schema_is_refused(store: Store) -> None:
+    from wetread.errors import Misconfigured
+
+    with store.db.transaction() as tx:
+        tx.run("CREATE TABLE marker (x)")
+    store.db._connection().execute("PRAGMA user_version = 99")
+    with pytest.raises(Misconfigured, match="newer Wetread"):
+        Database(store.folder / "wetread.db")
