@@ -67,7 +67,7 @@ class CascadeInferer(Inferer):
         return convert_to_dst_type(probability, inputs)[0]
 
     def _window(self, coarse: Tensor) -> tuple[float, float]:
-        low, high = (float(torch.quantile(coarse, q)) for q in self.quantiles)
+        low, high = torch.quantile(coarse, torch.tensor(self.quantiles, device=coarse.device)).tolist()
         if not high > low:
             raise ImageUnusable(
                 f"the image has no contrast: {self.quantiles[0]:.1%} and {self.quantiles[1]:.1%} of its values are "

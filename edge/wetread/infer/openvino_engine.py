@@ -40,8 +40,8 @@ class OpenVinoEngine:
             self._compiled = self._compile(array.shape)
             self._shape = array.shape[1:]
         # One request per call, so that activations are freed between the networks of a bundle.
-        answer = self._compiled.create_infer_request().infer([array], share_inputs=True)
-        return np.array(answer[0], dtype=np.float32)
+        answer = self._compiled.create_infer_request().infer([array], share_inputs=True, share_outputs=False)
+        return np.asarray(answer[0], np.float32)
 
     def close(self) -> None:
         """Free the compiled model."""

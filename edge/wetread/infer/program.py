@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from wetread.errors import BundleInvalid
 from wetread.infer.engine import Engine
 
 Transform = Callable[[Any], Any]
+
+logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
 
 
 class EngineNetwork(nn.Module):
@@ -118,7 +122,10 @@ class InferenceConfig:
 
     def _resolved(self, parser: ConfigParser, name: str) -> Any:
         try:
-            return parser.get_parsed_content(name)
+            with warnings.catch_warnings():
+                # MONAI's DICOM reader misses an optional GPU decoder; readers are dropped here anyway.
+                warnings.filterwarnings("ignore", message="NvImgCodec")
+                return parser.get_parsed_content(name)
         except Exception as exc:  # a config may raise anything: it is code
             raise BundleInvalid(f"{self._bundle.config_path}: {name!r} cannot be made: {exc}") from exc
 
