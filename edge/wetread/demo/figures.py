@@ -74,6 +74,6 @@ def figures_document(figures: Figures, arrived: Arrived, *, page: str) -> dict[s
 
 
 def not_read(verdicts: Sequence[str]) -> list[tuple[str, str]]:
-    """Series that were passed over, each with the reason."""
-    pairs = [verdict.partition(": passed over for ") for verdict in verdicts]
+    """Series that were passed over, sorted, each with the reason."""
+    pairs = [verdict.partition(": passed over for ") for verdict in sorted(verdicts)]
     return [(label, why.partition(", ")[2]) for label, found, why in pairs if found]

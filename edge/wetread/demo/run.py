@@ -20,7 +20,8 @@ from types import FrameType
 from wetread import log
 from wetread.bundles import Bundle, find_bundle
 from wetread.demo.arrived import Arrived, open_arrived
-from wetread.demo.figures import Figures, figures_document, not_read
+from wetread.demo.closing import conclude, how_to_go_on
+from wetread.demo.figures import Figures, figures_document
 from wetread.demo.head import NOTICE
 from wetread.demo.pacs import AE_TITLE as PACS_AE_TITLE
 from wetread.demo.pacs import HOST, DemoPacs
@@ -94,6 +95,7 @@ def _open_stage(options: DemoOptions, screen: Screen, folder: Path, stack: ExitS
     """PACS and service, both listening; whatever was started ends with ``stack``."""
     screen.title("Wetread demo: research use, not a medical device")
     screen.say(NOTICE, style="yellow")
+    options.out.mkdir(parents=True, exist_ok=True)  # better now than after the read
     bundle = find_bundle(BUNDLE, bundle_folders())
     _ensure_weights(bundle, screen)
     pacs = DemoPacs(folder / "pacs")
@@ -139,7 +141,10 @@ def _whole_way(stage: _Stage) -> None:
     figures = Figures(sent, last, _engine_ready_s(stage))
     arrived = _open_results(stage, figures)
     page = write_page(stage.options.out, arrived, figures)
-    _conclude(stage, figures, arrived, page)
+    if stage.options.as_json:
+        sys.stdout.write(json.dumps(figures_document(figures, arrived, page=str(page)), indent=2) + "\n")
+        sys.stdout.flush()
+    conclude(stage.screen, figures, arrived, page)
 
 
 def _send(stage: _Stage, study: DemoStudy, remote: Remote) -> Sent:
@@ -180,38 +185,9 @@ def _open_results(stage: _Stage, figures: Figures) -> Arrived:
         return open_arrived(stage.pacs.folder, figures.sent.study_instance_uid)
 
 
-def _conclude(stage: _Stage, figures: Figures, arrived: Arrived, page: Path) -> None:
-    if stage.options.as_json:
-        sys.stdout.write(json.dumps(figures_document(figures, arrived, page=str(page)), indent=2) + "\n")
-        sys.stdout.flush()
-    screen = stage.screen
-    screen.findings(arrived.findings)
-    screen.title("Not read, and why")
-    for label, reason in not_read(figures.last.verdicts):
-        screen.say(f"{label}: {reason}")
-    screen.title("Figures")
-    screen.say(f"last instance stored to last result delivered  {figures.seconds:.1f} s")
-    screen.say(f"of it beyond the quiet time                    {figures.beyond_quiet_s:.1f} s")
-    if figures.waited_for_model_s:
-        screen.say(f"of it waiting for the model                    {figures.waited_for_model_s:.1f} s")
-    screen.say(f"peak memory of the worker                      {figures.last.peak_memory_mb / 1024:.2f} GiB")
-    if figures.engine_ready_s:
-        screen.say(f"engine compiled and checked, from the start    {figures.engine_ready_s:.1f} s")
-    screen.say(f"engine                                         {figures.engine}")
-    screen.say(f"\nThe page: {page.resolve().as_uri()}", style="bold green")
-
-
 def _keep_running(stage: _Stage) -> None:
     """Wait until Ctrl-C. Raises: ``DemoFailed`` when the service ends before."""
-    screen, port = stage.screen, stage.server.port
-    screen.title("Still running; Ctrl-C ends it")
-    screen.say(f"Wetread  {AE_TITLE} at {HOST}:{port}, takes studies from {' and '.join(SENDERS[1:])} on this machine")
-    screen.say(f"PACS     {PACS_AE_TITLE} at {HOST}:{stage.pacs.port}, keeps what it gets in {stage.pacs.folder}")
-    screen.say("\nSend a study of your own, a folder of DICOM files, with Wetread or with DCMTK:")
-    screen.say(f"  wetread send FOLDER --to {HOST}:{port} --called {AE_TITLE}")
-    screen.say(f"  storescu -aet STORESCU -aec {AE_TITLE} +sd +r {HOST} {port} FOLDER")
-    screen.say("\nand see what became of it:")
-    screen.say(f"  wetread studies list --config {stage.places.config}")
+    how_to_go_on(stage.screen, port=stage.server.port, pacs=stage.pacs, config=stage.places.config)
     until_interrupted = threading.Event()
     try:
         while not until_interrupted.wait(1.0):
