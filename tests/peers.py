@@ -255,6 +255,8 @@ peer = "pacs"
 """
 
 
-def config(bundles: Path, *, pacs_port: int = 1, quiet_s: float = 0.5, mode: str = "live", **more: Mapping[str, str]) -> str:
+def config(
+    bundles: Path, *, pacs_port: int = 1, quiet_s: float = 0.5, mode: str = "live", **more: Mapping[str, str]
+) -> str:
     """A configuration for ``WetreadProcess``; ``{port}`` is filled in at each start."""
     return CONFIG.format(bundles=bundles, pacs_port=pacs_port, quiet_s=quiet_s, mode=mode, **more)

@@ -85,7 +85,9 @@ def test_results_wait_for_a_pacs_that_is_away(wetread: Start, orthanc: Orthanc, 
     assert orthanc.modalities() == RESULTS
 
 
-def test_late_instances_make_one_more_read_and_duplicates_none(wetread: Start, tmp_path: Path, orthanc: Orthanc) -> None:
+def test_late_instances_make_one_more_read_and_duplicates_none(
+    wetread: Start, tmp_path: Path, orthanc: Orthanc
+) -> None:
     orthanc.start()
     service = wetread(pacs_port=orthanc.dicom_port)
     paths = list(write_series(tmp_path / "study").paths)

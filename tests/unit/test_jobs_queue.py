@@ -159,9 +159,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(digest=st.sampled_from("abcdef"))
     def enqueue(self, digest: str) -> None:
-        made = self.queue.enqueue(
-            study_id=self.study_id, revision_id=self.revision_id, decisions=[decision(digest)]
-        )
+        made = self.queue.enqueue(study_id=self.study_id, revision_id=self.revision_id, decisions=[decision(digest)])
         ids = {r["id"] for r in self.db.fetch("SELECT id FROM jobs")} - set(self.expected)
         assert made == len(ids)
         for job_id in ids:

@@ -1,0 +1,106 @@
+"""The configuration file and its documented example are one and the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wetread.config import Config, load_config
+from wetread.errors import Misconfigured
+
+EXAMPLE = Path(__file__).parents[2] / "wetread.toml.example"
+
+
+def _keys(kind: type, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of the settings: dotted name and default."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if field.metadata.get("internal"):
+            continue
+        hint = hints[field.name]
+        inner = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
+        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+            yield from _keys(inner, f"{at}{field.name}.")
+        else:
+            yield f"{at}{field.name}", field.default
+
+
+def _documented() -> dict[str, list[Any]]:
+    """Every key of the example with its values, the commented-out ones included."""
+    found: dict[str, list[Any]] = {}
+    table = ""
+    for line in EXAMPLE.read_text(encoding="utf-8").splitlines():
+        if header := re.fullmatch(r"(?:# )?\[\[?([\w.]+)\]\]?", line):
+            table = header[1] + "."
+        elif key := re.fullmatch(r"(?:# )?(\w+) = (.+)", line):
+            value = tomllib.loads(f"x = {key[2]}")["x"]
+            found.setdefault(f"{table}{key[1]}", []).append(value)
+    return found
+
+
+def test_example_loads(tmp_path: Path) -> None:
+    path = tmp_path / "wetread.toml"
+    path.write_text(EXAMPLE.read_text(encoding="utf-8"))
+    config = load_config(path)
+    assert config.routes[0].bundle == "mr_brain_extraction"
+    assert config.data_dir == Path("/var/lib/wetread")
+    assert config.bundle_folders == (tmp_path / "monai_bundles",)
+    assert [s.name for s in config.senders()] == ["ct1", "pacs"]
+
+
+def test_every_key_stands_in_the_example_and_no_other() -> None:
+    assert set(_documented()) == {key for key, _ in _keys(Config)}
+
+
+def test_commented_keys_show_the_real_default() -> None:
+    documented = _documented()
+    commented = {m[1] for m in re.finditer(r"^# (\w+) = ", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)}
+    for key, default in _keys(Config):
+        name = key.rpartition(".")[2]
+        if name in commented and default is not dataclasses.MISSING and "destinations" not in key:
+            shown = documented[key][-1]
+            assert (tuple(shown) if isinstance(shown, list) else shown) == default, key
+
+
+def test_every_commented_example_is_accepted(tmp_path: Path) -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    uncommented = [re.sub(r"^# (?=\w+ = |\[)", "", line) for line in lines]
+    path = tmp_path / "wetread.toml"
+    path.write_text("\n".join(uncommented))
+    assert [d.kind for d in load_config(path).destinations] == ["dicom", "folder"]
+
+
+def test_digest_changes_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "wetread.toml"
+    path.write_text('data_dir = "a"\n')
+    first = load_config(path).digest
+    path.write_text('data_dir = "b"\n')
+    assert load_config(path).digest != first
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "data_dir"),
+        ('data_dir = "d"\n[results]\ntimezone = "Mars/Olympus"', "there is no time zone 'Mars/Olympus'"),
+        ('data_dir = "d"\n[[peers]]\nname = "a"\nae_title = "A"\nmay_send = true', "no network is named"),
+        ('data_dir = "d"\n[[peers]]\nname = "a"\nae_title = "A"\n[[peers]]\nname = "a"\nae_title = "B"', "two peers"),
+        ('data_dir = "d"\n[[destinations]]\nname = "x"\nkind = "dicom"\npeer = "nobody"', "no known peer: 'nobody'"),
+        ('data_dir = "d"\n[[destinations]]\nname = "x"\nkind = "ftp"', "destinations.0.kind"),
+        ('data_dir = "d"\n[jobs]\nworkers = 3', "jobs.workers"),
+        ('data_dir = "d"\nlisteners = 1', "did you mean 'listener'"),
+    ],
+)
+def test_wrong_files_are_refused_with_a_sentence(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "wetread.toml"
+    path.write_text(text)
+    with pytest.raises(Misconfigured) as refused:
+        load_config(path)
+    assert expected in str(refused.value)
