@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from peers import Orthanc, WetreadProcess, config
 from threshold_bundle import write_threshold_bundle
 

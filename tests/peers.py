@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from waiting import until
-
 from wetread.service.overview import Overview
 
 HOST = "127.0.0.1"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bundles import BRAIN, manifest
 from safetensors.torch import save
+
+from bundles import BRAIN, manifest
 
 THRESHOLD = 500.0
 

@@ -1,6 +1,6 @@
 """The main path: a study goes in, encoded results come out. No network, no database. Start reading here.
 
-    images ─▶ guard ─▶ infer ─▶ findings ─▶ encode
+images ─▶ guard ─▶ infer ─▶ findings ─▶ encode
 """
 
 from __future__ import annotations

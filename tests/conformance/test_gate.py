@@ -29,7 +29,8 @@ def _broken(case: Case, kind: str, mutate: Break, folder: Path) -> list[Complain
     mutate(dataset)
     changed = folder / path.name
     dataset.save_as(changed)
-    return check_files([changed if p == path else p for p in case.paths()], case.sources)
+    first_of_each = [case.paths(kind)[0] for kind in ("SEG", "SR", "SC")]
+    return check_files([changed if p == path else p for p in first_of_each], case.sources)
 
 
 def _items(item: Dataset) -> Iterator[Dataset]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pydicom
 import pytest
+
 from peers import Orthanc, free_port
 from phantoms import write_series
-
 from wetread.db import Database, now
 from wetread.deliver.destination import KINDS, Destination, DestinationSettings, open_destination
 from wetread.deliver.outbox import Delivery, DeliverySettings

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from peers import WetreadProcess, config, free_port
-from phantoms import write_series
 from pynetdicom import AE
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
-from waiting import until
 
+from peers import WetreadProcess, config, free_port
+from phantoms import write_series
+from waiting import until
 from wetread.cli.main import run
 
 Start = Callable[..., WetreadProcess]
@@ -150,12 +150,11 @@ def test_instance_with_a_hostile_uid_is_refused_and_leaves_nothing(wetread: Star
     ds.add_new("SOPInstanceUID", "UI", uid)
     status = _store_raw(service.port, ds, uid)
     assert status is None or status == 0xC000
-    before = {p for p in tmp_path.rglob("*.dcm")}
-    assert {p.parent.name for p in before} == {"study"}
+    assert {p.parent.name for p in tmp_path.rglob("*.dcm")} == {"study"}
     assert service.overview.studies() == []
     good = pydicom.dcmread(write_series(tmp_path / "study2", shape=(3, 16, 16)).paths[0])
     assert _store_raw(service.port, good, str(good.SOPInstanceUID)) == 0x0000
-    until(lambda: service.overview.studies(), what="the listener still works")
+    until(service.overview.studies, what="the listener still works")
 
 
 def test_data_set_that_cannot_be_parsed_is_refused(wetread: Start, tmp_path: Path) -> None:

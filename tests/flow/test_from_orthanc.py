@@ -1,4 +1,4 @@
-"""What a PACS got from us, fetched back from it: valid for outside validators, and in the right place in the patient."""
+"""What a PACS got from us, fetched back: valid for outside validators, in the right place in the patient."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+
 from conformance.gate import check_files
 from conformance.outside import read_segmentation
 from peers import Orthanc, WetreadProcess, config, storescu

@@ -1,4 +1,4 @@
-"""``kill -9`` at every stage: what was acknowledged is read once, and what was sent is never sent with other content."""
+"""``kill -9`` at every stage: what was acknowledged is read once, and nothing is sent twice with other content."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from peers import Orthanc, WetreadProcess, storescu
 from phantoms import write_series
 from waiting import until

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+
 from peers import Orthanc, WetreadProcess, storescu
 from phantoms import write_series
 from waiting import until

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from waiting import until
 
+from waiting import until
 from wetread.errors import EngineDisagrees, MissingSlice, SpoolUnavailable
 from wetread.jobs.executor import LocalExecutor, WorkerSettings
 from wetread.jobs.worker import Progress, Progressed, Runner

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pydicom
 import pytest
+
 from phantoms import write_series
 from received import received
-
 from wetread.db import Database
 from wetread.store.index import Index
 from wetread.store.revisions import CompletenessSettings, Revisions

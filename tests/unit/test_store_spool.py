@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from phantoms import write_series
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
-from received import PROVENANCE, received
 
+from phantoms import write_series
+from received import PROVENANCE, received
 from wetread.errors import InstanceRefused, SpoolUnavailable
 from wetread.store.spool import Spool, provenance_of
 
