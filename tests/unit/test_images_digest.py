@@ -128,7 +128,7 @@ CHANGES: dict[str, tuple[Callable[[Dataset], object], bool]] = {
     "private value": (lambda ds: setattr(ds[0x00291002], "value", 8), False),
     "value in a private sequence": (nested_private, False),
     "item taken away": (swapped_items, False),
-    "moved to another tag": (lambda ds: ds.add(DataElement(0x00204000, "LT", ds.pop("PatientComments").value)), False),
+    "moved to another tag": (lambda ds: ds.add(DataElement(0x00209158, "LT", ds.pop("ImageComments").value)), False),
     "pixel": (changed_pixel, True),
 }
 
@@ -146,6 +146,16 @@ def test_any_changed_value_changes_the_digest(original, tmp_path, name):
     changed_content, changed_pixels = content_digest(tmp_path / "changed.dcm")
     assert changed_content != content
     assert (changed_pixels != pixels) is in_pixels
+
+
+@pytest.mark.parametrize("tag", [0x00204000, 0x00291001], ids=["public", "private"])
+def test_padding_of_text_does_not_change_the_digest(original, tmp_path, tag):
+    ds = pydicom.dcmread(original)
+    value = bytes(ds.get_item(tag).value).rstrip()
+    for padding in (b" ", b"\0", b"   ", b" \0 "):
+        ds[tag] = DataElement(tag, "UN", value + padding)
+        ds.save_as(tmp_path / "padded.dcm")
+        assert content_digest(tmp_path / "padded.dcm") == content_digest(original)
 
 
 def test_instance_without_pixels_has_no_pixel_digest(tmp_path):

@@ -51,8 +51,8 @@ def read_header(path: Path) -> FileDataset:
 def read_dataset(path: Path) -> FileDataset:
     """The whole file, pixel data still encoded.
 
-    Pixel data that the file cuts short is returned short, or is missing where it is encapsulated: such an instance keeps
-    its place in the study, and whoever needs its pixels says what is wrong with them.
+    Pixel data that the file cuts short is returned short, or is missing where it is encapsulated: such an instance
+    keeps its place in the study, and whoever needs its pixels says what is wrong with them.
     Raises: as ``read_header``.
     """
     try:
