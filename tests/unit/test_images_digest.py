@@ -148,6 +148,19 @@ def test_any_changed_value_changes_the_digest(original, tmp_path, name):
     assert (changed_pixels != pixels) is in_pixels
 
 
+@pytest.mark.parametrize("tag", [0x00081140, 0x00291004], ids=["public", "private"])
+def test_sequence_written_as_unknown_has_the_digest_of_the_sequence(original, tmp_path, tag):
+    path = write_series(tmp_path / "explicit", shape=(2, 16, 16), mutate=rich).paths[0]
+    explicit, implicit = (pydicom.dcmread(file).get_item(tag).value for file in (path, original))
+    name = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+    known = name + b"SQ\0\0" + struct.pack("<L", len(explicit)) + explicit
+    assert known in path.read_bytes()
+    unknown = name + b"UN\0\0" + struct.pack("<L", len(implicit)) + implicit
+    path.write_bytes(path.read_bytes().replace(known, unknown))
+    assert pydicom.dcmread(path).get_item(tag).VR == "UN"
+    assert content_digest(path) == content_digest(original)
+
+
 @pytest.mark.parametrize("tag", [0x00204000, 0x00291001], ids=["public", "private"])
 def test_padding_of_text_does_not_change_the_digest(original, tmp_path, tag):
     ds = pydicom.dcmread(original)
