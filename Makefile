@@ -41,8 +41,8 @@ $(VENV)/.edge: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[edge,demo,test]'
-	# The reference for brain extraction, without its GUI and the libraries that drags in.
-	$(PIP) --no-deps deepbet==1.0.2
+	# The reference for brain extraction, without the GUI it drags in. Tests only: the last three are LGPL or GPL.
+	$(PIP) --no-deps deepbet==1.0.2 connected-components-3d==4.1.1 fill_voids==2.1.2 fastremap==1.21.0
 	touch $@ $(VENV)/.edge
 
 $(WEIGHTS): | $(VENV)/.edge

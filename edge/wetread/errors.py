@@ -11,6 +11,7 @@
     │   └── EngineDisagrees        a compiled engine does not give the reference answer
     ├── StudyRejected              the data will not get better: reason recorded, no retry, exit code 3
     │   ├── NotDicom               a file that is not, or no longer, a readable DICOM instance
+    │   ├── PatientConflict        one Study Instance UID with two patients: never read
     │   ├── NoSuitableSeries       nothing in the study fits the bundle's input rules
     │   ├── NotIntended            the bundle was not made for this patient or acquisition
     │   ├── ImageUnusable          pixels or header cannot make an image
@@ -79,6 +80,10 @@ class StudyRejected(WetreadError):
 
 class NotDicom(StudyRejected):
     """A file that is not, or no longer, a readable DICOM instance."""
+
+
+class PatientConflict(StudyRejected):
+    """One Study Instance UID with two patients."""
 
 
 class NoSuitableSeries(StudyRejected):

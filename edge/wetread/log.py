@@ -1,7 +1,7 @@
 """Logging: a sentence, an action word, and nothing about the patient.
 
-pynetdicom, pydicom and highdicom print attribute values (names, UIDs) in their messages and warnings. Libraries are heard
-only from ERROR upwards and without their text, so that no patient data reaches a log file.
+pynetdicom, pydicom and highdicom print attribute values (names, UIDs) in their messages and warnings. Libraries are
+heard only from ERROR upwards and without their text, so that no patient data reaches a log file.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def test_study_without_a_fitting_series_says_why_for_each(
     write_series(tmp_path / "study", description="T2 FLAIR")
     arguments = ["read", str(tmp_path / "study"), "--bundle", bundle, "--out", str(tmp_path / "out")]
     sentence = refused(capsys, arguments, code=3)
-    assert "series 3 'T2 FLAIR' (description 'T2 FLAIR / T2 FLAIR' matches none" in sentence
+    assert "series 3 'T2 FLAIR' ('T2 FLAIR' says none of: t1" in sentence
 
 
 def test_nifti_that_is_none(tmp_path: Path, bundle: str, capsys: pytest.CaptureFixture[str]) -> None:

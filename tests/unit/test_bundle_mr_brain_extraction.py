@@ -23,8 +23,8 @@ def bundle() -> Bundle:
 
 def _described(bundle: Bundle, description: str) -> bool:
     rule = bundle.manifest.inputs[0]
-    wanted = any(re.search(p, description, re.IGNORECASE) for p in rule.description_any)
-    return wanted and not any(re.search(p, description, re.IGNORECASE) for p in rule.description_none)
+    wanted = any(p.found_in(description) for p in rule.description_any)
+    return wanted and not any(p.found_in(description) for p in rule.description_none)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,11 @@ from wetread.records.study import SeriesRef
 
 AFFECTED = 7
 """The slice that the parametrized faults below change."""
+
+
+def label(path: Path) -> str:
+    """How a message names a slice of a phantom: the file and its Instance Number."""
+    return f"{path.name} (instance {int(path.stem[2:])})"
 
 
 def refusal(phantom: Phantom, error: type[errors.StudyRejected], *, min_slices: int = 2) -> str:
@@ -121,7 +127,7 @@ def test_file_that_cannot_be_a_slice_is_refused_by_name(tmp_path, fault):
     change, error, found = ONE_FILE[fault]
     phantom = write_series(tmp_path, mutate=at(AFFECTED, change))
     message = refusal(phantom, error)
-    assert message.startswith(f"{phantom.paths[AFFECTED].name}: ")
+    assert message.startswith(f"{label(phantom.paths[AFFECTED])}: ")
     assert found in message
 
 
@@ -155,7 +161,7 @@ def test_missing_slices_are_counted_and_both_neighbours_named(tmp_path, lost, sa
     for k in lost:
         phantom.paths[k].unlink()
     message = refusal(phantom, errors.MissingSlice)
-    assert f"between {phantom.paths[8].name} and {phantom.paths[lost[-1] + 1].name} {said}" in message
+    assert f"between {label(phantom.paths[8])} and {label(phantom.paths[lost[-1] + 1])} {said}" in message
     assert "2.5 mm was expected" in message
 
 
@@ -178,9 +184,8 @@ def test_gap_may_differ_by_one_percent(tmp_path, shift, refused):
     phantom = write_series(tmp_path, mutate=at(23, shift_mm(0, 0, shift)))
     if refused:
         message = refusal(phantom, errors.UnevenSpacing)
-        assert (
-            f"between {phantom.paths[22].name} and {phantom.paths[23].name} the gap is {2.5 + shift:.4g} mm" in message
-        )
+        gap = f"between {label(phantom.paths[22])} and {label(phantom.paths[23])}"
+        assert f"{gap} the gap is {2.5 + shift:.4g} mm" in message
         assert "typical gap of the series is 2.5 mm" in message
     else:
         assert read_volume(phantom.series(), min_slices=2).array.shape == (24, 48, 40)
@@ -229,7 +234,7 @@ def test_tilted_gantry_is_refused_with_its_angle(tmp_path):
 def test_slice_shifted_in_its_plane_is_refused(tmp_path):
     phantom = write_series(tmp_path, mutate=at(AFFECTED, shift_mm(0, 3, 0)))
     message = refusal(phantom, errors.GeometryInvalid)
-    assert message.startswith(f"{phantom.paths[AFFECTED].name} lies 3 mm off its place")
+    assert message.startswith(f"{label(phantom.paths[AFFECTED])} lies 3 mm off its place")
 
 
 def test_too_few_slices_are_refused(tmp_path):

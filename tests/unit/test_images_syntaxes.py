@@ -85,7 +85,9 @@ def test_stream_that_cannot_be_decoded_is_refused_by_name(tmp_path, syntax):
             ds.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\x00\xe0\x08\0\0\0notimage"
 
     phantom = write_series(tmp_path, shape=(3, 48, 40), mutate=destroy)
-    with pytest.raises(TruncatedPixels, match=f"{phantom.paths[1].name}: its pixel data .* cannot be decoded"):
+    with pytest.raises(
+        TruncatedPixels, match=rf"{phantom.paths[1].name} \(instance \d+\): its pixel data .* cannot be decoded"
+    ):
         read_volume(phantom.series(), min_slices=2)
 
 

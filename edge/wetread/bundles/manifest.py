@@ -15,17 +15,31 @@ from wetread.records.coded import CodedTerm
 SCHEMA_VERSION = 1
 
 
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 def _compiles(pattern: str) -> str:
     re.compile(pattern)
     return pattern
 
 
-Pattern = Annotated[str, AfterValidator(_compiles)]
-"""A Python regular expression, searched without regard to case."""
+class Pattern(_Strict):
+    """A regular expression with the words a person is told; in JSON also the bare expression."""
 
+    pattern: Annotated[str, AfterValidator(_compiles)]
+    """Python syntax, searched without regard to case."""
+    means: str
+    """What a match says, e.g. ``T2-weighted``."""
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, given: object) -> object:
+        return {"pattern": given, "means": given} if isinstance(given, str) else given
+
+    def found_in(self, text: str) -> bool:
+        """Whether ``text`` matches."""
+        return re.search(self.pattern, text, re.IGNORECASE) is not None
 
 
 class Code(_Strict):

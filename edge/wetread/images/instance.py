@@ -32,7 +32,7 @@ def read_slice(instance: InstanceRef) -> Slice:
     Raises: ``NotDicom``, ``LocalizerImage``, ``UnsupportedImage``, ``NoPixels``, ``NoGeometry``; they name the file.
     """
     ds = read_header(instance.path)
-    name = instance.path.name
+    name = instance.label
     _check_kind(ds, name)
     _check_pixel_module(ds, name)
     return Slice(instance, _plane(ds, name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,25 +13,27 @@ from pydicom.uid import UID
 from wetread.dimse.attributes import decimals, integer, is_present
 from wetread.dimse.dataset import pixel_data_begins, read_dataset
 from wetread.errors import NoPixels, TruncatedPixels, UnsupportedImage
+from wetread.records.study import InstanceRef
 
 
-def decode(path: Path, *, rows: int, columns: int) -> npt.NDArray[np.float32]:
+def decode(instance: InstanceRef, *, rows: int, columns: int) -> npt.NDArray[np.float32]:
     """Stored values × Rescale Slope + Rescale Intercept of this one file (PS3.3 C.11.1), HU for CT.
 
     PET and some MR scanners give every slice its own slope. Pixel Padding Value is left as it is.
     Returns: ``(row, column)``.
     Raises: ``NoPixels``, ``TruncatedPixels``, ``UnsupportedImage``; the message names the file.
     """
-    ds = read_dataset(path)
+    name = instance.label
+    ds = read_dataset(instance.path)
     if "PixelData" not in ds:
-        if pixel_data_begins(path):
-            raise TruncatedPixels(f"{path.name}: its pixel data is damaged or cut short")
-        raise NoPixels(f"{path.name}: has no Pixel Data (7FE0,0010), an image was expected")
-    slope, intercept = _rescale(ds, path.name)
-    _check_decodable(ds, path.name)
-    stored = _stored_values(ds, path.name)
+        if pixel_data_begins(instance.path):
+            raise TruncatedPixels(f"{name}: its pixel data is damaged or cut short")
+        raise NoPixels(f"{name}: has no Pixel Data (7FE0,0010), an image was expected")
+    slope, intercept = _rescale(ds, name)
+    _check_decodable(ds, name)
+    stored = _stored_values(ds, name)
     if stored.shape != (rows, columns):
-        raise TruncatedPixels(f"{path.name}: decodes to {stored.shape} pixels, its header promises {(rows, columns)}")
+        raise TruncatedPixels(f"{name}: decodes to {stored.shape} pixels, its header promises {(rows, columns)}")
     values = np.multiply(stored, slope, dtype=np.float64)
     values += intercept
     return values.astype(np.float32)

@@ -45,11 +45,11 @@ def read_volume(series: SeriesRef, *, min_slices: int) -> Volume:
 def _stack(slices: Sequence[Slice]) -> npt.NDArray[np.float32]:
     rows, columns = slices[0].plane.rows, slices[0].plane.columns
     # The first slice before the array: a header that promises absurd sizes fails there, not in the allocation.
-    first = decode(slices[0].instance.path, rows=rows, columns=columns)
+    first = decode(slices[0].instance, rows=rows, columns=columns)
     array = np.empty((len(slices), rows, columns), np.float32)
     array[0] = first
     for k, item in enumerate(slices[1:], start=1):
-        array[k] = decode(item.instance.path, rows=rows, columns=columns)
+        array[k] = decode(item.instance, rows=rows, columns=columns)
     return array
 
 

@@ -6,7 +6,6 @@ It talks to nobody but the coordinator's pipe. When that pipe breaks, the coordi
 from __future__ import annotations
 
 import os
-import resource
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -84,8 +83,19 @@ def _run(runner: Runner, spec: JobSpec, pipe: _Pipe) -> JobOutcome:
         outcome = runner(spec, lambda stage, fraction: pipe.send(Progressed(spec.job_id, stage, fraction)))
     except Exception as exc:  # the outcome is recorded
         outcome = outcome_of(spec, exc)
-    # ru_maxrss is in KiB on Linux.
-    return replace(outcome, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return replace(outcome, peak_memory_mb=peak_memory_mb())
+
+
+def peak_memory_mb() -> float:
+    """Largest resident set of this process so far, in MiB; 0 where the system does not say.
+
+    ``ru_maxrss`` would start with the parent's size, which Linux hands down to a new process.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    return float(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 class _Pipe:

@@ -21,7 +21,7 @@ class Finding:
     """One segmented structure: the same tracking UID names it in every object that speaks of it."""
 
     label_value: int
-    """Its value in the label map, and its Segment Number."""
+    """Its value in the label map; the Segment Number is its place among the structures that were found."""
     name: str
     role: str
     """``anatomy`` (a normal structure, measured) or ``finding`` (something abnormal)."""

@@ -30,6 +30,12 @@ class InstanceRef:
     """SHA-256 (hex) of the data set's content: the same for the same tags and values, whatever the encoding."""
     instance_number: int | None = None
 
+    @property
+    def label(self) -> str:
+        """How a message names it: the file, and the number a viewer shows."""
+        number = "" if self.instance_number is None else f" (instance {self.instance_number})"
+        return f"{self.path.name}{number}"
+
 
 @dataclass(frozen=True, slots=True)
 class SeriesRef:

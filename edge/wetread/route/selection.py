@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -106,12 +105,11 @@ def _text_problem(series: SeriesRef, rule: InputRule) -> str:
     texts = [t for t in (series.description, series.protocol) if t]
     for pattern in rule.description_none:
         for text in texts:
-            if re.search(pattern, text, re.IGNORECASE):
-                return f"description {text!r} matches {pattern!r}, which the bundle excludes"
-    if rule.description_any and not any(
-        re.search(p, text, re.IGNORECASE) for p in rule.description_any for text in texts
-    ):
-        return f"description {' / '.join(texts) or 'absent'!r} matches none of the bundle's patterns"
+            if pattern.found_in(text):
+                return f"{text!r} says {pattern.means}, which the bundle excludes"
+    if rule.description_any and not any(p.found_in(text) for p in rule.description_any for text in texts):
+        found = " and ".join(map(repr, dict.fromkeys(texts))) or "an absent description"
+        return f"{found} says none of: {', '.join(p.means for p in rule.description_any)}"
     return ""
 
 

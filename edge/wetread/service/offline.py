@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wetread.bundles import Bundle
-from wetread.errors import NoSuitableSeries, NotDicom
+from wetread.errors import NoSuitableSeries, NotDicom, PatientConflict
 from wetread.images.folder import scan_folder
 from wetread.records.job import JobOutcome, JobSpec
 from wetread.records.study import StudyRef
@@ -92,6 +92,9 @@ def outcome_document(outcome: JobOutcome) -> dict[str, Any]:
 
 
 def _specs(studies: tuple[StudyRef, ...], bundle: Bundle, out: Path, settings: OfflineSettings) -> list[JobSpec]:
+    uids = [study.study_instance_uid for study in studies]
+    if len(set(uids)) < len(uids):
+        raise PatientConflict("one Study Instance UID with two patients: such a study is not read")
     selections = [(study, select(study, bundle.manifest.inputs)) for study in studies]
     reads = [(study, chosen) for study, selection in selections for chosen in selection.reads]
     if not reads:

@@ -103,7 +103,7 @@ class Revisions:
             tx.event("released", "by a person", study_id=study_id)
 
     def notice_receiving(self) -> None:
-        """Start the quiet time of receiving studies nobody told about: released ones, those of derived objects alone."""
+        """Start the quiet time of receiving studies nobody spoke of: released ones, those of derived objects alone."""
         for row in self._db.fetch(self._queries["receiving"]):
             self._last_change.setdefault(int(row["id"]), self._clock())
 
