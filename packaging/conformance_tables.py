@@ -1,4 +1,4 @@
-"""Write the tables of SOP classes and transfer syntaxes into the conformance statement, from the code that accepts them.
+"""Write the conformance statement's tables of SOP classes and transfer syntaxes, from the code that accepts them.
 
 python packaging/conformance_tables.py          rewrite packaging/docs/CONFORMANCE-TABLES.md
 python packaging/conformance_tables.py --check  exit code 1 when the file is not what the code says
@@ -29,7 +29,7 @@ def tables() -> str:
         "",
         f"Verification ({VERIFICATION}): Explicit and Implicit VR Little Endian.",
         "",
-        "Every SOP class below as SCP, in every transfer syntax below. Where one context offers several transfer syntaxes, the",
+        "Every SOP class below as SCP, in every transfer syntax below. Where one context offers several of them, the",
         "first of this list is taken.",
         "",
         "| transfer syntax | UID |",

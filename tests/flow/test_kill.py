@@ -55,7 +55,7 @@ def test_kill_between_read_and_delivery_sends_the_committed_bytes(
     service = wetread(pacs_port=orthanc.dicom_port)
     storescu(service.port, write_series(tmp_path / "study").paths)
     study = service.wait_for_state("delivering")
-    files = sorted((service.data / "results" / study["jobs"][0]["id"]).glob("*.dcm"))
+    files = sorted((service.data / "results" / study["jobs"][0]["id"]).glob("*/*.dcm"))
     committed = {hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
     service.kill()
     orthanc.start()

@@ -74,6 +74,7 @@ class ClaimedJob:
     bundle_digest: str
     chosen: tuple[tuple[str, str, str], ...]
     attempt: int
+    """1 for the first one; never the same number twice for one job."""
 
 
 class Queue:
@@ -120,12 +121,10 @@ class Queue:
             if not rows:
                 return None
             row = rows[0]
-            tx.run(
-                self._queries["start_attempt"],
-                {"job_id": row["id"], "number": self._next_attempt(tx, row), "now": now()},
-            )
-            tx.event("claimed", f"attempt {row['attempts']}", study_id=row["study_id"], job_id=row["id"])
-        return _claimed(row)
+            attempt = self._next_attempt(tx, row)
+            tx.run(self._queries["start_attempt"], {"job_id": row["id"], "number": attempt, "now": now()})
+            tx.event("claimed", f"attempt {attempt}", study_id=row["study_id"], job_id=row["id"])
+        return _claimed(row, attempt)
 
     def heartbeat(self, job_id: str, progress: str) -> None:
         """The worker is alive and this far."""
@@ -253,7 +252,7 @@ class Queue:
                 tx.run(self._queries["put_in_outbox"], fields)
 
 
-def _claimed(row: Row) -> ClaimedJob:
+def _claimed(row: Row, attempt: int) -> ClaimedJob:
     return ClaimedJob(
         job_id=row["id"],
         study_id=int(row["study_id"]),
@@ -263,5 +262,5 @@ def _claimed(row: Row) -> ClaimedJob:
         bundle_folder=Path(row["bundle_folder"]),
         bundle_digest=row["bundle_digest"],
         chosen=tuple((c[0], c[1], c[2]) for c in json.loads(row["chosen"])),
-        attempt=int(row["attempts"]),
+        attempt=attempt,
     )

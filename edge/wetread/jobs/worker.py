@@ -55,9 +55,10 @@ def work(connection: Connection, open_runner: OpenRunner, bundle_folder: Path, b
     while True:
         spec = pipe.receive()
         if runner is None:
-            pipe.send(outcome_of(spec, problem or Misconfigured("no runner")))
-        else:
-            pipe.send(_run(runner, spec, pipe))
+            # The next job starts a fresh process: what was wrong (weights, disk) may have been mended by then.
+            pipe.send(outcome_of(spec, problem or Misconfigured("the bundle could not be opened")))
+            return
+        pipe.send(_run(runner, spec, pipe))
 
 
 def outcome_of(spec: JobSpec, error: Exception) -> JobOutcome:

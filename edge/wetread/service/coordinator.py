@@ -6,15 +6,13 @@ its own, workers are processes of the executor, each destination has a thread.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
-from pathlib import Path
-from typing import IO
 from zoneinfo import ZoneInfo
 
 from wetread.bundles import Bundle, find_bundle
@@ -22,13 +20,14 @@ from wetread.config import Config
 from wetread.db import Database
 from wetread.deliver.destination import open_destination
 from wetread.deliver.outbox import Delivery
-from wetread.errors import Misconfigured
-from wetread.jobs.executor import LocalExecutor
+from wetread.errors import Temporary
+from wetread.jobs.executor import LocalExecutor, Report
 from wetread.jobs.queue import ClaimedJob, NewJob, Queue, RouteDecision
 from wetread.jobs.worker import Progressed
 from wetread.records.job import ChosenSeries, JobSpec
 from wetread.route.router import Decision, Router
 from wetread.service.listening import ListenerProcess
+from wetread.service.ownership import own, process_identity
 from wetread.service.reading import RunnerOpener
 from wetread.store.index import Index
 from wetread.store.revisions import Revision, Revisions
@@ -37,6 +36,7 @@ from wetread.store.spool import Spool
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.1
+_BACK_OFF_S = 5.0
 
 
 class Service:
@@ -50,7 +50,7 @@ class Service:
         self._config = config
         bundles = _load_bundles(config)
         self._router = Router(config.routes, bundles)
-        self._lock = _own(config.data_dir)
+        self._lock = own(config.data_dir)
         self._db = Database(config.data_dir / "wetread.db")
         spool = Spool(config.data_dir / "spool")
         spool.discard_unfinished()
@@ -58,6 +58,7 @@ class Service:
         self._revisions = Revisions(self._db, spool, config.completeness)
         self._queue = Queue(self._db, config.jobs.retry, owner=process_identity(), config_digest=config.digest)
         opener = RunnerOpener(config.jobs.engine, config.data_dir / "engines", config.jobs.threads)
+        self._reports: deque[Report] = deque()
         self._executor = LocalExecutor(config.jobs.workers, opener)
         self._deliveries = [
             Delivery(
@@ -92,12 +93,20 @@ class Service:
                 on_ready(port)
             while not self.stopping.is_set():
                 listener.keep_alive()
-                self._tick()
+                self._try_tick()
 
     def _recover(self) -> None:
         interrupted = self._queue.recover()
         if interrupted:
             logger.info("%d interrupted jobs are waiting again", interrupted)
+
+    def _try_tick(self) -> None:
+        """A full disk stops nothing for good: what could not be written is still due at the next round."""
+        try:
+            self._tick()
+        except Temporary as exc:
+            logger.error("the coordinator waits: %s", exc)
+            self.stopping.wait(_BACK_OFF_S)
 
     def _tick(self) -> None:
         """One round of the coordinator: take in, complete, route, start jobs, record their ends."""
@@ -111,11 +120,16 @@ class Service:
             if job is None:
                 break
             self._executor.submit(self._spec(job))
-        for report in self._executor.reports(_TICK_S):
-            if isinstance(report, Progressed):
-                self._queue.heartbeat(report.job_id, f"{report.stage} {report.fraction:.0%}")
-            else:
-                self._queue.finish(report, data_folder=self._config.data_dir)
+        self._reports.extend(self._executor.reports(_TICK_S))
+        while self._reports:
+            self._record(self._reports[0])
+            self._reports.popleft()  # only now: what could not be written is recorded in the next round
+
+    def _record(self, report: Report) -> None:
+        if isinstance(report, Progressed):
+            self._queue.heartbeat(report.job_id, f"{report.stage} {report.fraction:.0%}")
+        else:
+            self._queue.finish(report, data_folder=self._config.data_dir)
 
     def _route(self, revision: Revision) -> None:
         decisions = [_recorded(d, self._digests[d.bundle.name]) for d in self._router.decide(revision.study)]
@@ -124,9 +138,10 @@ class Service:
     def _spec(self, job: ClaimedJob) -> JobSpec:
         study = self._revisions.load(job.revision_id).study
         by_uid = {s.series_instance_uid: s for s in study.series}
-        out_folder = self._config.data_dir / "results" / job.job_id
-        # What an interrupted attempt left was never committed.
-        shutil.rmtree(out_folder, ignore_errors=True)
+        job_folder = self._config.data_dir / "results" / job.job_id
+        # What earlier attempts left was never committed. A folder for each: a worker that outlives a killed coordinator
+        # for a moment must not write among the files of its successor.
+        shutil.rmtree(job_folder, ignore_errors=True)
         zone = ZoneInfo(self._config.results.timezone)
         offset = datetime.now(zone).utcoffset()
         return JobSpec(
@@ -135,19 +150,11 @@ class Service:
             chosen=tuple(ChosenSeries(name, by_uid[uid], reason) for name, uid, reason in job.chosen),
             bundle_folder=job.bundle_folder,
             bundle_digest=job.bundle_digest,
-            out_folder=out_folder,
+            out_folder=job_folder / str(job.attempt),
             route=job.route,
             series_number_base=self._config.results.series_number_base,
             utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
         )
-
-
-def process_identity() -> str:
-    """Boot id and start time of this process: never the same twice, whatever the wall clock does."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    # Field 22 of /proc/self/stat, counted after the command name's closing bracket (proc(5)).
-    started = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19]
-    return f"{boot}/{started}"
 
 
 def _load_bundles(config: Config) -> dict[str, Bundle]:
@@ -156,18 +163,6 @@ def _load_bundles(config: Config) -> dict[str, Bundle]:
     for bundle in bundles.values():
         bundle.check_weights()
     return bundles
-
-
-def _own(data_dir: Path) -> IO[str]:
-    """Take the data folder for this process; the lock goes with the process, however it ends."""
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = (data_dir / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        lock.close()
-        raise Misconfigured(f"another wetread serve is using {data_dir}") from exc
-    return lock
 
 
 def _recorded(decision: Decision, bundle_digest: str) -> RouteDecision:

@@ -13,6 +13,7 @@ from wetread import log
 from wetread.config import Config
 from wetread.errors import Misconfigured
 from wetread.receive.listener import Callbacks, Listener
+from wetread.service.ownership import succeed_listener
 from wetread.store.spool import Spool
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def listen(lifeline: Connection, config: Config, port: int) -> None:
     log.configure()
     # Ctrl-C in a terminal reaches all processes of the group; the parent decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _lock = succeed_listener(config.data_dir)
     spool = Spool(config.data_dir / "spool", reserve_bytes=config.spool.reserve_mb * 2**20)
     callbacks = Callbacks(keep=spool.keep, note=spool.note)
     settings = config.listener

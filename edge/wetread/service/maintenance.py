@@ -8,6 +8,7 @@ from wetread.config import Config
 from wetread.db import Database
 from wetread.errors import Misconfigured
 from wetread.jobs.queue import Queue
+from wetread.service.ownership import own
 from wetread.store.index import Index
 from wetread.store.revisions import Revisions
 from wetread.store.spool import Spool
@@ -26,12 +27,14 @@ def open_queue(config: Config) -> Queue:
 def rebuild_index(data_dir: Path) -> int:
     """Index the whole spool into a new database; how many instances.
 
-    Raises: ``Misconfigured`` when there is a database: it knows more than the spool and is not overwritten.
+    Raises: ``Misconfigured`` when there is a database, which knows more than the spool and is not overwritten, or when
+    the service runs.
     """
     path = data_dir / "wetread.db"
     if path.exists():
         raise Misconfigured(f"{path} exists; move it away first if it is damaged")
-    return Index(Database(path), Spool(data_dir / "spool")).rebuild()
+    with own(data_dir):
+        return Index(Database(path), Spool(data_dir / "spool")).rebuild()
 
 
 def _existing(data_dir: Path) -> Database:

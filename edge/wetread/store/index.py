@@ -12,7 +12,7 @@ from typing import Any
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.dimse.dataset import build_study, content_digest, read_header
-from wetread.errors import NotDicom
+from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.records.received import Provenance
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import InstanceRef, SeriesRef, StudyRef
@@ -90,14 +90,19 @@ class Index:
         try:
             arrival = _read(path)
         except NotDicom as exc:
-            target = self._spool.unreadable / path.name
-            tx.run(
-                self._queries["add_unreadable"],
-                {"path": self._relative(target), "reason": str(exc), "now": now()},
-            )
-            tx.event("instance_unreadable", f"{path.name}: {exc}")
-            return None, target
+            return None, self._set_aside(tx, path, str(exc))
+        except SpoolUnavailable:
+            raise
+        except Exception as exc:  # recorded: one file that trips a library must not stop all others
+            return None, self._set_aside(tx, path, f"its header cannot be used ({type(exc).__name__})")
         return self._add(tx, arrival)
+
+    def _set_aside(self, tx: Transaction, path: Path, reason: str) -> Path:
+        """Keep an acknowledged instance that cannot be indexed where a person finds it."""
+        target = self._spool.unreadable / path.name
+        tx.run(self._queries["add_unreadable"], {"path": self._relative(target), "reason": reason, "now": now()})
+        tx.event("instance_unreadable", f"{path.name}: {reason}")
+        return target
 
     def _add(self, tx: Transaction, arrival: _Arrival) -> tuple[int | None, Path | None]:
         study = self._study(tx, arrival)
@@ -158,9 +163,7 @@ class Index:
             return None, stored
         if known["pixel_digest"] != arrival.pixel_digest:
             self._hold(tx, study_id, "an instance was sent again with other pixels under the same SOP Instance UID")
-            kept = self._spool.unreadable / arrival.source.name
-            reason = "same SOP Instance UID as a stored instance, other pixels"
-            tx.run(self._queries["add_unreadable"], {"path": self._relative(kept), "reason": reason, "now": now()})
+            kept = self._set_aside(tx, arrival.source, "same SOP Instance UID as a stored instance, other pixels")
             return None, kept
         if known["content_digest"] != arrival.ref.digest:
             tx.event("duplicate", "same pixels with another header: the first one is kept", study_id=study_id)

@@ -96,9 +96,14 @@ class Revisions:
             tx.event("held", reason, study_id=study_id)
 
     def release(self, study_instance_uid: str) -> None:
-        """Let a held study go on: it counts as complete after the quiet time and is routed."""
+        """Let a held study go on: it counts as complete after the quiet time and is routed.
+
+        Raises: ``Misconfigured`` when it is not held.
+        """
         study_id = self._find(study_instance_uid)
         with self._db.transaction() as tx:
+            if tx.fetch(self._queries["study_by_id"], {"study_id": study_id})[0]["state"] != "held":
+                raise Misconfigured(f"study {study_instance_uid} is not held")
             self._set_state(tx, study_id, "receiving", "")
             tx.event("released", "by a person", study_id=study_id)
 

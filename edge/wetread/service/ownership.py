@@ -1,0 +1,39 @@
+"""Who may write a data folder: locks that go with the process, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+from wetread.errors import Misconfigured
+
+
+def own(data_dir: Path) -> IO[str]:
+    """Take the data folder for this process until the file is closed.
+
+    Raises: ``Misconfigured`` when another process has it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = (data_dir / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        lock.close()
+        raise Misconfigured(f"another wetread serve is using {data_dir}") from exc
+    return lock
+
+
+def succeed_listener(data_dir: Path) -> IO[str]:
+    """Wait until the listener of a coordinator that was killed has ended: it holds the port for a moment longer."""
+    lock = (data_dir / "listener.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def process_identity() -> str:
+    """Boot id and start time of this process: never the same twice, whatever the wall clock does."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    # Field 22 of /proc/self/stat, counted after the command name's closing bracket (proc(5)).
+    started = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19]
+    return f"{boot}/{started}"
