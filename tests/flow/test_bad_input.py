@@ -145,7 +145,7 @@ def test_send_to_nobody_fails_with_a_sentence(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize("uid", ["../evil", "1." * 250 + "1", "", "1.2.840.junk"])
 def test_instance_with_a_hostile_uid_is_refused_and_leaves_nothing(wetread: Start, tmp_path: Path, uid: str) -> None:
     """Sent by a scripted peer: no honest program would."""
-    service = wetread()
+    service = wetread(mode="off")
     ds = pydicom.dcmread(write_series(tmp_path / "study", shape=(3, 16, 16)).paths[0])
     ds.add_new("SOPInstanceUID", "UI", uid)
     status = _store_raw(service.port, ds, uid)
@@ -158,7 +158,7 @@ def test_instance_with_a_hostile_uid_is_refused_and_leaves_nothing(wetread: Star
 
 
 def test_data_set_that_cannot_be_parsed_is_refused(wetread: Start, tmp_path: Path) -> None:
-    service = wetread()
+    service = wetread(mode="off")
     ds = pydicom.dcmread(write_series(tmp_path / "study", shape=(3, 16, 16)).paths[0])
     garbage = b"\x08\x00\x16\x00UI\xff\xff" + b"\x00" * 40
     assert _store_raw(service.port, ds, str(ds.SOPInstanceUID), body=garbage) == 0xC000

@@ -67,7 +67,7 @@ def test_kill_between_read_and_delivery_sends_the_committed_bytes(
 
 
 def test_two_services_never_share_a_data_folder(wetread: Start) -> None:
-    service = wetread()
+    service = wetread(mode="off")
     command = [sys.executable, "-m", "wetread", "serve", "--config", str(service.config)]
     second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 2
@@ -75,7 +75,7 @@ def test_two_services_never_share_a_data_folder(wetread: Start) -> None:
 
 
 def test_sigterm_ends_with_code_zero_and_frees_the_port(wetread: Start) -> None:
-    service = wetread()
+    service = wetread(mode="off")
     port = service.port
     assert service.stop() == 0
     service.start()

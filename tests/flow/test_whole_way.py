@@ -116,7 +116,7 @@ def test_two_patients_in_one_study_are_held_and_never_read(wetread: Start, tmp_p
 
 
 def test_refused_sender_is_told_and_listed(wetread: Start, tmp_path: Path) -> None:
-    service = wetread()
+    service = wetread(mode="off")
     paths = write_series(tmp_path / "study", shape=(3, 16, 16)).paths
     stranger = storescu(service.port, paths, calling="STRANGER")
     wrong = storescu(service.port, paths, called="OTHER")

@@ -96,7 +96,7 @@ def test_file_cut_exactly_before_its_pixels_has_no_pixels(tmp_path):
     with pytest.raises(StudyRejected, match=r"b\.dcm: ImagePositionPatient is missing"):
         read_volume(series_of(*paths), min_slices=2)
     with pytest.raises(NoPixels, match=r"a\.dcm: has no Pixel Data"):
-        decode(paths[0], rows=8, columns=8)
+        decode(series_of(*paths).instances[0], rows=8, columns=8)
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, JPEGLSLossless])
