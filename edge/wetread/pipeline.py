@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from wetread.bundles import Bundle
 from wetread.encode.encoder import EncodeContext, encode
-from wetread.findings.from_labels import read_labels
+from wetread.findings.from_output import read_output
 from wetread.guard.intended import check_patient, check_spacing
 from wetread.images.volume import read_volume
 from wetread.infer.model import Model
@@ -42,19 +42,22 @@ def process(spec: JobSpec, bundle: Bundle, model: Model, *, progress: Progress) 
     Raises: ``StudyRejected`` with the reason when the input is not what the bundle was made for.
     """
     clock = _Clock(progress)
-    chosen = spec.chosen[0]
-    rule = bundle.manifest.inputs[0]
+    rules = {rule.name: rule for rule in bundle.manifest.inputs}
     with clock.stage("images"):
-        volume = read_volume(chosen.series, min_slices=rule.min_instances)
+        volumes = {
+            c.input_name: read_volume(c.series, min_slices=rules[c.input_name].min_instances) for c in spec.chosen
+        }
     with clock.stage("guard"):
         check_patient(spec.study, bundle.manifest.patient)
-        check_spacing(volume, rule)
+        for name, volume in volumes.items():
+            check_spacing(volume, rules[name])
     with clock.stage("infer"):
-        label_map = model.run(volume)
+        output = model.run(volumes)
+    shown = volumes[bundle.manifest.inputs[0].name]  # the series that results refer to
     with clock.stage("findings"):
-        reading = read_labels(label_map, volume, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
+        reading = read_output(output, shown, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
     with clock.stage("encode"):
-        results = encode(EncodeContext(spec=spec, manifest=bundle.manifest, volume=volume, reading=reading))
+        results = encode(EncodeContext(spec=spec, manifest=bundle.manifest, volume=shown, reading=reading))
     progress("done", 1.0)
     return Read(reading, results, tuple(clock.timings))
 

@@ -99,7 +99,9 @@ def _run_times(cache: Path, pairs: int) -> dict[str, float]:
     models: dict[str, Model] = {}
     for name in ENGINES:
         models[name] = open_model(load_bundle(BUNDLE), engine=name, cache_folder=cache)
-    times = _interleaved({name: lambda model=model: model.run(head) for name, model in models.items()}, pairs)
+    times = _interleaved(
+        {name: lambda model=model: model.run({"image": head}) for name, model in models.items()}, pairs
+    )
     for model in models.values():
         model.close()
     return times
@@ -135,7 +137,7 @@ def _once(engine: str, cache: Path) -> dict[str, float]:
     started = time.perf_counter()
     model = open_model(load_bundle(BUNDLE), engine=engine, cache_folder=cache)
     opened = time.perf_counter()
-    model.run(_head())
+    model.run({"image": _head()})
     done = time.perf_counter()
     return {"open_s": round(opened - started, 2), "run_s": round(done - opened, 2), "peak_mb": _peak_mb()}
 

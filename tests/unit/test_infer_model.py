@@ -28,7 +28,7 @@ def test_label_lies_where_the_image_is_bright(engine: str, tmp_path: Path) -> No
     model = open_model(threshold_bundle(tmp_path / "b"), engine=engine, cache_folder=tmp_path / "c")
     for seed, shape in ((1, (18, 40, 33)), (2, (21, 16, 50))):
         volume = oblique_volume(shape, seed=seed)
-        label_map = model.run(volume)
+        label_map = model.run({"image": volume})
         np.testing.assert_array_equal(label_map.array, volume.array > THRESHOLD)
         np.testing.assert_array_equal(label_map.affine, volume.affine)
     assert model.identity.name == engine
@@ -40,7 +40,7 @@ def test_plain_monai_bundle_with_a_sliding_window_gives_the_same_answer_with_bot
     answers = []
     for engine in ENGINES:
         model = open_model(bundle, engine=engine, cache_folder=tmp_path / "c")
-        answers.append(model.run(volume).array)
+        answers.append(model.run({"image": volume}).array)
         model.close()
     assert answers[0].shape == volume.array.shape
     assert 0.02 < answers[0].mean() < 0.98
@@ -152,7 +152,7 @@ def test_closed_model_cannot_be_used(tmp_path: Path) -> None:
     model = open_model(threshold_bundle(tmp_path / "b"), engine="torch", cache_folder=tmp_path / "c")
     model.close()
     with pytest.raises(RuntimeError, match="closed"):
-        model.run(oblique_volume())
+        model.run({"image": oblique_volume()})
 
 
 def test_changed_weights_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:

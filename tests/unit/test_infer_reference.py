@@ -115,7 +115,7 @@ def test_mask_of_a_real_oblique_dicom_series_is_that_of_deepbet(
 
 def _assert_agrees(bundle: Bundle, cache: Path, volume: Volume, expected: npt.NDArray[np.uint8], engine: str) -> None:
     model = open_model(bundle, engine=engine, cache_folder=cache)
-    measured = compare(model.run(volume).array, expected)
+    measured = compare(model.run({"image": volume}).array, expected)
     model.close()
     print(f"{engine}: Dice {measured.dice[1]:.6f}, volume {measured.volume_change[1]:+.4%}")  # noqa: T201 (shown by -rP)
     assert measured.dice[1] >= 0.999

@@ -74,7 +74,9 @@ class InputRule(_Strict):
     """Which series may feed one input of the model. Rules on absent attributes pass unless said otherwise."""
 
     name: str
-    """Key of this input in the MONAI data dictionary."""
+    """What this input is called in routing decisions and messages; unique in the bundle."""
+    key: str = ""
+    """Key in the MONAI data dictionary; empty: the name. Inputs with one key are stacked as channels, in this order."""
     kind: Literal["volume", "radiograph"] = "volume"
     modality: tuple[str, ...]
     sop_classes: tuple[str, ...] = ()
@@ -127,6 +129,32 @@ class LabelRule(_Strict):
     measurements: tuple[VolumeMeasurement, ...] = (VolumeMeasurement(),)
     required: bool = False
     """An empty segment of this value means the model failed (a head without a brain), not that there is nothing."""
+
+
+class ScoreRule(_Strict):
+    """One output of a classifier and what it means."""
+
+    name: str = Field(min_length=1, max_length=64)
+    index: int = Field(ge=0)
+    """Its place in the bundle's postprocessed output."""
+    condition: Code
+    """Finding: the condition whose presence is scored."""
+    threshold: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Operating point: present from here upwards; none: the score is reported, nothing is called."""
+    calibrated: bool = False
+
+
+class BoxRule(_Strict):
+    """One class of a detector and what it means."""
+
+    name: str = Field(min_length=1, max_length=64)
+    label: int = Field(ge=0)
+    """Number of the class, as the network counts."""
+    category: Code
+    type: Code
+    """Finding, e.g. (27925004, SCT, Nodule)."""
+    colour_rgb: tuple[int, int, int]
+    score_threshold: float = Field(ge=0.0, le=1.0)
 
 
 class WeightsSource(_Strict):
@@ -205,12 +233,26 @@ class Manifest(_Strict):
     training_data: str
     inputs: tuple[InputRule, ...] = Field(min_length=1)
     patient: PatientRule = PatientRule()
-    labels: tuple[LabelRule, ...] = Field(min_length=1)
+    labels: tuple[LabelRule, ...] = ()
+    """For segmentations. Exactly one of ``labels``, ``scores`` and ``boxes`` is given."""
+    overlapping: bool = False
+    """The output is a stack of masks, one for each label, instead of one label map."""
+    scores: tuple[ScoreRule, ...] = ()
+    """For classifiers."""
+    boxes: tuple[BoxRule, ...] = ()
+    """For detectors."""
     procedure: Code
     """Procedure Reported (121058, DCM): the imaging procedure, not the algorithm."""
     weights: tuple[WeightsFile, ...]
     golden: Golden | None = None
     runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _one_kind_of_output(self) -> Manifest:
+        given = [name for name in ("labels", "scores", "boxes") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of labels, scores and boxes must be given, got {given or 'none'}")
+        return self
 
     @model_validator(mode="after")
     def _labels_are_distinct(self) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from wetread.infer.geometry import to_label_map, to_meta_tensor
 from wetread.infer.plan import NetworkPlan
 from wetread.infer.program import InferenceConfig, Program
 from wetread.infer.synthetic import certify_without_golden
+from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
 from wetread.records.volume import LabelMap, Volume
 
@@ -42,12 +43,12 @@ class Model:
         self._engines = engines
         self._manifest = manifest
 
-    def run(self, volume: Volume) -> LabelMap:
-        """The label map of one volume, on the volume's own grid.
+    def run(self, volumes: Mapping[str, Volume]) -> ModelOutput:
+        """What the bundle says about these volumes (by input name), on the grid of the first input.
 
         Raises: ``OutputInvalid`` when the answer breaks what the bundle declares (grid, labels, required labels).
         """
-        return _run(self._program, self._manifest, volume)
+        return _run(self._program, self._manifest, volumes[self._manifest.inputs[0].name])
 
     def close(self) -> None:
         """Free the engines; the model cannot be used any more."""

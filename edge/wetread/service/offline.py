@@ -52,21 +52,23 @@ def read_nifti_file(path: Path, bundle: Bundle, out: Path, settings: OfflineSett
 
     Raises: as ``read_folder``. Who the patient is, and so whether the bundle was made for them, cannot be checked.
     """
-    from wetread.findings.from_labels import read_labels
+    from wetread.findings.from_output import read_output
     from wetread.findings.summary import summarize
     from wetread.guard.intended import check_spacing
     from wetread.infer.model import open_model
     from wetread.nifti import read_nifti, write_nifti
+    from wetread.records.volume import LabelMap
 
     volume = read_nifti(path)
     check_spacing(volume, bundle.manifest.inputs[0])
     threads = settings.threads or None
     model = open_model(bundle, engine=settings.engine, cache_folder=settings.cache_folder, threads=threads)
     progress("infer", 0.4)
-    label_map = model.run(volume)
-    reading = read_labels(label_map, volume, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
+    output = model.run({bundle.manifest.inputs[0].name: volume})
+    reading = read_output(output, volume, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
     out.mkdir(parents=True, exist_ok=True)
-    write_nifti(label_map, out / "labels.nii.gz")
+    if isinstance(output, LabelMap):
+        write_nifti(output, out / "labels.nii.gz")
     report = {
         "state": "done",
         "input": path.name,
