@@ -33,7 +33,7 @@ soak: $(VENV)/.test $(WEIGHTS)  ## long kill -9 runs
 	$(BIN)/python -m pytest tests -m soak $(ARGS)
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV) && packaging/apt-install.sh python3-venv && $(PYTHON) -m venv $(VENV); }
 
 $(VENV)/.edge: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[edge,demo]'
