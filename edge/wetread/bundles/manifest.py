@@ -208,7 +208,8 @@ class Runtime(_Strict):
     output_key: str = "pred"
     network: str = "network_def"
     """Id of the network that the inferer is given; further networks belong to the inferer itself."""
-    precision: Literal["f32"] = "f32"
+    precision: Literal["f32", "bf16", "f16"] = "f32"
+    """Coarsest arithmetic the bundle allows; an engine that has no such arithmetic computes in f32."""
 
 
 class Licence(_Strict):
