@@ -125,6 +125,8 @@ class LabelRule(_Strict):
     """Segmented Property Type."""
     laterality: Code | None = None
     """CID 244: 7771000 Left, 24028007 Right, 51440002 Right and left."""
+    site: Code | None = None
+    """Where an abnormality lies, e.g. (39607008, SCT, Lung); an anatomical structure is its own site."""
     colour_rgb: tuple[int, int, int]
     measurements: tuple[VolumeMeasurement, ...] = (VolumeMeasurement(),)
     required: bool = False
@@ -139,6 +141,8 @@ class ScoreRule(_Strict):
     """Its place in the bundle's postprocessed output."""
     condition: Code
     """Finding: the condition whose presence is scored."""
+    site: Code | None = None
+    """Where it would be."""
     threshold: float | None = Field(default=None, ge=0.0, le=1.0)
     """Operating point: present from here upwards; none: the score is reported, nothing is called."""
     calibrated: bool = False
@@ -153,6 +157,8 @@ class BoxRule(_Strict):
     category: Code
     type: Code
     """Finding, e.g. (27925004, SCT, Nodule)."""
+    site: Code | None = None
+    """Where such findings lie, e.g. (39607008, SCT, Lung)."""
     colour_rgb: tuple[int, int, int]
     score_threshold: float = Field(ge=0.0, le=1.0)
 
