@@ -216,6 +216,8 @@ class Runtime(_Strict):
     """Id of the network that the inferer is given; further networks belong to the inferer itself."""
     precision: Literal["f32", "bf16", "f16"] = "f32"
     """Coarsest arithmetic the bundle allows; an engine that has no such arithmetic computes in f32."""
+    skip_air: bool = False
+    """Windows in which every voxel has the volume's lowest value are answered from one answer computed before."""
 
 
 class Licence(_Strict):
