@@ -1,0 +1,113 @@
+"""The streamed sliding window against MONAI's own: the same sums, in a part of the memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from monai.inferers import SlidingWindowInferer, SlidingWindowInfererAdapt
+from monai.networks.nets import UNet
+from torch import Tensor, nn
+
+from wetread.infer.sliding import OtherGrid, can_stream, most_voxels_begun, stream, window_grid
+
+ROI = (32, 16, 24)
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(21)
+    return UNet(spatial_dims=3, in_channels=1, out_channels=5, channels=(4, 8), strides=(2,)).eval()
+
+
+def _streamed(inferer: SlidingWindowInferer, image: Tensor, network: nn.Module) -> Tensor:
+    """The boxes put together; a box on top of another, or a hole, shows."""
+    whole = torch.full((5, *image.shape[1:]), torch.nan)
+    for box, answer in stream(inferer, image, network):
+        assert whole[(slice(None), *box)].isnan().all()
+        whole[(slice(None), *box)] = answer
+    return whole
+
+
+def _image(*shape: int) -> Tensor:
+    return torch.randn((1, *shape), generator=torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize("shape", [(40, 37, 33), (20, 50, 41), (32, 16, 24), (10, 45, 20)])
+@pytest.mark.parametrize("overlap", [0.25, 0.5, 0.625, (0.0, 0.5, 0.1)])
+@pytest.mark.parametrize("mode", ["constant", "gaussian"])
+def test_streamed_windows_add_up_to_the_very_numbers_of_monai(
+    shape: tuple[int, ...], overlap: Any, mode: str, network: nn.Module
+) -> None:
+    inferer = SlidingWindowInferer(ROI, 3, overlap, mode=mode)
+    image = _image(*shape)
+    with torch.inference_mode():
+        assert torch.equal(_streamed(inferer, image, network), inferer(image[None], network)[0])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"padding_mode": "replicate"},
+        {"cval": -3.0},
+        {"mode": "gaussian", "sigma_scale": 0.3, "cache_roi_weight_map": True},
+        {"buffer_steps": 2, "buffer_dim": 1},
+        {"roi_size": (-1, 16, 24)},
+        {"roi_size": 24},
+    ],
+)
+def test_other_settings_of_the_inferer_are_kept(more: dict[str, Any], network: nn.Module) -> None:
+    inferer = SlidingWindowInferer(**{"roi_size": ROI, "sw_batch_size": 2, "overlap": 0.5, **more})
+    image = _image(20, 48, 42)
+    with torch.inference_mode():
+        expected = inferer(image[None], network)[0]
+        # With buffers MONAI adds in another order.
+        torch.testing.assert_close(_streamed(inferer, image, network), expected, atol=1e-6, rtol=1e-6)
+
+
+def test_two_dimensions_stream_too() -> None:
+    torch.manual_seed(2)
+    network = UNet(spatial_dims=2, in_channels=1, out_channels=5, channels=(4, 8), strides=(2,)).eval()
+    inferer = SlidingWindowInferer((16, 24), 4, 0.5, mode="gaussian")
+    image = _image(37, 50)
+    with torch.inference_mode():
+        assert torch.equal(_streamed(inferer, image, network), inferer(image[None], network)[0])
+
+
+def test_cells_that_are_complete_are_forgotten(network: nn.Module) -> None:
+    """A long volume needs no more than a short one: what is kept is one window and the overlap with the next."""
+    inferer = SlidingWindowInferer((16, 16, 16), 1, 0.25)
+    kept = [most_voxels_begun(window_grid(inferer, (length, 16, 16))) for length in (40, 88, 400)]
+    assert kept[0] == kept[1] == kept[2] <= 16**3
+
+
+def test_sums_in_memory_stay_within_the_prediction(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wetread.infer import sliding
+
+    seen: list[int] = []
+    add = sliding._Sums.add
+
+    def watched(self: Any, window: Any, answer: Tensor) -> Any:
+        yield from add(self, window, answer)
+        seen.append(sum(total[0].numel() for total in self._answers.values()))
+
+    monkeypatch.setattr(sliding._Sums, "add", watched)
+    inferer = SlidingWindowInferer(ROI, 3, 0.5)
+    image = _image(70, 60, 50)
+    with torch.inference_mode():
+        _streamed(inferer, image, network)
+    assert max(seen) == most_voxels_begun(window_grid(inferer, (70, 60, 50)))
+    assert seen[-1] == 0
+
+
+def test_network_that_answers_on_another_grid_is_told_before_any_answer() -> None:
+    inferer = SlidingWindowInferer((16, 16, 16), 1, 0.25)
+    with pytest.raises(OtherGrid):
+        next(stream(inferer, _image(20, 20, 20), nn.MaxPool3d(2)))
+
+
+def test_only_the_plain_inferer_streams() -> None:
+    assert can_stream(SlidingWindowInferer(16))
+    assert not can_stream(SlidingWindowInfererAdapt(16))
+    assert not can_stream(SlidingWindowInferer(16, with_coord=True))
