@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,12 @@ from pydantic import ValidationError
 from wetread.bundles.manifest import Manifest, WeightsFile
 from wetread.errors import BundleInvalid, UnknownBundle, WeightsMissing
 
-_NOT_PART_OF_IT = frozenset({"__pycache__", "eval", ".git"})
+TEMPLATE_NAME = "wetread.template.jsonc"
+"""What ``wetread bundle check`` writes for a site to fill in and rename to ``wetread.json``."""
+CONFIG_NAMES = ("inference.json", "inference.yaml", "inference.yml")
+
+_NOT_PART_OF_IT = frozenset({"__pycache__", "eval", ".git", TEMPLATE_NAME})
+_COMMENT_LINE = re.compile(r"^\s*//.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Bundle:
     @property
     def config_path(self) -> Path:
         """The MONAI inference config."""
-        return self.folder / "configs" / self.manifest.runtime.config
+        return inference_config(self.folder, self.manifest.runtime.config)
 
     def digest(self) -> str:
         """SHA-256 (hex) over the relative path and content of every file of the bundle."""
@@ -73,7 +79,7 @@ def load_bundle(folder: Path) -> Bundle:
             raise BundleInvalid(f"{folder / 'configs' / 'metadata.json'}: the MONAI key {key!r} is missing")
     manifest_path = folder / "configs" / "wetread.json"
     try:
-        manifest = Manifest.model_validate(_read_json(manifest_path))
+        manifest = Manifest.model_validate(_read_json(manifest_path, comments=True))
     except ValidationError as exc:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in exc.errors())
         raise BundleInvalid(f"{manifest_path}: {problems}") from exc
@@ -81,6 +87,13 @@ def load_bundle(folder: Path) -> Bundle:
     if not bundle.config_path.is_file():
         raise BundleInvalid(f"{bundle.config_path} is missing; the manifest's runtime.config names it")
     return bundle
+
+
+def inference_config(folder: Path, named: str = "") -> Path:
+    """The inference config of a bundle folder: the file ``named``, else the first that exists of the usual three."""
+    names = (named,) if named else CONFIG_NAMES
+    paths = [folder / "configs" / name for name in names]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def list_bundles(folders: Iterable[Path]) -> Iterator[Path]:
@@ -117,9 +130,11 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _read_json(path: Path) -> dict[str, object]:
+def _read_json(path: Path, *, comments: bool = False) -> dict[str, object]:
+    """A JSON object; with ``comments``, whole lines that begin with ``//`` are left out."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(_COMMENT_LINE.sub("", text) if comments else text)
     except FileNotFoundError as exc:
         raise BundleInvalid(f"{path} is missing") from exc
     except ValueError as exc:

@@ -117,6 +117,8 @@ class LabelRule(_Strict):
     """One value of the label map and what it means."""
 
     value: int = Field(ge=1, le=255)
+    bundle_value: int | None = Field(default=None, ge=1)
+    """What the bundle itself writes for it, where that is not ``value`` (BraTS writes 1, 2 and 4)."""
     name: str = Field(min_length=1, max_length=64)
     role: Literal["anatomy", "finding"]
     category: Code
@@ -207,10 +209,16 @@ class Golden(_Strict):
 
 
 class Runtime(_Strict):
-    """How the inference config is driven."""
+    """How the inference config is driven; a site adapts a bundle here and leaves the bundle's own files alone."""
 
-    config: str = "inference.json"
+    config: str = ""
+    """File in ``configs/``; empty: ``inference.json``, else ``inference.yaml``, else ``inference.yml``."""
+    override: dict[str, bool | int | float | str | list[bool | int | float | str]] = {}
+    """Values for ids of the config, e.g. ``whether_raw_luna16``; plain data, never expressions or references."""
+    drop: tuple[str, ...] = ()
+    """Class names of transforms that are not to run, e.g. ``AsDiscreted`` where scores are wanted."""
     input_key: str = "image"
+    """Where the data dictionary holds the network's input after preprocessing."""
     output_key: str = "pred"
     network: str = "network_def"
     """Id of the network that the inferer is given; further networks belong to the inferer itself."""
@@ -218,6 +226,14 @@ class Runtime(_Strict):
     """Coarsest arithmetic the bundle allows; an engine that has no such arithmetic computes in f32."""
     skip_air: bool = False
     """Windows in which every voxel has the volume's lowest value are answered from one answer computed before."""
+
+    @model_validator(mode="after")
+    def _overrides_are_data(self) -> Runtime:
+        values = [v for given in self.override.values() for v in (given if isinstance(given, list) else [given])]
+        for value in values:
+            if isinstance(value, str) and value.startswith(("$", "@", "%")):
+                raise ValueError(f"override holds {value!r}: only plain values are taken, no expression, no reference")
+        return self
 
 
 class Licence(_Strict):
@@ -246,6 +262,8 @@ class Manifest(_Strict):
     """For segmentations. Exactly one of ``labels``, ``scores`` and ``boxes`` is given."""
     overlapping: bool = False
     """The output is a stack of masks, one for each label, instead of one label map."""
+    ignored_values: tuple[int, ...] = ()
+    """Values of the bundle's label map that count as background, e.g. 255 for "not looked at"."""
     scores: tuple[ScoreRule, ...] = ()
     """For classifiers."""
     boxes: tuple[BoxRule, ...] = ()
