@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bundles import BRAIN, KIDNEYS, LESION, THREE, write_bundle
 from phantoms import Patient, Phantom, write_series
 from wetread.encode.encoder import EncodeContext, encode
-from wetread.findings.from_labels import read_labels
+from wetread.findings.from_output import read_output
 from wetread.images.volume import read_volume
 from wetread.records.job import JobSpec
 from wetread.records.reading import EngineIdentity
@@ -82,7 +82,7 @@ def read_case(
     volume = read_volume(phantom.series(), min_slices=2)
     bundle = write_bundle(folder / "phantom_reader", *labels, **(manifest or {}))
     label_map = LabelMap(segment(phantom), volume.affine)
-    reading = read_labels(label_map, volume, bundle=bundle, engine=ENGINE, decided_at=DECIDED_AT)
+    reading = read_output(label_map, volume, bundle=bundle, engine=ENGINE, decided_at=DECIDED_AT)
     spec = JobSpec(
         job_id="job",
         study=study,

@@ -81,7 +81,7 @@ def test_dcmqi_reads_the_same_mask_voxel_for_voxel_on_the_source_grid(case: Case
     assert code == 0, text
     image = nibabel.load(tmp_path / "1.nii.gz")
     grid = _on_source_grid(np.asarray(image.dataobj), np.diag((-1.0, -1.0, 1.0, 1.0)) @ image.affine, case.phantom)
-    assert np.array_equal(grid, case.context.reading.label_map.array)
+    assert np.array_equal(grid, case.context.reading.output.array)
 
 
 def _on_source_grid(
@@ -108,7 +108,7 @@ def test_outlines_in_the_pictures_are_where_the_objects_are(case: Case) -> None:
         picture = dcmread(path)
         source = sources[picture.SourceImageSequence[0].ReferencedSOPInstanceUID]
         index = int(picture.InstanceNumber) - 1
-        layout = slice_plane(case.context.volume, case.context.reading.label_map, index).layout()
+        layout = slice_plane(case.context.volume, index).layout()
         for finding, mask in zip(case.context.reading.findings, _masks(case.phantom), strict=True):
             outline = _enclosed(picture.pixel_array, finding.colour_rgb, layout)
             only_here = np.zeros_like(mask)

@@ -27,7 +27,7 @@ def _case(folder: Path, **series: object) -> Case:
 def test_mask_comes_back_voxel_for_voxel(tmp_path: Path, orientation: str, reverse: bool) -> None:
     case = _case(tmp_path, orientation=orientation, reverse=reverse)
     read = read_segmentation(case.paths("SEG")[0], case.context.volume)
-    np.testing.assert_array_equal(read.array, case.context.reading.label_map.array)
+    np.testing.assert_array_equal(read.array, case.context.reading.output.array)
 
 
 def test_mask_on_another_grid_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,13 @@ from PIL import Image, ImageDraw
 from wetread.encode.key_slices import MAX_PICTURES, choose_key_slices
 from wetread.encode.layout import MIN_SIDE, Layout
 from wetread.encode.lettering import MAX_ROWS, drawable, legend_rows
+from wetread.encode.marks import Outline, outline
 from wetread.encode.planes import patient_direction, reformat
-from wetread.encode.render import Plane, Window, outline, render, render_plane, window_of
+from wetread.encode.render import Plane, Window, render, render_plane, window_of
 from wetread.records.coded import CodedTerm
-from wetread.records.finding import Finding, Measurement
+from wetread.records.finding import Finding, Measurement, Segment
+from wetread.records.output import ModelOutput
+from wetread.records.reading import AlgorithmIdentity, EngineIdentity, Reading
 from wetread.records.study import SeriesRef
 from wetread.records.volume import LabelMap, Volume
 
@@ -25,17 +29,25 @@ TERM = CodedTerm("1", "SCT", "Thing")
 ML = CodedTerm("mL", "UCUM", "mL")
 
 
-def _finding(value: int, voxels: int = 10, *, name: str = "", role: str = "anatomy") -> Finding:
+def _finding(value: int, voxels: int = 10, *, name: str = "", role: str = "anatomy") -> Segment:
     volume = Measurement(TERM, 12.345 * value, ML)
     colour = (10 * value, 255 - 10 * value, 77)
-    return Finding(value, name or f"Thing {value}", role, TERM, TERM, None, colour, voxels, (volume,), "t", "2.25.1")
+    name, uid = name or f"Thing {value}", f"2.25.{value}"
+    return Segment(value, name, role, TERM, TERM, None, colour, voxels, (volume,), "t", uid)
 
 
 def _plane(shape: tuple[int, int] = (40, 60), spacing_mm: tuple[float, float] = (1.5, 0.5)) -> Plane:
-    labels = np.zeros(shape, np.uint8)
-    labels[10:20, 20:50] = 1
+    mask = np.zeros(shape, bool)
+    mask[10:20, 20:50] = True
     pixels = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(shape)
-    return Plane(pixels, labels, spacing_mm, np.array([1.0, 0, 0]), np.array([0, 1.0, 0]))
+    marks = (Outline(_finding(1), mask),)
+    return Plane(pixels, spacing_mm, np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), marks)
+
+
+def _chosen(output: ModelOutput, *findings: Finding) -> tuple[int, ...]:
+    algorithm = AlgorithmIdentity("b", "1", "d", "w", "T", EngineIdentity("e", "f32", "1", "cpu", "c"))
+    reading = Reading(findings, output, algorithm, "digest", datetime(2026, 1, 1, tzinfo=UTC))
+    return choose_key_slices(reading, 60)
 
 
 sizes = st.integers(2, 600)
@@ -70,7 +82,7 @@ def test_small_matrix_is_enlarged_until_text_is_readable() -> None:
 def test_outline_is_a_rim_inside_the_mask_at_its_place() -> None:
     plane = _plane()
     layout = plane.layout()
-    rim = outline(plane.labels == 1, layout)
+    rim = outline(plane.marks[0].mask, layout)
     rows, columns = np.nonzero(rim)
     top_left = layout.canvas_to_source(float(columns.min()) + layout.left, float(rows.min()) + layout.top)
     bottom_right = layout.canvas_to_source(float(columns.max()) + layout.left, float(rows.max()) + layout.top)
@@ -110,7 +122,7 @@ def test_text_is_never_cut_off(monkeypatch: pytest.MonkeyPatch, name: str, shape
         draw_text(self, xy, text, **how)
 
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", record)
-    plane = replace(_plane(), pixels=np.zeros(shape, np.float32), labels=np.zeros(shape, np.uint8), spacing_mm=(1, 1))
+    plane = replace(_plane(), pixels=np.zeros(shape, np.float32), marks=(), spacing_mm=(1, 1))
     banner = ("AI RESULT – NOT REVIEWED", "RESEARCH USE ONLY")
     render(
         plane, [_finding(1, name=name), _finding(2), _finding(3)], window=Window(0, 1), banner=banner, footer="f" * 90
@@ -124,14 +136,14 @@ def test_text_is_never_cut_off(monkeypatch: pytest.MonkeyPatch, name: str, shape
 
 
 def test_legend_lists_what_is_shown_first_and_counts_the_rest() -> None:
-    rows = legend_rows([_finding(v) for v in range(1, 21)], shown=np.array([0, 17], np.uint8))
+    rows = legend_rows([_finding(v) for v in range(1, 21)], shown={"2.25.17"})
     assert len(rows) == MAX_ROWS
     assert rows[0].text.startswith("Thing 17  210 mL")
     assert rows[-1].text == "and 9 more in the report"
 
 
 def test_legend_says_what_was_not_found() -> None:
-    (row,) = legend_rows([_finding(1, 0)], shown=np.array([0], np.uint8))
+    (row,) = legend_rows([_finding(1, 0)], shown=())
     assert (row.text, row.colour_rgb) == ("Thing 1: not found", None)
 
 
@@ -149,22 +161,43 @@ def _labels(*extents: tuple[int, int, int], slices: int = 60) -> npt.NDArray[np.
 
 
 def test_key_slices_hold_the_largest_area_and_spread_over_the_extent() -> None:
-    chosen = choose_key_slices(LabelMap(_labels((1, 10, 50)), np.eye(4)), [_finding(1)])
+    chosen = _chosen(LabelMap(_labels((1, 10, 50)), np.eye(4)), _finding(1))
     assert 50 in chosen
     assert len(chosen) == MAX_PICTURES
     assert list(chosen) == sorted(set(chosen))
-    assert min(chosen) < 25
     assert all(10 <= k <= 50 for k in chosen)
+    assert np.diff(chosen).min() >= 0.8 * np.diff(chosen).max()
+
+
+def test_key_slices_never_nearly_coincide() -> None:
+    """Largest in the middle: the evenly spread places then include one right beside it."""
+    array = np.zeros((60, 80, 80), np.uint8)
+    for k in range(2, 58):
+        array[k, :, : 30 - abs(k - 31)] = 1
+    chosen = _chosen(LabelMap(array, np.eye(4)), _finding(1))
+    assert 31 in chosen
+    assert len(chosen) == MAX_PICTURES
+    assert np.diff(chosen).min() >= 6
+
+
+def test_structure_of_two_slices_gets_one_picture() -> None:
+    assert _chosen(LabelMap(_labels((1, 20, 21)), np.eye(4)), _finding(1)) == (21,)
+
+
+def test_abnormality_already_shown_well_gets_no_picture_of_its_own() -> None:
+    findings = (_finding(1, 1000), _finding(2, 10, role="finding"))
+    chosen = _chosen(LabelMap(_labels((1, 20, 55), (2, 20, 56)), np.eye(4)), *findings)
+    assert 55 in chosen
+    assert 56 not in chosen
 
 
 def test_small_abnormality_far_from_the_rest_is_shown_where_it_is_largest() -> None:
-    findings = [_finding(1, 1000), _finding(2, 3, role="finding")]
-    chosen = choose_key_slices(LabelMap(_labels((1, 20, 55), (2, 2, 4)), np.eye(4)), findings)
-    assert 4 in chosen
+    findings = (_finding(1, 1000), _finding(2, 3, role="finding"))
+    assert 4 in _chosen(LabelMap(_labels((1, 20, 55), (2, 2, 4)), np.eye(4)), *findings)
 
 
 def test_middle_slice_is_shown_when_nothing_was_found() -> None:
-    assert choose_key_slices(LabelMap(np.zeros((9, 2, 2), np.uint8), np.eye(4)), []) == (4,)
+    assert _chosen(LabelMap(np.zeros((60, 2, 2), np.uint8), np.eye(4))) == (30,)
 
 
 @pytest.mark.parametrize(

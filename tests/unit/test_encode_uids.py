@@ -20,7 +20,7 @@ from wetread.records.volume import LabelMap, Volume
 ENGINE = EngineIdentity("torch", "f32", "2", "cpu", "reference")
 READING = Reading(
     findings=(),
-    label_map=LabelMap(np.zeros((1, 1, 1), np.uint8), np.eye(4)),
+    output=LabelMap(np.zeros((1, 1, 1), np.uint8), np.eye(4)),
     algorithm=AlgorithmIdentity("bundle", "1", "b" * 64, "w" * 64, "Title", ENGINE),
     digest="d" * 64,
     decided_at=datetime(2026, 1, 1, tzinfo=UTC),

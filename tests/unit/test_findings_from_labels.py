@@ -13,7 +13,7 @@ import pytest
 
 from bundles import BRAIN, KIDNEYS, LESION, THREE, write_bundle
 from wetread.errors import OutputInvalid
-from wetread.findings.from_labels import read_labels
+from wetread.findings.from_output import read_output
 from wetread.findings.summary import summarize
 from wetread.records.reading import EngineIdentity, Reading
 from wetread.records.study import SeriesRef
@@ -42,7 +42,7 @@ def _read(folder: Path, array: npt.NDArray[Any], *labels: dict[str, Any], **more
     arguments = {"volume": _volume(), "affine": AFFINE, "decided_at": datetime(2026, 1, 1, tzinfo=UTC)} | more
     bundle = write_bundle(folder / "bundle", *labels)
     label_map = LabelMap(array, arguments["affine"])
-    return read_labels(label_map, arguments["volume"], bundle=bundle, engine=ENGINE, decided_at=arguments["decided_at"])
+    return read_output(label_map, arguments["volume"], bundle=bundle, engine=ENGINE, decided_at=arguments["decided_at"])
 
 
 def test_volume_is_voxel_count_times_voxel_volume_in_ml(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_sides_stay_apart(tmp_path: Path) -> None:
 def test_structure_not_found_is_a_finding_of_zero_and_labels_keep_their_values(tmp_path: Path) -> None:
     reading = _read(tmp_path, _labels(v1=4, v3=2), *THREE)
     assert [(f.label_value, f.voxel_count) for f in reading.findings] == [(1, 4), (2, 0), (3, 2)]
-    assert np.unique(reading.label_map.array).tolist() == [0, 1, 3]
+    assert np.unique(reading.output.array).tolist() == [0, 1, 3]
 
 
 def test_required_structure_not_found_means_the_model_failed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from wetread.demo.server import DemoFailed
 from wetread.encode.read_back import read_findings, read_segmentation
 from wetread.images.folder import scan_folder
 from wetread.images.volume import read_volume
-from wetread.records.finding import Finding
+from wetread.records.finding import Segment
 from wetread.records.study import SeriesRef, StudyRef
 from wetread.records.volume import LabelMap, Volume
 
@@ -40,7 +40,7 @@ class Arrived:
 
     volume: Volume
     label_map: LabelMap
-    findings: tuple[Finding, ...]
+    findings: tuple[Segment, ...]
     report: Node
     key_slices: tuple[KeySlice, ...]
     results: tuple[tuple[str, Path], ...]

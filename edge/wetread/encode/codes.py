@@ -14,6 +14,7 @@ PROCEDURE_SUMMARY = CodedConcept("111017", "DCM", "CAD Processing and Findings S
 WITH_FINDINGS = CodedConcept("111242", "DCM", "All algorithms succeeded; with findings")
 WITHOUT_FINDINGS = CodedConcept("111241", "DCM", "All algorithms succeeded; without findings")
 QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
+PRESENT = CodedConcept("52101004", "SCT", "Present")
 ABSENT = CodedConcept("272519000", "SCT", "Absent")
 UNDETERMINED = CodedConcept("373068000", "SCT", "Undetermined")
 """CID 240 Present-Absent. A structure that was not seen may lie outside the image: it is not called absent."""

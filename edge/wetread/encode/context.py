@@ -10,7 +10,7 @@ from pydicom import Dataset
 
 from wetread.bundles.manifest import Manifest
 from wetread.encode.uids import ResultUids
-from wetread.records.finding import Finding
+from wetread.records.finding import Segment, Undetected
 from wetread.records.job import JobSpec
 from wetread.records.reading import Reading
 from wetread.records.volume import Volume
@@ -36,15 +36,19 @@ class Draft:
     uids: ResultUids
 
     @property
-    def found(self) -> tuple[Finding, ...]:
-        """Findings with at least one voxel. Segment Number is the place in this tuple, from 1, because BINARY
+    def segments(self) -> tuple[Segment, ...]:
+        """Structures with at least one voxel. Segment Number is the place in this tuple, from 1, because BINARY
         segmentations number their segments without gaps (PS3.3 C.8.20.2)."""
-        return tuple(f for f in self.context.reading.findings if f.voxel_count)
+        return tuple(f for f in self.context.reading.findings if isinstance(f, Segment) and f.voxel_count)
 
     @property
-    def not_found(self) -> tuple[Finding, ...]:
-        """Findings that were looked for and have no voxel."""
-        return tuple(f for f in self.context.reading.findings if not f.voxel_count)
+    def missing(self) -> tuple[Segment | Undetected, ...]:
+        """Structures and classes of boxes that were looked for and not found."""
+        return tuple(
+            f
+            for f in self.context.reading.findings
+            if isinstance(f, Undetected) or (isinstance(f, Segment) and not f.voxel_count)
+        )
 
 
 class Encoder(Protocol):

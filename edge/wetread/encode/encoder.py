@@ -51,7 +51,7 @@ def _write(dataset: Dataset, kind: str, path: Path) -> EncodedResult:
     dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     buffer = BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
-    content = buffer.getvalue()
+    content = buffer.getbuffer()  # no copy: a segmentation of many structures has hundreds of megabytes
     _write_durably(content, path)
     return EncodedResult(
         kind=kind,
@@ -64,7 +64,7 @@ def _write(dataset: Dataset, kind: str, path: Path) -> EncodedResult:
     )
 
 
-def _write_durably(content: bytes, path: Path) -> None:
+def _write_durably(content: memoryview, path: Path) -> None:
     """The file has all of ``content`` or does not exist, also after a power cut; only its owner may read it."""
     temporary = path.with_name(f".{path.name}.part")
     temporary.unlink(missing_ok=True)

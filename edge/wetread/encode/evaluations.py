@@ -1,8 +1,8 @@
-"""The report's Qualitative Evaluations: whether there is any finding, what was not found, that nobody reviewed it."""
+"""The report's Qualitative Evaluations: any finding or none, what was called or not found, that nobody reviewed it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from highdicom.sr import (
     CodeContentItem,
@@ -17,6 +17,13 @@ from highdicom.sr import (
 from wetread.encode import codes
 from wetread.encode.codes import concept
 from wetread.encode.context import Draft
+from wetread.records.finding import Condition, Evaluation, Finding, Segment, Undetected
+
+_EVALUATIONS = {
+    Evaluation.PRESENT: codes.PRESENT,
+    Evaluation.ABSENT: codes.ABSENT,
+    Evaluation.UNDETERMINED: codes.UNDETERMINED,
+}
 
 
 def qualitative_evaluations(draft: Draft) -> ContainerContentItem:
@@ -32,15 +39,53 @@ def qualitative_evaluations(draft: Draft) -> ContainerContentItem:
 
 def _items(draft: Draft) -> Iterator[ContentItem]:
     """Silence never means normal: a read that looked for findings says whether there are any."""
-    found = any(f.role == "finding" for f in draft.found)
-    looked = any(f.role == "finding" for f in draft.context.reading.findings)
-    if looked or not draft.found:
-        summary = codes.WITH_FINDINGS if found else codes.WITHOUT_FINDINGS
+    findings = draft.context.reading.findings
+    summary = _summary(findings)
+    if summary is not None:
         yield _code(codes.PROCEDURE_SUMMARY, summary)
-    for finding in draft.not_found:
-        yield _code(concept(finding.type), codes.ABSENT if finding.role == "finding" else codes.UNDETERMINED)
-        yield _comment(f"{finding.name}: no voxel found.")
+    for finding in findings:
+        sentence = _sentence(finding)
+        if sentence:
+            yield _code(concept(finding.type), _EVALUATIONS[finding.evaluation])
+            yield _comment(f"{finding.name}: {sentence}")
     yield _comment(_status(draft))
+
+
+def _summary(findings: Sequence[Finding]) -> CodedConcept | None:
+    """Whether there is any finding; nothing if that was not looked for, or cannot be said of every one."""
+    abnormal = [f.evaluation for f in findings if f.role == "finding"]
+    if Evaluation.PRESENT in abnormal:
+        return codes.WITH_FINDINGS
+    if Evaluation.UNDETERMINED in abnormal:
+        return None
+    nothing_found = not any(f.evaluation is Evaluation.PRESENT for f in findings)
+    return codes.WITHOUT_FINDINGS if abnormal or nothing_found else None
+
+
+def _sentence(finding: Finding) -> str:
+    """Why it is called what it is called; nothing about a segment or a box, which has a group of its own."""
+    match finding:
+        case Condition():
+            return _score(finding)
+        case Undetected():
+            return f"no detection with a score of at least {_percent(finding.threshold)}."
+        case Segment() if not finding.voxel_count:
+            return "no voxel found."
+        case _:
+            return ""
+
+
+def _score(condition: Condition) -> str:
+    meaning = "" if condition.calibrated else " The score is not calibrated: it is not a probability."
+    score = f"score {_percent(condition.score)}"
+    if condition.threshold is None:
+        return f"{score}; the model has no threshold, so nothing is called.{meaning}"
+    reaches = "reaches" if condition.evaluation is Evaluation.PRESENT else "is below"
+    return f"{score} {reaches} the threshold of {_percent(condition.threshold)}.{meaning}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g} %"
 
 
 def _status(draft: Draft) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,8 +12,9 @@ import numpy.typing as npt
 from PIL import ImageDraw, ImageFont
 
 from wetread.encode.layout import Layout
+from wetread.encode.marks import Mark, Rectangle, rectangle
 from wetread.encode.planes import patient_direction
-from wetread.records.finding import Finding
+from wetread.records.finding import Condition, Detection, Finding, Segment
 
 BANNER_FILL = (120, 0, 0)
 BANNER_TEXT = (255, 235, 60)
@@ -24,6 +25,7 @@ ROW_HEIGHT = 26
 MARGIN = 10
 TEXT_SIZE = 18
 FOOTER_SIZE = 14
+CAPTION_SIZE = 16
 COLUMN_WIDTH = 250
 """The legend has as many columns as fit at this width, at most two."""
 
@@ -38,10 +40,12 @@ class LegendRow:
     text: str
 
 
-def legend_rows(findings: Sequence[Finding], *, shown: npt.NDArray[np.uint8]) -> list[LegendRow]:
-    """One row for each finding, those outlined in this picture first; too many are counted instead of listed."""
-    present = set(shown.tolist())
-    ordered = sorted(findings, key=lambda f: (f.label_value not in present, f.label_value))
+def legend_rows(findings: Sequence[Finding], *, shown: Collection[str]) -> list[LegendRow]:
+    """One row for each finding, those with a tracking UID in ``shown`` (drawn in this picture) first.
+
+    Too many are counted instead of listed.
+    """
+    ordered = sorted(findings, key=lambda f: f.tracking_uid not in shown)
     if len(ordered) <= MAX_ROWS:
         return [_row(f) for f in ordered]
     rest = len(ordered) - (MAX_ROWS - 1)
@@ -49,10 +53,25 @@ def legend_rows(findings: Sequence[Finding], *, shown: npt.NDArray[np.uint8]) ->
 
 
 def _row(finding: Finding) -> LegendRow:
-    if not finding.voxel_count:
-        return LegendRow(None, f"{drawable(finding.name)}: not found")
+    name = drawable(finding.name)
     values = ", ".join(f"{_number(m.value)} {m.unit.value}" for m in finding.measurements)
-    return LegendRow(finding.colour_rgb, f"{drawable(finding.name)}  {values}".rstrip())
+    match finding:
+        case Detection():
+            return LegendRow(finding.colour_rgb, f"{finding.number}: {name}  {values}")
+        case Condition():
+            return LegendRow(None, f"{name}: {_called(finding)}")
+        case Segment() if finding.voxel_count:
+            return LegendRow(finding.colour_rgb, f"{name}  {values}".rstrip())
+        case _:
+            return LegendRow(None, f"{name}: not found")
+
+
+def _called(condition: Condition) -> str:
+    score = f"score {_number(100 * condition.score)} %"
+    if condition.threshold is None:
+        return f"{score}, no threshold: not called"
+    evaluation = condition.evaluation.value
+    return f"{evaluation.upper()}, {score}, threshold {_number(100 * condition.threshold)} %"
 
 
 def _number(value: float) -> str:
@@ -93,6 +112,19 @@ def draw_directions(
     ):
         letters = patient_direction(direction)
         draw.text(place, letters, fill=TEXT, font=_font(20), anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
+
+
+def draw_captions(draw: ImageDraw.ImageDraw, marks: Iterable[Mark], layout: Layout) -> None:
+    """Number and score above each box, or below where there is no room; never beyond the image."""
+    for mark in marks:
+        if isinstance(mark, Rectangle):
+            left, top, _, bottom = rectangle(mark.finding, layout)
+            width, height = draw.textlength(mark.caption, font=_font(CAPTION_SIZE)), CAPTION_SIZE + 4
+            x = min(left, layout.size[0] - width - 4)
+            y = top - height if top >= height else min(bottom + 2, layout.height - height)
+            place = (layout.left + max(2, x), layout.top + y)
+            colour, font = mark.finding.colour_rgb, _font(CAPTION_SIZE)
+            draw.text(place, mark.caption, fill=colour, font=font, anchor="la", stroke_width=2, stroke_fill=(0, 0, 0))
 
 
 def draw_legend(draw: ImageDraw.ImageDraw, rows: Sequence[LegendRow], layout: Layout, footer: str) -> None:

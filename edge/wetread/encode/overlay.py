@@ -16,20 +16,22 @@ from pydicom.uid import ExplicitVRLittleEndian
 from wetread.encode.codes import code_item
 from wetread.encode.context import Draft
 from wetread.encode.key_slices import choose_key_slices
+from wetread.encode.marks import marks_on_slice
 from wetread.encode.planes import patient_direction
 from wetread.encode.provenance import MANUFACTURER, finish, local_time, series_number, software_versions
 from wetread.encode.render import NOT_REVIEWED, RESEARCH_ONLY, Plane, Window, render, slice_plane, window_of
 from wetread.encode.text import text_line
+from wetread.records.output import Boxes, Scores
 
 KIND = "SC"
 
 
 def encode_overlays(draft: Draft) -> Iterator[Dataset]:
-    """One picture for each key slice, ordered by position; without any finding the middle slice says so."""
+    """One picture for each key slice, ordered by position; the middle slice if there is nothing to draw."""
     reading = draft.context.reading
     window = _window(draft)
-    for index in choose_key_slices(reading.label_map, reading.findings):
-        plane = slice_plane(draft.context.volume, reading.label_map, index)
+    for index in choose_key_slices(reading, len(draft.headers)):
+        plane = slice_plane(draft.context.volume, index, marks_on_slice(reading, index))
         yield _secondary_capture(draft, index, plane, window)
 
 
@@ -68,11 +70,19 @@ def _describe(image: SCImage, draft: Draft, index: int) -> None:
     image.ConversionType = "WSD"  # workstation, not digital interface (PS3.3 C.8.6.1)
     image.BurnedInAnnotation = "YES"
     _set_capture_time(image, local_time(draft))
-    image.DerivationDescription = "Windowed to 8 bit, outlines of AI segments, legend and banner drawn in"
-    image.DerivationCodeSequence = [code_item(codes.DCM.Segmentation)]
+    image.DerivationDescription = f"Windowed to 8 bit, {_drawn(draft)} and banner drawn in"
+    if draft.segments:
+        image.DerivationCodeSequence = [code_item(codes.DCM.Segmentation)]
     image.SourceImageSequence = [_source_image(draft.headers[index])]
     if draft.headers[index].get("LossyImageCompression") == "01":
         image.LossyImageCompression = "01"  # once lossy, always lossy (PS3.3 C.7.6.1.1.5)
+
+
+def _drawn(draft: Draft) -> str:
+    output = draft.context.reading.output
+    if isinstance(output, Scores):
+        return "AI scores"
+    return "AI boxes, legend" if isinstance(output, Boxes) else "outlines of AI segments, legend"
 
 
 def _set_capture_time(image: SCImage, when: datetime) -> None:

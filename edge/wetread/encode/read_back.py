@@ -15,7 +15,7 @@ from pydicom import Dataset
 
 from wetread.errors import OutputInvalid
 from wetread.records.coded import CodedTerm
-from wetread.records.finding import Finding, Measurement
+from wetread.records.finding import Measurement, Segment
 from wetread.records.volume import LabelMap, Volume
 
 _SAME_PLACE_MM = 1e-3
@@ -44,7 +44,7 @@ def read_segmentation(path: Path, volume: Volume) -> LabelMap:
     return LabelMap(array, volume.affine)
 
 
-def read_findings(segmentation_path: Path, report_path: Path, label_map: LabelMap) -> tuple[Finding, ...]:
+def read_findings(segmentation_path: Path, report_path: Path, label_map: LabelMap) -> tuple[Segment, ...]:
     """The segments with the measurements that the report gives for them; they belong together by Tracking UID."""
     measured = dict(_measurements(srread(report_path).content))
     return tuple(_findings(segread(segmentation_path), measured, label_map))
@@ -52,13 +52,13 @@ def read_findings(segmentation_path: Path, report_path: Path, label_map: LabelMa
 
 def _findings(
     segmentation: Segmentation, measured: Mapping[str, tuple[Measurement, ...]], label_map: LabelMap
-) -> Iterator[Finding]:
+) -> Iterator[Segment]:
     for segment in segmentation.SegmentSequence:
         category = _term(segment.SegmentedPropertyCategoryCodeSequence[0])
         kind = segment.SegmentedPropertyTypeCodeSequence[0]
         sides = kind.get("SegmentedPropertyTypeModifierCodeSequence", [])
         red, green, blue = CIELabColor.from_dicom_value(list(segment.RecommendedDisplayCIELabValue)).to_rgb()
-        yield Finding(
+        yield Segment(
             label_value=int(segment.SegmentNumber),
             name=str(segment.SegmentLabel),
             role=_ROLES.get(category.value, "finding"),

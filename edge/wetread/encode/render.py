@@ -1,7 +1,7 @@
 """Pictures of an image with outlines, names and a warning: arrays in, pictures out. No DICOM here.
 
-A picture is, from top to bottom: the banner, the image, the legend. Nothing but outlines and small letters lies on
-the image.
+A picture is, from top to bottom: the banner, the image, the legend. Nothing but outlines, boxes and small letters lies
+on the image.
 """
 
 from __future__ import annotations
@@ -13,10 +13,17 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from scipy import ndimage
 
 from wetread.encode.layout import Layout
-from wetread.encode.lettering import draw_banner, draw_directions, draw_legend, legend_height, legend_rows
+from wetread.encode.lettering import (
+    draw_banner,
+    draw_captions,
+    draw_directions,
+    draw_legend,
+    legend_height,
+    legend_rows,
+)
+from wetread.encode.marks import Mark, draw_marks, outlines_of
 from wetread.encode.planes import reformat
 from wetread.records.finding import Finding
 from wetread.records.volume import LabelMap, Volume
@@ -57,29 +64,28 @@ class Plane:
 
     pixels: npt.NDArray[np.float32]
     """``(row, column)`` in modality values."""
-    labels: npt.NDArray[np.uint8]
-    """``(row, column)``, values of the label map."""
     spacing_mm: tuple[float, float]
     """Distance between neighbouring rows and between neighbouring columns."""
     row_direction: npt.NDArray[np.float64]
     """LPS unit vector along increasing column index: to the right of the picture."""
     column_direction: npt.NDArray[np.float64]
     """LPS unit vector along increasing row index: down the picture."""
+    marks: tuple[Mark, ...] = ()
 
     def layout(self) -> Layout:
         """Where this plane lies in its picture."""
         return Layout.fit(self.pixels.shape, self.spacing_mm, top=BANNER_HEIGHT)
 
 
-def slice_plane(volume: Volume, label_map: LabelMap, index: int) -> Plane:
+def slice_plane(volume: Volume, index: int, marks: tuple[Mark, ...] = ()) -> Plane:
     """One slice as it was acquired, so that it lies over its source image in a viewer."""
     _, row_mm, column_mm = volume.spacing_mm
     return Plane(
         pixels=volume.array[index],
-        labels=label_map.array[index],
         spacing_mm=(row_mm, column_mm),
         row_direction=volume.affine[:3, 2] / column_mm,
         column_direction=volume.affine[:3, 1] / row_mm,
+        marks=marks,
     )
 
 
@@ -99,41 +105,29 @@ def render_plane(
     in sagittal planes. ``axis`` and ``index`` name the plane in the volume's ``(slice, row, column)`` grid.
     """
     pixels, labels, spacing, right, down = reformat(volume, label_map, axis, index)
-    plane = Plane(pixels, labels, spacing, right, down)
+    plane = Plane(pixels, spacing, right, down, outlines_of(labels, findings))
     return render(plane, findings, window=window or window_of(volume.array), banner=banner)
 
 
 def render(
     plane: Plane, findings: Sequence[Finding], *, window: Window, banner: Sequence[str], footer: str = ""
 ) -> Image.Image:
-    """Draw one plane with the outline of each finding in its colour."""
+    """Draw one plane with the outline or box of each finding in its colour; the legend lists all ``findings``."""
     layout = plane.layout()
-    rows = legend_rows(findings, shown=np.unique(plane.labels))
+    rows = legend_rows(findings, shown={mark.finding.tracking_uid for mark in plane.marks})
     height = layout.top + layout.height + legend_height(rows, layout.width, footer)
     picture = Image.new("RGB", (layout.width, height), BACKGROUND)
-    picture.paste(_outlined(plane, findings, window, layout), (layout.left, layout.top))
+    picture.paste(_marked(plane, window, layout), (layout.left, layout.top))
     draw = ImageDraw.Draw(picture)
     draw_banner(draw, layout.width, BANNER_HEIGHT, banner)
     draw_directions(draw, layout, plane.row_direction, plane.column_direction)
+    draw_captions(draw, plane.marks, layout)
     draw_legend(draw, rows, layout, footer)
     return picture
 
 
-def _outlined(plane: Plane, findings: Sequence[Finding], window: Window, layout: Layout) -> Image.Image:
+def _marked(plane: Plane, window: Window, layout: Layout) -> Image.Image:
     grey = Image.fromarray(window.apply(plane.pixels))
-    rgb = np.asarray(grey.resize(layout.size, Image.Resampling.BILINEAR).convert("RGB")).copy()
-    for finding in findings:
-        if finding.voxel_count:
-            rgb[outline(plane.labels == finding.label_value, layout)] = finding.colour_rgb
-    return Image.fromarray(rgb)
-
-
-def outline(mask: npt.NDArray[np.bool_], layout: Layout) -> npt.NDArray[np.bool_]:
-    """The rim of ``mask`` at picture resolution, 2 pixels wide, inside the voxels of the mask.
-
-    Where the mask reaches the border of the image the rim runs along the border.
-    """
-    large = np.asarray(Image.fromarray(mask).resize(layout.size, Image.Resampling.NEAREST))
-    inner = ndimage.binary_erosion(large, structure=np.ones((3, 3)), iterations=2)
-    rim: npt.NDArray[np.bool_] = large & ~inner
-    return rim
+    image = grey.resize(layout.size, Image.Resampling.BILINEAR).convert("RGB")
+    draw_marks(image, plane.marks, layout)
+    return image

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from highdicom import AlgorithmIdentificationSequence
+from highdicom import AlgorithmIdentificationSequence, seg
 from highdicom.color import CIELabColor
-from highdicom.seg import Segmentation, SegmentDescription
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -16,22 +15,25 @@ from wetread.encode.codes import ARTIFICIAL_INTELLIGENCE, concept
 from wetread.encode.context import Draft
 from wetread.encode.provenance import MANUFACTURER, finish, series_number, software_versions
 from wetread.encode.text import text_line
-from wetread.records.finding import Finding
+from wetread.records.finding import Segment
+from wetread.records.output import Masks, Segmentation
 from wetread.records.reading import AlgorithmIdentity
+from wetread.records.volume import LabelMap
 
 KIND = "SEG"
 
 
 def encode_segmentation(draft: Draft) -> Iterator[Dataset]:
     """One SEG, or none when no structure was found: highdicom would encode every frame of an empty mask."""
-    if not draft.found:
+    output = draft.context.reading.output
+    if not isinstance(output, LabelMap | Masks) or not draft.segments:
         return
     algorithm = draft.context.reading.algorithm
-    segmentation = Segmentation(
+    segmentation = seg.Segmentation(
         source_images=draft.headers,
-        pixel_array=_segment_numbers(draft),
+        pixel_array=_pixels(output, draft.segments),
         segmentation_type="BINARY",
-        segment_descriptions=[_describe(f, number, algorithm) for number, f in enumerate(draft.found, start=1)],
+        segment_descriptions=[_describe(f, number, algorithm) for number, f in enumerate(draft.segments, start=1)],
         series_instance_uid=draft.uids.series(KIND),
         series_number=series_number(draft, KIND),
         sop_instance_uid=draft.uids.instance(KIND),
@@ -50,16 +52,23 @@ def encode_segmentation(draft: Draft) -> Iterator[Dataset]:
     yield finish(segmentation, draft, KIND)
 
 
-def _segment_numbers(draft: Draft) -> npt.NDArray[np.uint8]:
-    """The label map with each label's value replaced by its Segment Number."""
+def _pixels(output: Segmentation, segments: tuple[Segment, ...]) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
+    """What highdicom encodes: segment numbers ``(slice, row, column)``, or masks ``(slice, row, column, segment)``.
+
+    A stack of masks is passed as a view: copies of it would be larger than all else in memory.
+    """
+    if isinstance(output, Masks):
+        places = [segment.label_value - 1 for segment in segments]
+        all_found = len(places) == len(output.array)
+        return np.moveaxis(output.array if all_found else output.array[places], 0, -1)
     numbers = np.zeros(256, np.uint8)
-    for number, finding in enumerate(draft.found, start=1):
-        numbers[finding.label_value] = number
-    return numbers[draft.context.reading.label_map.array]
+    for number, segment in enumerate(segments, start=1):
+        numbers[segment.label_value] = number
+    return numbers[output.array]
 
 
-def _describe(finding: Finding, number: int, algorithm: AlgorithmIdentity) -> SegmentDescription:
-    description = SegmentDescription(
+def _describe(finding: Segment, number: int, algorithm: AlgorithmIdentity) -> seg.SegmentDescription:
+    description = seg.SegmentDescription(
         segment_number=number,
         segment_label=text_line(finding.name, 64),
         segmented_property_category=concept(finding.category),
@@ -72,6 +81,7 @@ def _describe(finding: Finding, number: int, algorithm: AlgorithmIdentity) -> Se
         ),
         tracking_id=finding.tracking_id,
         tracking_uid=finding.tracking_uid,
+        anatomic_regions=[concept(finding.site)] if finding.site else None,
         display_color=CIELabColor.from_rgb(*finding.colour_rgb),
     )
     if finding.laterality:

@@ -47,4 +47,24 @@ class Boxes:
     """Of the first input: indices ``(slice, row, column)`` to LPS mm."""
 
 
-ModelOutput = LabelMap | Masks | Scores | Boxes
+Segmentation = LabelMap | Masks
+ModelOutput = Segmentation | Scores | Boxes
+
+
+def mask_on_slice(output: Segmentation, label_value: int, index: int) -> npt.NDArray[np.bool_]:
+    """``(row, column)``: one structure on one slice; ``label_value`` as in ``Segment``."""
+    if isinstance(output, Masks):
+        return output.array[label_value - 1, index]
+    return output.array[index] == label_value
+
+
+def slice_areas(output: Segmentation) -> npt.NDArray[np.int64]:
+    """Voxels of each structure on each slice, ``(label value, slice)``; row 0 is the background of a label map.
+
+    Slice by slice: counting a whole volume at once takes eight bytes for each voxel.
+    """
+    if isinstance(output, Masks):
+        areas = np.count_nonzero(output.array, axis=(2, 3))
+        return np.concatenate([np.zeros_like(areas[:1]), areas])
+    rows = [np.bincount(labels.ravel(), minlength=256) for labels in output.array]
+    return np.stack(rows, axis=1)

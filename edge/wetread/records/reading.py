@@ -1,4 +1,4 @@
-"""A finished read: findings, mask and the identity of what made them. It is committed once and never recomputed."""
+"""A finished read: findings, answer and the identity of what made them. It is committed once and never recomputed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from wetread.records.finding import Finding
-from wetread.records.volume import LabelMap
+from wetread.records.output import ModelOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,10 @@ class Reading:
     """Findings on one volume."""
 
     findings: tuple[Finding, ...]
-    label_map: LabelMap
+    """Of one kind, that of ``output``."""
+    output: ModelOutput
     algorithm: AlgorithmIdentity
     digest: str
-    """SHA-256 (hex) over label map, measurements and codes: two reads that say the same have the same digest."""
+    """SHA-256 (hex) over output, measurements and codes: two reads that say the same have the same digest."""
     decided_at: datetime
     """When the answer was computed, aware, UTC. Every time in the result objects comes from here."""

@@ -21,14 +21,30 @@ class EncodedResult:
 
 
 @dataclass(frozen=True, slots=True)
+class BoxSummary:
+    """Where a detection lies."""
+
+    slice_number: int
+    """Place along the slice normal of the slice through its middle, from 1."""
+    centre_mm: tuple[float, float, float]
+    """LPS."""
+    size_mm: tuple[float, float, float]
+    """Along slice, row and column index."""
+
+
+@dataclass(frozen=True, slots=True)
 class FindingSummary:
     """A finding without its mask: for tables, JSON and the timeline."""
 
     name: str
     role: str
     code: str
-    """``value^scheme^meaning`` of the property type."""
+    """``value^scheme^meaning`` of the structure, condition or finding."""
     laterality: str
     tracking_uid: str
     measurements: tuple[tuple[str, float, str], ...]
     """``(name, value, UCUM unit)``."""
+    evaluation: str = ""
+    """``present``, ``absent`` or ``undetermined``."""
+    box: BoxSummary | None = None
+    """Of a detection."""
