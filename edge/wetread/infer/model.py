@@ -10,10 +10,10 @@ from pathlib import Path
 from wetread.bundles import Bundle
 from wetread.bundles.manifest import Manifest
 from wetread.errors import EngineDisagrees, EngineUnavailable
-from wetread.infer.engine import REFERENCE, Choice, Engine, backend, choose_engine
+from wetread.infer.engine import Choice, Engine, backend, choose_engine, next_choice
 from wetread.infer.gate import certify, subject
 from wetread.infer.geometry import to_label_map, to_meta_tensor
-from wetread.infer.plan import NetworkPlan
+from wetread.infer.plan import NetworkPlan, Precision
 from wetread.infer.program import InferenceConfig, Program
 from wetread.infer.synthetic import certify_without_golden
 from wetread.records.output import ModelOutput
@@ -74,17 +74,19 @@ def open_model(
     bundle.check_weights()
     choice = choose_engine(engine, precision=bundle.manifest.runtime.precision)
     opened = partial(_opened, bundle, cache_folder=cache_folder, tell=tell, threads=threads or os.cpu_count() or 1)
-    try:
-        return opened(choice)
-    except (EngineDisagrees, EngineUnavailable) as exc:
-        if engine != "auto" or choice.name == REFERENCE:
-            raise
-        return opened(Choice(REFERENCE, f"{choice.name} may not serve: {exc}"))
+    while True:
+        try:
+            return opened(choice)
+        except (EngineDisagrees, EngineUnavailable) as exc:
+            instead = next_choice(choice, exc, requested=engine)
+            if instead is None:
+                raise
+            choice = instead
 
 
 def _opened(bundle: Bundle, choice: Choice, *, cache_folder: Path, tell: Progress, threads: int) -> Model:
     config = InferenceConfig(bundle)
-    plans = _plans(bundle, config, cache_folder=cache_folder, threads=threads)
+    plans = _plans(bundle, config, cache_folder=cache_folder, precision=choice.precision, threads=threads)
     engines: dict[str, Engine] = {}
     try:
         tell(f"opening engine {choice.name}", 0.2)
@@ -101,14 +103,16 @@ def _opened(bundle: Bundle, choice: Choice, *, cache_folder: Path, tell: Progres
     return Model(program, tuple(engines.values()), bundle.manifest, identity=identity, reason=choice.reason)
 
 
-def _plans(bundle: Bundle, config: InferenceConfig, *, cache_folder: Path, threads: int) -> list[NetworkPlan]:
+def _plans(
+    bundle: Bundle, config: InferenceConfig, *, cache_folder: Path, precision: Precision, threads: int
+) -> list[NetworkPlan]:
     return [
         NetworkPlan(
             name=weights.network,
             key=config.network_key(weights),
             make=partial(config.make_network, weights),
             cache_folder=cache_folder,
-            precision=bundle.manifest.runtime.precision,
+            precision=precision,
             threads=threads,
         )
         for weights in bundle.manifest.weights

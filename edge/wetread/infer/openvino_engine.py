@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: exported once to ONNX, compiled for the shape that is asked for, float32 pinned."""
+"""OpenVINO on the CPU: exported once to ONNX, compiled for the shape that is asked for, its precision pinned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from wetread.errors import EngineUnavailable
 from wetread.infer.engine import FloatArray, checked_input
 from wetread.infer.export import exported
-from wetread.infer.plan import NetworkPlan
+from wetread.infer.plan import NetworkPlan, Precision
 
 
 class OpenVinoEngine:
@@ -20,11 +20,11 @@ class OpenVinoEngine:
     """
 
     name = "openvino"
-    precision = "f32"
     device = "CPU"
 
     def __init__(self, plan: NetworkPlan) -> None:
         self.library_version = library_version()
+        self.precision: Precision = plan.precision
         self._plan = plan
         self._core: Any = _library().Core()
         self._compiled: Any = None
@@ -49,16 +49,16 @@ class OpenVinoEngine:
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
         options = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "EXECUTION_MODE_HINT": "ACCURACY",
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "EXECUTION_MODE_HINT": "ACCURACY" if self.precision == "f32" else "PERFORMANCE",
             "INFERENCE_NUM_THREADS": self._plan.threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:
-            model = self._core.read_model(exported(self._plan, shape))
+            model = self._core.read_model(exported(self._plan, shape).path)
             compiled = self._core.compile_model(model, self.device, options)
-        except RuntimeError as exc:  # of the exporter (an operator ONNX lacks) as well as of OpenVINO
+        except RuntimeError as exc:
             raise EngineUnavailable(f"OpenVINO cannot run the network {self._plan.name}: {exc}") from exc
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != self.precision:
@@ -71,8 +71,15 @@ def library_version() -> str:
     return str(_library().get_version())
 
 
+def device() -> str:
+    """Where it runs."""
+    return "CPU"
+
+
 def open_engine(plan: NetworkPlan) -> OpenVinoEngine:
-    """Prepare an engine; nothing is compiled before the first call."""
+    """Prepare an engine; nothing is compiled before the first call. Raises: ``EngineUnavailable``."""
+    if plan.precision == "f16":
+        raise EngineUnavailable("OpenVINO computes in f32 or bf16 on a CPU, not in f16")
     return OpenVinoEngine(plan)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torch import nn
+
+Precision = Literal["f32", "bf16", "f16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class NetworkPlan:
     """Builds it with its weights, in evaluation mode, on the CPU."""
     cache_folder: Path
     """Where an engine may keep what it made from the network."""
-    precision: str = "f32"
+    precision: Precision = "f32"
+    """What the engine is to compute in; one that cannot is ``EngineUnavailable``, so ask ``engine_precision`` first."""
     threads: int = 1
     """CPU threads the engine may use."""

@@ -10,7 +10,7 @@ from wetread.infer.plan import NetworkPlan
 
 
 class TorchEngine:
-    """Runs the bundle's own module."""
+    """Runs the bundle's own module, in float32 whatever the plan allows: it is what the others are measured against."""
 
     name = "torch"
     precision = "f32"
@@ -40,6 +40,11 @@ class TorchEngine:
 def library_version() -> str:
     """PyTorch's version with its build, e.g. ``2.13.0+cpu``."""
     return str(torch.__version__)
+
+
+def device() -> str:
+    """Where it runs."""
+    return "CPU"
 
 
 def open_engine(plan: NetworkPlan) -> TorchEngine:

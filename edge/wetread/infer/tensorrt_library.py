@@ -1,0 +1,78 @@
+"""TensorRT and TensorRT-RTX: one library under two names. What differs between them and their versions stands here.
+
+| | TensorRT 10 | TensorRT 11 | TensorRT-RTX |
+|---|---|---|---|
+| types come from the graph | with the flag ``STRONGLY_TYPED`` | always, the flag is accepted | as 11 |
+| builds for a GPU that is not there | no | no | yes |
+| CUDA graph | captured by us | captured by us | by its own strategy |
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from wetread.errors import EngineUnavailable
+
+_OLDEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """Which of the two."""
+
+    engine: str
+    """Our name for it, also its package and our extra."""
+    module: str
+    ahead_of_time: bool
+    """Whether it builds for a GPU that is not in this machine."""
+
+    def load(self) -> Any:
+        """The module. Raises: ``EngineUnavailable``, saying what to install."""
+        try:
+            trt = importlib.import_module(self.module)
+        except (ImportError, OSError, RuntimeError) as exc:
+            raise EngineUnavailable(
+                f"the package {self.engine} is not installed ({exc}); pip install 'wetread[{self.engine}]'"
+            ) from exc
+        if not self.ahead_of_time and int(trt.__version__.split(".")[0]) < _OLDEST:
+            raise EngineUnavailable(f"TensorRT {trt.__version__} is too old; {_OLDEST} or newer is needed")
+        return trt
+
+    def version(self) -> str:
+        """Its version, e.g. ``11.4.0.106``. Raises: ``EngineUnavailable``."""
+        return str(self.load().__version__)
+
+
+TENSORRT = Library("tensorrt", "tensorrt", ahead_of_time=False)
+TENSORRT_RTX = Library("tensorrt-rtx", "tensorrt_rtx", ahead_of_time=True)
+
+
+@functools.cache
+def logger(trt: Any) -> Any:
+    """The one logger of the library in this process; ``lines`` holds its last errors.
+
+    Kept for ever: the library remembers the first logger it was given.
+    """
+
+    class ErrorLog(trt.ILogger):  # the base is known only at run time
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.lines: deque[str] = deque(maxlen=5)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.lines.append(message)
+
+    return ErrorLog()
+
+
+def said(trt: Any) -> str:
+    """The library's last errors, which are then forgotten."""
+    lines = logger(trt).lines
+    text = " / ".join(lines) or "the library gave no reason"
+    lines.clear()
+    return text
