@@ -5,6 +5,7 @@
     WetreadError
     ├── Misconfigured              refuse to start, exit code 2
     │   ├── BundleInvalid          a bundle's files do not fit together
+    │   ├── BundleNotTrusted       nobody vouched for what the bundle would run, or it changed since
     │   ├── UnknownBundle          no bundle of that name in the bundle folders
     │   ├── WeightsMissing         the bundle is here, its weights are not installed
     │   ├── EngineUnavailable      the engine's library is not installed on this machine
@@ -56,6 +57,10 @@ class Misconfigured(WetreadError):
 
 class BundleInvalid(Misconfigured):
     """The bundle's files do not fit together."""
+
+
+class BundleNotTrusted(Misconfigured):
+    """Nobody this site trusts vouched for what the bundle would run, or it has changed since."""
 
 
 class UnknownBundle(Misconfigured):

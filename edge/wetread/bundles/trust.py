@@ -1,0 +1,85 @@
+"""Whether a bundle may run here: asked at every start, before its configuration is parsed or its weights are loaded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wetread.bundles.bundle import Bundle
+from wetread.bundles.installed import Record, record_of
+from wetread.bundles.signature import verify
+from wetread.bundles.static_check import Finding, examine
+from wetread.bundles.static_check_weights import examine_weights
+from wetread.errors import BundleInvalid, BundleNotTrusted
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TrustPolicy:
+    """What the site decided."""
+
+    uninstalled: Literal["checked", "refuse"] = "checked"
+    """A bundle without an install record: run it if nothing in it needs trusted code, or never."""
+    trusted_keys: Path | None = None
+    """With it, signatures are verified again: a key that was taken away takes its bundles with it."""
+
+
+def admit(bundle: Bundle, policy: TrustPolicy | None = None) -> Record | None:
+    """Let a bundle run, or refuse it; its install record, if it has one.
+
+    A bundle somebody vouched for may run code of its own as long as its files are the ones that were vouched for. Any
+    other must stay within the allow-list. Pickles that call anything, links out of the folder and folders that
+    everybody may write to are refused whoever vouched for them.
+    Raises: ``BundleNotTrusted``, ``BundleInvalid``, with every reason.
+    """
+    policy = policy or TrustPolicy()
+    check_folder(bundle.folder)
+    record = record_of(bundle.folder)
+    findings = examine_weights(bundle.folder)
+    if record is None:
+        if policy.uninstalled == "refuse":
+            raise BundleNotTrusted(
+                f"bundle {bundle.name} was not installed; run: wetread bundle install {bundle.folder} "
+                f"(this site refuses others: [bundles] uninstalled)"
+            )
+        findings.extend(examine(bundle.folder, config=bundle.manifest.runtime.config))
+        _refuse_untrusted_code(bundle.name, findings)
+        return None
+    if bundle.digest() != record.digest:
+        raise BundleNotTrusted(
+            f"the files of bundle {bundle.name} have changed since it was installed on {record.at:%Y-%m-%d} from "
+            f"{record.source}; install it again if that was on purpose: wetread bundle install"
+        )
+    if record.trusted == "signature" and policy.trusted_keys is not None:
+        verify(bundle.folder, policy.trusted_keys, name=bundle.name)
+    return record
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse links that lead out of the bundle, and files that everybody on this machine may change.
+
+    Raises: ``BundleInvalid``, ``BundleNotTrusted``.
+    """
+    for path in (folder, *sorted(folder.rglob("*"))):
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise BundleInvalid(f"{path} is a link out of the bundle's folder")
+        elif os.name != "nt" and status.st_mode & stat.S_IWOTH:
+            raise BundleNotTrusted(
+                f"everybody on this machine may write to {path}; take that right away: chmod -R o-w {folder}"
+            )
+
+
+def _refuse_untrusted_code(name: str, findings: list[Finding]) -> None:
+    needed = [str(f) for f in findings if f.for_reading]
+    if needed:
+        more = f"; and {len(needed) - _SHOWN} more" if len(needed) > _SHOWN else ""
+        raise BundleNotTrusted(
+            f"bundle {name} {'; '.join(needed[:_SHOWN])}{more}. Nothing of it was run. If you trust its code: "
+            f"wetread bundle install {name} --trust-local, or install it with a signature"
+        )
