@@ -19,10 +19,10 @@ from wetread.errors import WeightsMissing
 from wetread.images.folder import scan_folder
 from wetread.images.volume import read_volume
 from wetread.infer.compare import compare
+from wetread.infer.config import InferenceConfig
 from wetread.infer.geometry import monai_affine
 from wetread.infer.golden import golden_labels, golden_volume
 from wetread.infer.model import open_model
-from wetread.infer.program import InferenceConfig
 from wetread.records.volume import Volume
 
 REPOSITORY = Path(__file__).parents[2]

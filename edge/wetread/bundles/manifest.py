@@ -117,7 +117,7 @@ class LabelRule(_Strict):
     """One value of the label map and what it means."""
 
     value: int = Field(ge=1, le=255)
-    bundle_value: int | None = Field(default=None, ge=1)
+    bundle_value: int | None = Field(default=None, ge=1, le=255)
     """What the bundle itself writes for it, where that is not ``value`` (BraTS writes 1, 2 and 4)."""
     name: str = Field(min_length=1, max_length=64)
     role: Literal["anatomy", "finding"]
@@ -262,7 +262,7 @@ class Manifest(_Strict):
     """For segmentations. Exactly one of ``labels``, ``scores`` and ``boxes`` is given."""
     overlapping: bool = False
     """The output is a stack of masks, one for each label, instead of one label map."""
-    ignored_values: tuple[int, ...] = ()
+    ignored_values: tuple[Annotated[int, Field(ge=1, le=255)], ...] = ()
     """Values of the bundle's label map that count as background, e.g. 255 for "not looked at"."""
     scores: tuple[ScoreRule, ...] = ()
     """For classifiers."""

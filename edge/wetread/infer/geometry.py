@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,6 +18,10 @@ _REVERSED_AXES = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _AFFINE_TOLERANCE = 1e-4
 """mm; Orientationd and its inverse are exact up to rounding."""
+_NOT_WHOLE = (
+    ": labels are whole numbers; a bundle that interpolates after choosing labels (Invertd after AsDiscreted without "
+    "nearest_interp) gives numbers between them"
+)
 
 
 def to_meta_tensor(volume: Volume) -> MetaTensor:
@@ -38,24 +44,40 @@ def monai_affine(affine: Affine) -> Affine:
     return np.asarray(_LPS_TO_RAS @ affine @ _REVERSED_AXES)
 
 
-def to_label_map(prediction: torch.Tensor, volume: Volume, labels: tuple[LabelRule, ...]) -> LabelMap:
+def stack(volumes: Sequence[Volume]) -> MetaTensor:
+    """Several volumes on one grid as the channels of one image, ``(channel, column, row, slice)``.
+
+    As MONAI's readers give a list of files. Whether they lie on one grid is the guard's business.
+    """
+    tensors = [to_meta_tensor(volume) for volume in volumes]
+    meta = {**tensors[0].meta, MetaKeys.ORIGINAL_CHANNEL_DIM: 0}
+    return MetaTensor(torch.stack([tensor.as_tensor() for tensor in tensors]), meta=meta)
+
+
+def to_label_map(
+    prediction: torch.Tensor, volume: Volume, labels: tuple[LabelRule, ...], *, ignored: tuple[int, ...] = ()
+) -> LabelMap:
     """What postprocessing gave, as a label map on the grid of ``volume``.
 
-    ``prediction``: ``(1, column, row, slice)``, any number type.
+    ``prediction``: ``(1, column, row, slice)``, any number type, with the values that the bundle writes; the label map
+    has those of the manifest, and 0 where the bundle writes one of ``ignored``.
     Raises: ``OutputInvalid`` when it is not on the source grid, not finite, not integer, holds a value the bundle does
-    not declare, or lacks one that it requires.
+    not declare, is one structure from border to border, or lacks one that it requires.
     """
-    _check_grid(prediction, volume)
-    array = prediction.detach().cpu().numpy()[0].transpose(2, 1, 0)
-    _check_values(array, labels)
-    return LabelMap(np.ascontiguousarray(array, np.uint8), volume.affine)
+    check_grid(prediction, volume, channels=1)
+    found = _whole(prediction.detach().cpu().numpy()[0].transpose(2, 1, 0), labels, ignored)
+    array = np.ascontiguousarray(_values(labels, ignored)[found])
+    _check_presence(array, labels)
+    return LabelMap(array, volume.affine)
 
 
-def _check_grid(prediction: torch.Tensor, volume: Volume) -> None:
-    expected = (1, *reversed(volume.array.shape))
+def check_grid(prediction: torch.Tensor, volume: Volume, *, channels: int) -> None:
+    """Raises: ``OutputInvalid`` when the prediction has other channels or lies elsewhere than ``volume``."""
+    expected = (channels, *reversed(volume.array.shape))
     if tuple(prediction.shape) != expected:
+        what = "one label channel" if channels == 1 else f"{channels} masks"
         raise OutputInvalid(
-            f"the bundle's answer has the shape {tuple(prediction.shape)}, expected one label channel on the source "
+            f"the bundle's answer has the shape {tuple(prediction.shape)}, expected {what} on the source "
             f"grid, {expected}: postprocessing must end in a label map and invert what preprocessing did to the grid"
         )
     if isinstance(prediction, MetaTensor):
@@ -66,16 +88,48 @@ def _check_grid(prediction: torch.Tensor, volume: Volume) -> None:
             )
 
 
-def _check_values(array: npt.NDArray[np.generic], labels: tuple[LabelRule, ...]) -> None:
+def _whole(
+    array: npt.NDArray[np.generic], labels: tuple[LabelRule, ...], ignored: tuple[int, ...]
+) -> npt.NDArray[np.uint8]:
+    """The values as integers. Raises: ``OutputInvalid`` for values that are not finite, not whole or not declared.
+
+    Without sorting: ``np.unique`` takes seconds on a whole CT.
+    """
     if not np.isfinite(array).all():
         raise OutputInvalid("the bundle's answer holds values that are not finite")
-    found = set(np.unique(array).tolist())
-    declared = {0, *(label.value for label in labels)}
-    if not found <= declared:
-        unknown = ", ".join(f"{v:g}" for v in sorted(found - declared)[:5])
-        raise OutputInvalid(f"the bundle's answer holds {unknown}; declared are {sorted(declared)}")
+    with np.errstate(invalid="ignore"):  # a value beyond uint8 is caught by the comparison
+        found = array.astype(np.uint8)
+    known = np.zeros(256, bool)
+    known[[0, *(_bundle_value(label) for label in labels), *ignored]] = True
+    wrong = (found != array) | ~known[found]
+    if wrong.any():
+        values = np.unique(array[wrong][:100_000])
+        shown = ", ".join(f"{v:g}" for v in values[:5].tolist())
+        reason = "" if (values == np.round(values.astype(float))).all() else _NOT_WHOLE
+        raise OutputInvalid(f"the bundle's answer holds {shown}; declared are {np.flatnonzero(known).tolist()}{reason}")
+    return found
+
+
+def _bundle_value(label: LabelRule) -> int:
+    return label.value if label.bundle_value is None else label.bundle_value
+
+
+def _values(labels: tuple[LabelRule, ...], ignored: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """The manifest's value for each value that the bundle writes."""
+    values = np.zeros(256, np.uint8)
     for label in labels:
-        if label.required and label.value not in found:
+        values[_bundle_value(label)] = label.value
+    values[list(ignored)] = 0
+    return values
+
+
+def _check_presence(array: npt.NDArray[np.uint8], labels: tuple[LabelRule, ...]) -> None:
+    names = {label.value: label.name for label in labels}
+    first = int(array.flat[0])
+    if first and (array == first).all():
+        raise OutputInvalid(f"{names[first]} fills the whole image: the model did not see what it was made for")
+    for label in labels:
+        if label.required and not (array == label.value).any():
             raise OutputInvalid(
                 f"no {label.name.lower()} found: label {label.value} is empty, and this bundle requires it"
             )

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from wetread.bundles import Bundle
 from wetread.bundles.manifest import Manifest
-from wetread.errors import EngineDisagrees, EngineUnavailable
+from wetread.errors import BundleInvalid, EngineDisagrees, EngineUnavailable
+from wetread.infer.adapters import answer
+from wetread.infer.config import InferenceConfig
 from wetread.infer.engine import Choice, Engine, backend, choose_engine, next_choice
 from wetread.infer.gate import certify, subject
-from wetread.infer.geometry import to_label_map, to_meta_tensor
 from wetread.infer.plan import NetworkPlan, Precision
-from wetread.infer.program import InferenceConfig, Program
+from wetread.infer.program import Runnable
 from wetread.infer.synthetic import certify_without_golden
+from wetread.infer.tiers import Tier, choose_tier, open_program
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
 from wetread.records.volume import LabelMap, Volume
@@ -29,29 +31,37 @@ class Model:
 
     def __init__(
         self,
-        program: Program,
+        program: Runnable,
         engines: tuple[Engine, ...],
         manifest: Manifest,
         *,
+        tier: Tier,
         identity: EngineIdentity,
         reason: str,
     ) -> None:
+        self.tier = tier
+        """How the bundle is driven, and why."""
         self.identity = identity
         self.choice_reason = reason
         """Why this engine, as a sentence for a person."""
         self._program = program
         self._engines = engines
         self._manifest = manifest
+        self._closed = False
 
     def run(self, volumes: Mapping[str, Volume]) -> ModelOutput:
         """What the bundle says about these volumes (by input name), on the grid of the first input.
 
+        Volumes that are stacked lie on one grid (``guard.grid`` sees to it).
         Raises: ``OutputInvalid`` when the answer breaks what the bundle declares (grid, labels, required labels).
         """
-        return _run(self._program, self._manifest, volumes[self._manifest.inputs[0].name])
+        if self._closed:
+            raise RuntimeError("the model is closed")
+        return answer(self._program, self._manifest, volumes)
 
     def close(self) -> None:
         """Free the engines; the model cannot be used any more."""
+        self._closed = True
         for engine in self._engines:
             engine.close()
 
@@ -92,7 +102,7 @@ def _opened(bundle: Bundle, choice: Choice, *, cache_folder: Path, tell: Progres
         tell(f"opening engine {choice.name}", 0.2)
         for plan in plans:
             engines[plan.name] = backend(choice.name).open_engine(plan)
-        program = config.program(engines)
+        program = open_program(config, engines)
         tell("comparing with the stored answer", 0.4)
         identity = _gated(bundle, program, plans, engines, cache_folder=cache_folder)
     except BaseException:
@@ -100,7 +110,14 @@ def _opened(bundle: Bundle, choice: Choice, *, cache_folder: Path, tell: Progres
             engine.close()
         raise
     tell("ready", 1.0)
-    return Model(program, tuple(engines.values()), bundle.manifest, identity=identity, reason=choice.reason)
+    return Model(
+        program,
+        tuple(engines.values()),
+        bundle.manifest,
+        tier=choose_tier(config),
+        identity=identity,
+        reason=choice.reason,
+    )
 
 
 def _plans(
@@ -120,7 +137,7 @@ def _plans(
 
 
 def _gated(
-    bundle: Bundle, program: Program, plans: list[NetworkPlan], engines: dict[str, Engine], *, cache_folder: Path
+    bundle: Bundle, program: Runnable, plans: list[NetworkPlan], engines: dict[str, Engine], *, cache_folder: Path
 ) -> EngineIdentity:
     first = engines[bundle.manifest.runtime.network]
     what = subject(bundle, engine=first.name, precision=first.precision, library_version=first.library_version)
@@ -132,5 +149,9 @@ def _gated(
     return EngineIdentity(first.name, first.precision, first.library_version, first.device, certificate)
 
 
-def _run(program: Program, manifest: Manifest, volume: Volume) -> LabelMap:
-    return to_label_map(program(to_meta_tensor(volume)), volume, manifest.labels)
+def _run(program: Runnable, manifest: Manifest, volume: Volume) -> LabelMap:
+    """The golden case has one input and a label map (``gate``)."""
+    output = answer(program, manifest, {manifest.inputs[0].name: volume})
+    if not isinstance(output, LabelMap):
+        raise BundleInvalid(f"the golden case is a label map, this bundle answers with {type(output).__name__}")
+    return output

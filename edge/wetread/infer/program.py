@@ -1,32 +1,43 @@
-"""A MONAI inference config, driven component by component: no evaluator, no files in between."""
+"""What turns images into a prediction: preprocessing, the inferer with its network, postprocessing. No files between.
+
+This is the tier ``components``; ``tiers.py`` says which bundles need another.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import safetensors.torch
 import torch
-from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.inferers import SimpleInferer
-from monai.transforms import Compose, LoadImage, LoadImaged, SaveImage, SaveImaged
+from monai.transforms import Compose, LoadImage, LoadImaged, MapTransform, SaveImage, SaveImaged, Transform
 from torch import Tensor, nn
 
-from wetread.bundles import Bundle
-from wetread.bundles.manifest import WeightsFile
-from wetread.errors import BundleInvalid
+from wetread.errors import BundleInvalid, WetreadError
+from wetread.infer.config_memory import InMemory, InMemoryd
 from wetread.infer.engine import Engine
 
-Transform = Callable[[Any], Any]
+Step = Callable[[Any], Any]
+Data = dict[str, Any]
+"""MONAI's data dictionary."""
+Images = Mapping[str, MetaTensor]
+"""By key of the data dictionary, as MONAI's readers give them."""
 
 logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+
+
+class Runnable(Protocol):
+    """A bundle in one of its tiers, ready to answer."""
+
+    def __call__(self, images: Images) -> Any:
+        """What the bundle says: a tensor after postprocessing, or ``Detections``.
+
+        Raises: ``BundleInvalid`` naming the stage in which the bundle's own code failed; errors of ours pass through.
+        """
+        ...
 
 
 class EngineNetwork(nn.Module):
@@ -36,127 +47,147 @@ class EngineNetwork(nn.Module):
         super().__init__()
         self._engine = engine
 
-    def forward(self, x: Tensor, *_args: object, **_kwargs: object) -> Tensor:
-        """The engine's answer on the device of ``x``."""
+    def forward(self, x: Tensor, *more: object, **named: object) -> Tensor:
+        """The engine's answer on the device of ``x``.
+
+        Raises: ``BundleInvalid`` for anything besides the image, which an engine would leave out without a word.
+        """
+        given = [
+            *(f"{value!r:.40}" for value in more if value is not None),
+            *(k for k, v in named.items() if v is not None),
+        ]
+        if given:
+            raise BundleInvalid(
+                f"the network of this bundle is asked with more than the image ({', '.join(given)}); an engine runs "
+                "networks of one image"
+            )
         array = torch.as_tensor(x).detach().as_subclass(Tensor).cpu().numpy()
         return torch.from_numpy(self._engine(array)).to(x.device)
 
 
+Tail = Callable[["Program", Data], Tensor]
+"""From preprocessed data to the finished prediction."""
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What turns one image into one prediction."""
+    """Standard components, driven one after the other."""
 
-    preprocessing: Transform
+    preprocessing: Compose
     inferer: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
     network: nn.Module
-    postprocessing: Transform
+    postprocessing: Compose
     input_key: str
+    """Where the network's input is after preprocessing."""
     output_key: str
+    tail: Tail | None = None
+    """Runs instead of the inferer and postprocessing, and gives what they would: the seam for bounded memory.
 
-    def __call__(self, image: MetaTensor) -> Tensor:
-        """Image without a channel → prediction after postprocessing, ``(channel, i, j, k)``."""
-        with torch.inference_mode():
-            data = self.preprocessing({self.input_key: image})
-            prepared = data[self.input_key]
-            plain = prepared.as_tensor() if isinstance(prepared, MetaTensor) else prepared
-            answer = self.inferer(plain[None], self.network)[0]
-            data[self.output_key] = MetaTensor(answer, meta=dict(getattr(prepared, "meta", {})))
-            del prepared, plain, answer
-            return self.postprocessing(data)[self.output_key]
-
-
-class InferenceConfig:
-    """``configs/inference.json`` (or YAML) of a bundle.
-
-    Config files are code (``_target_``, ``$``): open only bundles that are trusted.
+    ``dataclasses.replace(program, tail=...)`` puts it in; it finds the components in the program it is handed.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
-        if (bundle.folder / "scripts").is_dir() and str(bundle.folder) not in sys.path:
-            sys.path.insert(1, str(bundle.folder))
+    def __call__(self, images: Images) -> Tensor:
+        """Images without a channel → prediction after postprocessing, ``(channel, i, j, k)``."""
+        with torch.inference_mode():
+            data = self.prepared(images)
+            return self.tail(self, data) if self.tail else self.finished(data)
 
-    def network_key(self, weights: WeightsFile) -> str:
-        """SHA-256 (hex) over the config and the weights of one network."""
-        config = self._bundle.config_path.read_bytes()
-        return hashlib.sha256(config + f"\0{weights.network}\0{weights.sha256}".encode()).hexdigest()
+    def prepared(self, images: Images) -> Data:
+        """The data dictionary after preprocessing."""
+        with stage("preprocessing"):
+            return applied(self.preprocessing, dict(images), self.input_key)
 
-    def make_network(self, weights: WeightsFile) -> nn.Module:
-        """One network with its weights, in evaluation mode. Raises: ``BundleInvalid`` when they do not fit."""
-        network = self._resolved(self._parser(), weights.network)
-        if not isinstance(network, nn.Module):
-            raise BundleInvalid(f"{self._bundle.config_path}: {weights.network} is not a network but {type(network)}")
-        try:
-            network.load_state_dict(_state_dict(self._bundle.folder / weights.path))
-        except (RuntimeError, AttributeError, TypeError) as exc:
-            raise BundleInvalid(f"{weights.path} does not fit {weights.network}: {exc}") from exc
-        return network.eval().requires_grad_(False)
+    def finished(self, data: Data) -> Tensor:
+        """The prediction: inferer, then postprocessing. ``data`` is changed."""
+        prepared = network_input(data, self.input_key)
+        with stage("the inferer"):
+            answer = self.inferer(plain(prepared)[None], self.network)[0]
+        data[self.output_key] = MetaTensor(answer, meta=dict(getattr(prepared, "meta", {})))
+        del prepared, answer
+        with stage("postprocessing"):
+            return applied(self.postprocessing, data, self.output_key)[self.output_key]
 
-    def program(self, engines: Mapping[str, Engine]) -> Program:
-        """The whole, with an engine in the place of every network named in ``engines``."""
-        parser = self._parser()
-        networks = {name: EngineNetwork(engine) for name, engine in engines.items()}
-        for name, network in networks.items():
-            parser[name] = network
-        runtime = self._bundle.manifest.runtime
-        if runtime.network not in networks:
-            raise BundleInvalid(
-                f"no weights are declared for the network {runtime.network!r} that the inferer is to run"
-            )
-        return Program(
-            preprocessing=_in_memory(self._resolved(parser, "preprocessing"), key=runtime.input_key),
-            inferer=self._resolved(parser, "inferer") if "inferer" in parser.config else SimpleInferer(),
-            network=networks[runtime.network],
-            postprocessing=_in_memory(self._resolved(parser, "postprocessing"), key=runtime.input_key),
-            input_key=runtime.input_key,
-            output_key=runtime.output_key,
+
+def network_input(data: Data, key: str) -> Tensor:
+    """What the network is given. Raises: ``BundleInvalid`` when preprocessing leaves nothing under ``key``."""
+    if key not in data:
+        raise BundleInvalid(
+            f"after preprocessing the data dictionary has {sorted(map(str, data))}, not {key!r}: set runtime.input_key"
         )
-
-    def _parser(self) -> ConfigParser:
-        parser = ConfigParser()
-        parser.read_config(str(self._bundle.config_path))
-        parser.read_meta(str(self._bundle.folder / "configs" / "metadata.json"))
-        parser["bundle_root"] = str(self._bundle.folder)
-        parser["device"] = torch.device("cpu")
-        return parser
-
-    def _resolved(self, parser: ConfigParser, name: str) -> Any:
-        try:
-            with warnings.catch_warnings():
-                # MONAI's DICOM reader misses an optional GPU decoder; readers are dropped here anyway.
-                warnings.filterwarnings("ignore", message="NvImgCodec")
-                return parser.get_parsed_content(name)
-        except Exception as exc:  # a config may raise anything: it is code
-            raise BundleInvalid(f"{self._bundle.config_path}: {name!r} cannot be made: {exc}") from exc
+    return data[key]
 
 
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        return dict(safetensors.torch.load_file(path))
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
+def plain(image: Tensor) -> Tensor:
+    """The tensor without its metadata: inferers and engines compute faster on it."""
+    return image.as_tensor() if isinstance(image, MetaTensor) else image
 
 
-def _in_memory(transforms: Any, *, key: str) -> Transform:
-    """The transforms without those that read or write files; what a reader did besides reading is kept."""
-    kept: list[Transform] = []
-    for transform in _flat(transforms):
-        if isinstance(transform, (SaveImage, SaveImaged)):
-            continue
-        if isinstance(transform, (LoadImage, LoadImaged)):
-            reader = transform if isinstance(transform, LoadImage) else transform._loader
-            if reader.ensure_channel_first:
-                kept.append(lambda data: {**data, key: data[key][None]})
-            continue
-        kept.append(transform)
-    return Compose(kept)
+def applied(transforms: Compose, data: Data, key: str) -> Data:
+    """``data`` after transforms for dictionaries, or after transforms for arrays applied to what lies under ``key``."""
+    if not _take_arrays(transforms):
+        return dict(transforms(data))
+    result = transforms(data[key])
+    return {**data, key: result[0] if isinstance(result, tuple) else result}
 
 
-def _flat(transforms: Any) -> Iterator[Transform]:
+def _take_arrays(transforms: Compose) -> bool:
+    known = [t for t in transforms.transforms if isinstance(t, Transform)]
+    return bool(known) and not any(isinstance(t, MapTransform) for t in known) and _is_array_transform(known[0])
+
+
+def _is_array_transform(transform: Transform) -> bool:
+    return isinstance(transform, InMemory) or type(transform).__module__.endswith(".array")
+
+
+def in_memory(transforms: Any) -> Compose:
+    """The transforms in one flat Compose, without those that read or write files.
+
+    Config files name most readers and writers, and there they are replaced; this is for those that expressions make.
+    """
+    return Compose([_without_file(transform) for transform in _flat(transforms)])
+
+
+def _without_file(transform: Step) -> Step:
+    if isinstance(transform, (SaveImage, SaveImaged)):
+        return lambda data: data
+    if isinstance(transform, LoadImaged):
+        return InMemoryd(transform.keys, transform._loader.ensure_channel_first)
+    if isinstance(transform, LoadImage):
+        return InMemory(transform.ensure_channel_first)
+    return transform
+
+
+def _flat(transforms: Any) -> Iterator[Step]:
     """The single transforms of a list or Compose, or one alone; nested ones unfolded."""
-    if isinstance(transforms, Compose):
+    if type(transforms) is Compose:  # a subclass (OneOf, ...) is not the row of its transforms
         transforms = transforms.transforms
-    if isinstance(transforms, Iterable):
+    if isinstance(transforms, Iterable) and not isinstance(transforms, Transform):
         for transform in transforms:
             yield from _flat(transform)
     elif transforms is not None:
         yield transforms
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Translate what a bundle's own code raises; our own errors come out as they are, from inside MONAI's too.
+
+    Raises: ``BundleInvalid`` naming the stage.
+    """
+    try:
+        yield
+    except WetreadError:
+        raise
+    except Exception as exc:  # a bundle's transforms and networks are foreign code and may raise anything
+        causes = list(_causes(exc))
+        ours = next((cause for cause in causes if isinstance(cause, WetreadError)), None)
+        if ours is not None:
+            raise ours from exc
+        said = ": ".join(dict.fromkeys(f"{type(c).__name__}: {c}".splitlines()[0] for c in causes))
+        raise BundleInvalid(f"{name} of this bundle fails on this image: {said}") from exc
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__

@@ -1,0 +1,79 @@
+"""Weight files into networks: tensors only, never code."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from wetread.errors import BundleInvalid
+
+_INSIDE = ("model", "state_dict", "network", "net", "model_state_dict")
+"""Where checkpoints keep the state dict; MONAI's CheckpointSaver writes ``model``."""
+
+
+def load_weights(network: nn.Module, path: Path, *, name: str) -> None:
+    """Fill a network from a file, every parameter or none.
+
+    Raises: ``BundleInvalid`` when the file holds code, or its tensors are not those of the network.
+    """
+    state = state_dict(path)
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, AttributeError, TypeError) as exc:
+        raise BundleInvalid(f"the weights do not fit ({name}): {str(exc)[:600]}") from exc
+
+
+def state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file or of a ``.pt`` file, a plain state dict or a checkpoint round one.
+
+    Raises: ``BundleInvalid``.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            return dict(safetensors.torch.load_file(path))
+        except SafetensorError as exc:
+            raise BundleInvalid(f"{path.name} is not a safetensors file: {exc}") from exc
+    return _without_wrapping(_loaded(path), path)
+
+
+def _loaded(path: Path) -> Any:
+    if _is_torchscript(path):
+        raise BundleInvalid(
+            f"{path.name} is a TorchScript archive, which is code; Wetread loads tensors only: name the bundle's "
+            "models/model.pt or a .safetensors file"
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as exc:
+        raise BundleInvalid(
+            f"{path.name} holds more than tensors, so loading it would run code: {str(exc).splitlines()[0]}"
+        ) from exc
+    except (RuntimeError, EOFError, ValueError, KeyError) as exc:
+        raise BundleInvalid(f"{path.name} is not a file of weights: {str(exc).splitlines()[0]}") from exc
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
+
+
+def _without_wrapping(loaded: Any, path: Path) -> dict[str, Tensor]:
+    for key in _INSIDE:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+            break
+    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise BundleInvalid(f"{path.name} holds no state dict: expected names and tensors, or a checkpoint of them")
+    prefix = "module."  # from DataParallel
+    wrapped = bool(loaded) and all(str(key).startswith(prefix) for key in loaded)
+    return {str(key)[len(prefix) if wrapped else 0 :]: value for key, value in loaded.items()}

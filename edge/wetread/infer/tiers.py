@@ -1,0 +1,110 @@
+"""How a bundle is driven: its components one by one where they are standard, its evaluator or detector where not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from monai.inferers import SimpleInferer
+
+from wetread.errors import BundleInvalid
+from wetread.infer.config import InferenceConfig
+from wetread.infer.config_tree import Config, components, short_name
+from wetread.infer.engine import Engine
+from wetread.infer.program import EngineNetwork, Program, Runnable, in_memory
+
+COMPONENTS, EVALUATOR, DETECTOR = "components", "evaluator", "detector"
+
+_PLAIN_EVALUATORS = frozenset({"SupervisedEvaluator"})
+_OWN_ITERATION = ("prepare_batch", "iteration_update")
+_IDLE_HANDLERS = frozenset({"Silent", "GarbageCollector"})
+_DETECTORS = ("RetinaNetDetector", "retinanet_resnet50_fpn_detector")
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One way to drive a bundle, and why this one."""
+
+    name: str
+    reason: str
+
+
+def choose_tier(config: InferenceConfig) -> Tier:
+    """Which tier a bundle needs, from what its config holds; nothing is evaluated."""
+    if detector_id(config.config):
+        return Tier(DETECTOR, "the config holds a RetinaNet detector")
+    evaluator = config.config.get("evaluator")
+    if not isinstance(evaluator, dict):
+        return Tier(COMPONENTS, "there is no evaluator")
+    kind = short_name(evaluator)
+    if kind not in _PLAIN_EVALUATORS:
+        return Tier(EVALUATOR, f"the evaluator is a {kind}")
+    own = [key for key in _OWN_ITERATION if key in evaluator]
+    if own:
+        return Tier(EVALUATOR, f"the evaluator has its own {own[0]}")
+    handler = _working_handler(config.config)
+    if handler:
+        return Tier(EVALUATOR, f"the handler {handler} may change the answer")
+    return Tier(COMPONENTS, "preprocessing, inferer, network and postprocessing are standard")
+
+
+def open_program(config: InferenceConfig, engines: Mapping[str, Engine]) -> Runnable:
+    """The whole bundle, with an engine in the place of every network named in ``engines``.
+
+    Raises: ``BundleInvalid`` when a part cannot be made, or no engine belongs to the network that is to be run.
+    """
+    name = config.runtime.network
+    if name not in engines:
+        raise BundleInvalid(f"no weights are declared for the network {name!r} that the inferer is to run")
+    return _OPENERS[choose_tier(config).name](config, engines)
+
+
+def detector_id(config: Config) -> str:
+    """Top-level id of the detector; empty when the bundle has none."""
+    for name, component in components(config):
+        if short_name(component) in _DETECTORS:
+            return name.partition("::")[0]
+    made = (k for k, v in config.items() if isinstance(v, str) and any(f"{d}(" in v for d in _DETECTORS))
+    return next(made, "")
+
+
+def _working_handler(config: Config) -> str:
+    for name, component in components(config):
+        if "handlers" in name.split("::")[0] or "::val_handlers" in name:
+            kind = short_name(component)
+            if kind not in _IDLE_HANDLERS and "::" in name:
+                return kind
+    return ""
+
+
+def _components(config: InferenceConfig, engines: Mapping[str, Engine]) -> Program:
+    networks = {name: EngineNetwork(engine) for name, engine in engines.items()}
+    parser = config.parser(networks)
+    return Program(
+        preprocessing=in_memory(config.resolved(parser, "preprocessing")),
+        inferer=config.resolved(parser, "inferer") if "inferer" in config.config else SimpleInferer(),
+        network=networks[config.runtime.network],
+        postprocessing=in_memory(config.resolved(parser, "postprocessing") if "postprocessing" in parser else []),
+        input_key=config.runtime.input_key,
+        output_key=config.runtime.output_key,
+    )
+
+
+def _evaluator(config: InferenceConfig, engines: Mapping[str, Engine]) -> Runnable:
+    from wetread.infer.tiers_evaluator import EvaluatorProgram
+
+    return EvaluatorProgram(config, {name: EngineNetwork(engine) for name, engine in engines.items()})
+
+
+def _detector(config: InferenceConfig, engines: Mapping[str, Engine]) -> Runnable:
+    from wetread.infer.detection import open_detector
+
+    return open_detector(config, engines, detector_id(config.config))
+
+
+_OPENERS: dict[str, Callable[[InferenceConfig, Mapping[str, Engine]], Any]] = {
+    COMPONENTS: _components,
+    EVALUATOR: _evaluator,
+    DETECTOR: _detector,
+}
