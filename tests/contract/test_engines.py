@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import torch
 from monai.networks.nets import UNet
 from torch import nn
 
+import fake_tensorrt
 from wetread.errors import EngineUnavailable
-from wetread.infer.engine import ENGINES, REFERENCE, Engine, FloatArray, backend, choose_engine
+from wetread.infer.engine import ENGINES, PRECISIONS, REFERENCE, Engine, FloatArray, backend, choose_engine
 from wetread.infer.plan import NetworkPlan
 
 
@@ -35,12 +37,31 @@ def _expected(image: FloatArray) -> FloatArray:
         return np.asarray(_unet()(torch.tensor(image)).numpy())
 
 
-@pytest.fixture(params=list(ENGINES))
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    try:
-        opened = backend(request.param).open_engine(_plan(tmp_path))
-    except EngineUnavailable as exc:
-        pytest.skip(str(exc))
+_CASES = {
+    "torch": ("torch", "f32"),
+    "openvino": ("openvino", "f32"),
+    "openvino-bf16": ("openvino", "bf16"),
+    "tensorrt-10": ("tensorrt", "f32"),
+    "tensorrt-11": ("tensorrt", "f32"),
+    "tensorrt-11-f16": ("tensorrt", "f16"),
+    "tensorrt-rtx": ("tensorrt-rtx", "f32"),
+    "tensorrt-rtx-f16": ("tensorrt-rtx", "f16"),
+}
+"""TensorRT runs here as a fake of its Python API; ``tests/gpu`` has the real ones."""
+_ATOL = {"f32": 1e-4, "f16": 5e-3, "bf16": 5e-2}
+
+
+@pytest.fixture(params=list(_CASES))
+def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    name, precision = _CASES[request.param]
+    if name.startswith("tensorrt"):
+        fake_tensorrt.install(monkeypatch, request.param.removesuffix("-f16"))
+    opened = backend(name).open_engine(replace(_plan(tmp_path), precision=precision))
+    if precision == "bf16":
+        try:
+            opened(_image(1, 2, 8, 8, 8))
+        except EngineUnavailable as exc:  # a CPU without bfloat16
+            pytest.skip(str(exc))
     yield opened
     opened.close()
 
@@ -50,7 +71,7 @@ def test_engine_gives_the_answer_of_the_network(engine: Engine) -> None:
     answer = engine(image)
     assert answer.dtype == np.float32
     assert answer.flags.c_contiguous
-    np.testing.assert_allclose(answer, _expected(image), atol=1e-4)
+    np.testing.assert_allclose(answer, _expected(image), atol=_ATOL[engine.precision])
 
 
 def test_engine_takes_any_batch_size_and_rows_do_not_mix(engine: Engine) -> None:
@@ -58,13 +79,13 @@ def test_engine_takes_any_batch_size_and_rows_do_not_mix(engine: Engine) -> None
     together = engine(image)
     alone = np.concatenate([engine(image[k : k + 1]) for k in range(3)])
     assert together.shape == (3, 3, 16, 16, 16)
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together, alone, atol=1e-5 if engine.precision == "f32" else 1e-2)
 
 
 def test_engine_takes_another_spatial_shape_than_before(engine: Engine) -> None:
     for shape in ((1, 2, 16, 16, 16), (1, 2, 8, 24, 16), (1, 2, 16, 16, 16)):
         image = _image(*shape)
-        np.testing.assert_allclose(engine(image), _expected(image), atol=1e-4)
+        np.testing.assert_allclose(engine(image), _expected(image), atol=_ATOL[engine.precision])
 
 
 def test_engine_takes_memory_that_is_neither_contiguous_nor_writable(engine: Engine) -> None:
@@ -72,7 +93,7 @@ def test_engine_takes_memory_that_is_neither_contiguous_nor_writable(engine: Eng
     strided = np.asfortranarray(image)[:, :, ::-1].copy(order="F")[:, :, ::-1]
     strided.flags.writeable = False
     assert not strided.flags.c_contiguous
-    np.testing.assert_allclose(engine(strided), _expected(image), atol=1e-4)
+    np.testing.assert_allclose(engine(strided), _expected(image), atol=_ATOL[engine.precision])
 
 
 def test_engine_leaves_its_input_alone_and_gives_its_output_away(engine: Engine) -> None:
@@ -103,14 +124,14 @@ def test_engine_may_be_closed_twice_and_not_be_used_after(engine: Engine) -> Non
 
 def test_engine_says_what_it_is(engine: Engine) -> None:
     assert engine.name in ENGINES
-    assert engine.precision == "f32"
+    assert engine.precision in PRECISIONS[engine.name]
     assert engine.library_version == backend(engine.name).library_version()
-    assert engine.device == "CPU"
+    assert engine.device == backend(engine.name).device()
 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if name != REFERENCE])
 def test_missing_library_is_engine_unavailable(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, name.replace("-", "_"), None)
     with pytest.raises(EngineUnavailable, match=f"{name} is not installed"):
         backend(name).open_engine(_plan(tmp_path))
     with pytest.raises(EngineUnavailable, match=f"{name} is not installed"):
@@ -122,11 +143,15 @@ class _Unsupported(nn.Module):
         return torch.special.bessel_j0(x)
 
 
-@pytest.mark.parametrize("name", [name for name in ENGINES if name != REFERENCE])
-def test_network_the_library_cannot_run_is_engine_unavailable(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", ["openvino", "tensorrt-10", "tensorrt-11", "tensorrt-rtx"])
+def test_network_the_library_cannot_run_is_engine_unavailable(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if case != "openvino":
+        fake_tensorrt.install(monkeypatch, case)
     plan = NetworkPlan("strange", key="bessel", make=_Unsupported, cache_folder=tmp_path)
     with pytest.raises(EngineUnavailable, match="strange"):
-        backend(name).open_engine(plan)(_image(1, 2, 8, 8, 8))
+        backend(_CASES[case][0]).open_engine(plan)(_image(1, 2, 8, 8, 8))
     assert not list(tmp_path.rglob("*.onnx"))
 
 
