@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
@@ -58,7 +58,7 @@ def window_grid(inferer: SlidingWindowInferer, shape: tuple[int, ...]) -> Window
     return WindowGrid(tuple(shape), padding, padded, roi, windows)
 
 
-def can_stream(inferer: object) -> TypeGuard[SlidingWindowInferer]:
+def can_stream(inferer: Any) -> TypeGuard[SlidingWindowInferer]:
     """Whether ``inferer`` is MONAI's plain sliding window; a subclass may do anything."""
     plain = isinstance(inferer, SlidingWindowInferer) and type(inferer) is SlidingWindowInferer
     return plain and not inferer.with_coord
