@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from wetread.bundles import Bundle
 from wetread.encode.encoder import EncodeContext, encode
 from wetread.findings.from_output import read_output
+from wetread.guard.grid import check_same_grid
 from wetread.guard.intended import check_patient, check_spacing
 from wetread.images.volume import read_volume
 from wetread.infer.model import Model
@@ -51,6 +52,7 @@ def process(spec: JobSpec, bundle: Bundle, model: Model, *, progress: Progress) 
         check_patient(spec.study, bundle.manifest.patient)
         for name, volume in volumes.items():
             check_spacing(volume, rules[name])
+        check_same_grid(volumes, bundle.manifest.inputs)
     with clock.stage("infer"):
         output = model.run(volumes)
     shown = volumes[bundle.manifest.inputs[0].name]  # the series that results refer to

@@ -18,7 +18,7 @@ from wetread.bundles.bundle import file_sha256
 from wetread.bundles.manifest import Runtime, WeightsFile
 from wetread.errors import BundleInvalid
 from wetread.infer.config_memory import keep_in_memory
-from wetread.infer.config_tree import META, Config
+from wetread.infer.config_tree import META, Config, detector_id
 from wetread.infer.config_weights import load_weights
 from wetread.infer.shims import Applied, apply_shims
 
@@ -68,7 +68,7 @@ class InferenceConfig:
         """One network with its weights, in evaluation mode. Raises: ``BundleInvalid`` when they do not fit."""
         network = self.bare_network(weights.network)
         load_weights(network, self.folder / weights.path, name=f"{weights.path} for {weights.network}")
-        return network.eval().requires_grad_(False)
+        return _for_engines(network.eval().requires_grad_(False), detector=bool(detector_id(self._config)))
 
     def bare_network(self, name: str) -> nn.Module:
         """One network as the config makes it. Raises: ``BundleInvalid`` when it is none."""
@@ -103,6 +103,15 @@ class InferenceConfig:
         if not isinstance(target, dict) or last not in target:
             raise BundleInvalid(f"wetread.json overrides {key!r}, which {self.path.name} does not have")
         target[last] = value
+
+
+def _for_engines(network: nn.Module, *, detector: bool) -> nn.Module:
+    """Engines answer with one tensor; a detector's network answers with many, which are packed into one."""
+    if not detector:
+        return network
+    from wetread.infer.detection import packed
+
+    return packed(network)
 
 
 def _read(path: Path) -> Config:

@@ -12,6 +12,8 @@ from monai.bundle.config_item import ComponentLocator
 Config = dict[str, Any]
 META = "_meta_"
 
+_DETECTORS = ("RetinaNetDetector", "retinanet_resnet50_fpn_detector")
+
 
 def components(config: Config) -> Iterator[tuple[str, Config]]:
     """Every dictionary with a ``_target_``, with its id; the metadata are not looked into."""
@@ -41,6 +43,15 @@ def short_name(component: Config) -> str:
 def dictionary_names(name: str) -> frozenset[str]:
     """A transform's class name with the endings of its dictionary version, all of which MONAI exports."""
     return frozenset({name, f"{name}d", f"{name}D", f"{name}Dict"})
+
+
+def detector_id(config: Config) -> str:
+    """Top-level id of the detector; empty when the bundle has none."""
+    for name, component in components(config):
+        if short_name(component) in _DETECTORS:
+            return name.partition("::")[0]
+    made = (k for k, v in config.items() if isinstance(v, str) and any(f"{d}(" in v for d in _DETECTORS))
+    return next(made, "")
 
 
 def rewritten(config: Config, change: Callable[[str], str]) -> list[tuple[str, str]]:

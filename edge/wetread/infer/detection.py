@@ -51,6 +51,11 @@ class PackedNetwork(nn.Module):
         return packed.reshape(packed.shape[0], packed.shape[1], *[1] * (x.ndim - 2))
 
 
+def packed(network: nn.Module) -> nn.Module:
+    """The network as engines want it; only a RetinaNet needs to be packed."""
+    return PackedNetwork(network).eval() if isinstance(network, RetinaNet) else network
+
+
 class UnpackedNetwork(EngineNetwork):
     """Stands where the RetinaNet stood: asks the engine and cuts its one tensor into maps again.
 

@@ -103,11 +103,14 @@ def _whole(
     known[[0, *(_bundle_value(label) for label in labels), *ignored]] = True
     wrong = (found != array) | ~known[found]
     if wrong.any():
-        values = np.unique(array[wrong][:100_000])
-        shown = ", ".join(f"{v:g}" for v in values[:5].tolist())
-        reason = "" if (values == np.round(values.astype(float))).all() else _NOT_WHOLE
-        raise OutputInvalid(f"the bundle's answer holds {shown}; declared are {np.flatnonzero(known).tolist()}{reason}")
+        raise OutputInvalid(_undeclared(np.unique(array[wrong][:100_000]), np.flatnonzero(known).tolist()))
     return found
+
+
+def _undeclared(values: npt.NDArray[np.generic], declared: list[int]) -> str:
+    between = np.abs(values.astype(float) - np.round(values.astype(float)))
+    shown = ", ".join(f"{v:g}" for v in values[np.argsort(-between, kind="stable")][:5].tolist())
+    return f"the bundle's answer holds {shown}; declared are {declared}{_NOT_WHOLE if between.any() else ''}"
 
 
 def _bundle_value(label: LabelRule) -> int:

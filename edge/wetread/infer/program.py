@@ -65,8 +65,8 @@ class EngineNetwork(nn.Module):
         return torch.from_numpy(self._engine(array)).to(x.device)
 
 
-Tail = Callable[["Program", Data], Tensor]
-"""From preprocessed data to the finished prediction."""
+Tail = Callable[["Program", Data, Images], Tensor]
+"""From preprocessed data to the finished prediction; the images are those that came in, with the source grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Program:
         """Images without a channel → prediction after postprocessing, ``(channel, i, j, k)``."""
         with torch.inference_mode():
             data = self.prepared(images)
-            return self.tail(self, data) if self.tail else self.finished(data)
+            return self.tail(self, data, images) if self.tail else self.finished(data)
 
     def prepared(self, images: Images) -> Data:
         """The data dictionary after preprocessing."""

@@ -10,16 +10,16 @@ from monai.inferers import SimpleInferer
 
 from wetread.errors import BundleInvalid
 from wetread.infer.config import InferenceConfig
-from wetread.infer.config_tree import Config, components, short_name
+from wetread.infer.config_tree import Config, components, detector_id, short_name
 from wetread.infer.engine import Engine
 from wetread.infer.program import EngineNetwork, Program, Runnable, in_memory
+from wetread.infer.streaming_tail import streamed
 
 COMPONENTS, EVALUATOR, DETECTOR = "components", "evaluator", "detector"
 
 _PLAIN_EVALUATORS = frozenset({"SupervisedEvaluator"})
 _OWN_ITERATION = ("prepare_batch", "iteration_update")
 _IDLE_HANDLERS = frozenset({"Silent", "GarbageCollector"})
-_DETECTORS = ("RetinaNetDetector", "retinanet_resnet50_fpn_detector")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +60,6 @@ def open_program(config: InferenceConfig, engines: Mapping[str, Engine]) -> Runn
     return _OPENERS[choose_tier(config).name](config, engines)
 
 
-def detector_id(config: Config) -> str:
-    """Top-level id of the detector; empty when the bundle has none."""
-    for name, component in components(config):
-        if short_name(component) in _DETECTORS:
-            return name.partition("::")[0]
-    made = (k for k, v in config.items() if isinstance(v, str) and any(f"{d}(" in v for d in _DETECTORS))
-    return next(made, "")
-
-
 def _working_handler(config: Config) -> str:
     for name, component in components(config):
         if "handlers" in name.split("::")[0] or "::val_handlers" in name:
@@ -81,7 +72,7 @@ def _working_handler(config: Config) -> str:
 def _components(config: InferenceConfig, engines: Mapping[str, Engine]) -> Program:
     networks = {name: EngineNetwork(engine) for name, engine in engines.items()}
     parser = config.parser(networks)
-    return Program(
+    program = Program(
         preprocessing=in_memory(config.resolved(parser, "preprocessing")),
         inferer=config.resolved(parser, "inferer") if "inferer" in config.config else SimpleInferer(),
         network=networks[config.runtime.network],
@@ -89,6 +80,7 @@ def _components(config: InferenceConfig, engines: Mapping[str, Engine]) -> Progr
         input_key=config.runtime.input_key,
         output_key=config.runtime.output_key,
     )
+    return streamed(program, skip_air=config.runtime.skip_air)
 
 
 def _evaluator(config: InferenceConfig, engines: Mapping[str, Engine]) -> Runnable:

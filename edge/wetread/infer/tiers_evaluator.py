@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from wetread.errors import BundleInvalid, EngineUnavailable
 from wetread.infer.config import InferenceConfig
 from wetread.infer.program import Images, stage
+
+logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # it warns that it leaves our logging alone
 
 _METRICS = ("key_val_metric", "additional_metrics")
 
