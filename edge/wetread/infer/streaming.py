@@ -19,6 +19,7 @@ from monai.transforms import Activationsd, AsDiscreted, EnsureTyped, Invertd
 from torch import Tensor
 
 from wetread.errors import OutputInvalid
+from wetread.infer.config_memory import Unchanged
 from wetread.infer.sliding import Network, can_stream, stream
 from wetread.infer.streaming_invert import Origin, way_back
 from wetread.infer.streaming_labels import Boxes, largest, largest_after
@@ -67,7 +68,9 @@ def recognised(inferer: object, postprocessing: Sequence[Any], *, input_key: str
     """What of this chain can be streamed; None when it is not one of the two usual orders."""
     if not can_stream(inferer):
         return None
-    todo = [t for t in postprocessing if type(t) is not EnsureTyped or tuple(t.keys) != (output_key,)]
+    todo = [t for t in postprocessing if type(t) is not Unchanged]
+    while todo and type(todo[0]) is EnsureTyped:
+        del todo[0]
     softmax = bool(todo) and _is_softmax(todo[0], output_key)
     todo = todo[1:] if softmax else todo
     invert = todo[0] if todo and _is_inversion(todo[0], input_key, output_key) else None
