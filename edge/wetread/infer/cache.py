@@ -7,6 +7,7 @@ the reference) and, once it ran on a device and gave the reference's answer, ``o
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wetread.infer.files import write_atomically
-from wetread.infer.gate import key_of
 from wetread.infer.onnx_check import GraphCheck
 
 _ENGINE, _BUILD, _ON_DEVICE = "engine.bin", "build.json", "on_device.json"
@@ -93,6 +93,11 @@ class Entry:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def key_of(what: Mapping[str, str]) -> str:
+    """SHA-256 (hex) of everything that decides something: its name in the cache."""
+    return hashlib.sha256(json.dumps(dict(what), sort_keys=True).encode()).hexdigest()
+
+
 def find_entry(cache_folder: Path, what: Mapping[str, str]) -> Entry | None:
     """The engine built for exactly ``what``; a record that is damaged or of another engine counts as absent."""
     entry = _entry(_folder(cache_folder, what))
@@ -116,6 +121,12 @@ def store_entry(
     write_atomically(folder / _ENGINE, lambda target: target.write_bytes(engine))
     write_atomically(folder / _BUILD, lambda target: target.write_text(record.model_dump_json()))
     return Entry(folder, record)
+
+
+def still_there(cache_folder: Path, artefacts: Mapping[str, str]) -> bool:
+    """Whether every engine (key in the cache → digest) is the one it was; a rebuilt one has other bytes."""
+    found = {key: _entry(cache_folder / "engines" / key) for key in artefacts}
+    return all(e is not None and e.record.engine_sha256 == artefacts[key] for key, e in found.items())
 
 
 def entries(cache_folder: Path, *, network: str) -> Iterator[Entry]:

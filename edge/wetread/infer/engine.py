@@ -7,6 +7,7 @@ A new engine is one file with ``library_version`` and ``open_engine``, and one l
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -58,6 +59,10 @@ class Engine(Protocol):
 
     def __call__(self, array: FloatArray) -> FloatArray:
         """The network's answer."""
+        ...
+
+    def artefacts(self) -> Mapping[str, str]:
+        """Compiled engines it has answered with: key in the cache → SHA-256; none where nothing compiled is kept."""
         ...
 
     def close(self) -> None:

@@ -1,14 +1,18 @@
-"""The gate: an engine serves only after it gave the reference answer, and the certificate that says so."""
+"""The gate: an engine serves only after it gave the reference answer, and the certificate that says so.
+
+For an engine that was compiled ahead of time this is the on-device part: the build part (``cache.BuildRecord``) was
+done where it was built, and a certificate is made only by running the engine here.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import monai
 import scipy
@@ -18,13 +22,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from wetread import __version__
 from wetread.bundles import Bundle
 from wetread.bundles.bundle import file_sha256
-from wetread.bundles.manifest import Golden, Tolerance
+from wetread.bundles.manifest import Golden
 from wetread.errors import BundleInvalid, EngineDisagrees
-from wetread.infer.compare import Agreement, compare
+from wetread.infer.cache import key_of, still_there
+from wetread.infer.compare import Agreement, Limits, compare_outputs, limits
+from wetread.infer.engine import Engine
 from wetread.infer.export import EXPORTER
 from wetread.infer.files import write_atomically
-from wetread.infer.golden import golden_labels, golden_volume
-from wetread.records.volume import LabelMap, Volume
+from wetread.infer.golden import golden_output, golden_volume
+from wetread.infer.plan import Precision
+from wetread.records.output import ModelOutput
+from wetread.records.volume import Volume
 
 FORMAT_VERSION = 1
 CERTIFICATE = "certificate.json"
@@ -41,6 +49,8 @@ class Certificate(BaseModel):
     """What was certified: bundle, engine, versions, machine. The key is the digest of this."""
     golden: Mapping[str, str]
     """SHA-256 (hex) of the golden files; empty for a synthetic certificate."""
+    artefacts: Mapping[str, str] = {}
+    """Engine files that answered: key in the cache → SHA-256 (hex). Empty where nothing compiled is kept."""
     measured: Agreement
     made_at: datetime
 
@@ -49,7 +59,9 @@ class Certificate(BaseModel):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-def subject(bundle: Bundle, *, engine: str, precision: str, library_version: str) -> dict[str, str]:
+def subject(
+    bundle: Bundle, *, engine: str, precision: str, library_version: str, device: str = "CPU"
+) -> dict[str, str]:
     """Everything an engine's answer may depend on; change one and the gate runs again."""
     return {
         "format": str(FORMAT_VERSION),
@@ -57,6 +69,7 @@ def subject(bundle: Bundle, *, engine: str, precision: str, library_version: str
         "engine": engine,
         "precision": precision,
         "library": library_version,
+        "device": device,
         "exporter": EXPORTER,
         "torch": str(torch.__version__),
         "monai": str(monai.__version__),
@@ -66,64 +79,82 @@ def subject(bundle: Bundle, *, engine: str, precision: str, library_version: str
     }
 
 
-def key_of(what: Mapping[str, str]) -> str:
-    """SHA-256 (hex) of a certificate's subject."""
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-
 def certify(
-    bundle: Bundle, golden: Golden, what: Mapping[str, str], *, run: Callable[[Volume], LabelMap], cache_folder: Path
+    bundle: Bundle,
+    golden: Golden,
+    what: Mapping[str, str],
+    *,
+    run: Callable[[Volume], ModelOutput],
+    engines: Mapping[str, Engine],
+    cache_folder: Path,
 ) -> Certificate:
     """The certificate from the bundle's golden case.
 
     Raises: ``EngineDisagrees`` with the figures when the answer is outside the bundle's tolerance.
     """
     files = {name: _existing_sha256(bundle.folder / name) for name in (golden.input, golden.output)}
+    allowed = limits(golden.tolerance, precision_of(what))
 
     def measure() -> Agreement:
-        answer = run(golden_volume(bundle.folder / golden.input))
-        return compare(answer.array, golden_labels(bundle.folder / golden.output))
+        volume = golden_volume(bundle.folder / golden.input)
+        stored = golden_output(bundle.folder / golden.output, volume.affine)
+        return compare_outputs(run(volume), stored, bundle.manifest, allowed)
 
-    return kept_or_made(
-        bundle.name,
-        what,
-        kind="golden",
-        files=files,
-        tolerance=golden.tolerance,
-        measure=measure,
-        cache_folder=cache_folder,
-    )
+    case = Case(bundle.name, "golden", files, allowed, measure)
+    return kept_or_made(case, what, engines=engines, cache_folder=cache_folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What an engine is measured on."""
+
+    bundle_name: str
+    kind: Literal["golden", "synthetic"]
+    files: Mapping[str, str]
+    """SHA-256 (hex) of the golden files."""
+    allowed: Limits
+    measure: Callable[[], Agreement]
 
 
 def kept_or_made(
-    bundle_name: str,
-    what: Mapping[str, str],
-    *,
-    kind: Literal["golden", "synthetic"],
-    files: Mapping[str, str],
-    tolerance: Tolerance,
-    measure: Callable[[], Agreement],
-    cache_folder: Path,
+    case: Case, what: Mapping[str, str], *, engines: Mapping[str, Engine], cache_folder: Path
 ) -> Certificate:
-    """The certificate for ``what``: the one in the cache if it still holds, else a new one from ``measure``.
+    """The certificate for ``what``: the one in the cache if it still holds, else a new one from measuring.
 
     Raises: ``EngineDisagrees``; then no certificate is left in the cache.
     """
     path = cache_folder / key_of(what) / CERTIFICATE
     kept = _kept(path)
-    if kept and (kept.subject, kept.golden, kept.kind) == (what, files, kind) and not kept.measured.problem(tolerance):
+    if kept and _holds(kept, case, what) and still_there(cache_folder, kept.artefacts):
         return kept
     path.unlink(missing_ok=True)
-    measured = measure()
-    problem = measured.problem(tolerance)
+    measured = case.measure()
+    problem = measured.problem(case.allowed)
     if problem:
         raise EngineDisagrees(
-            f"engine {what['engine']} ({what['library']}) does not give the reference answer of bundle {bundle_name}: "
-            f"{problem}"
+            f"engine {what['engine']} ({what['library']}) in {what['precision']} does not give the reference answer of "
+            f"bundle {case.bundle_name}: {problem}"
         )
-    made = Certificate(kind=kind, subject=what, golden=files, measured=measured, made_at=datetime.now(UTC))
+    made = Certificate(
+        kind=case.kind,
+        subject=what,
+        golden=case.files,
+        artefacts={key: sha for engine in engines.values() for key, sha in engine.artefacts().items()},
+        measured=measured,
+        made_at=datetime.now(UTC),
+    )
     write_atomically(path, lambda target: target.write_text(made.model_dump_json(indent=2) + "\n"))
     return made
+
+
+def precision_of(what: Mapping[str, str]) -> Precision:
+    """The precision in a certificate's subject."""
+    return cast(Precision, what["precision"])
+
+
+def _holds(kept: Certificate, case: Case, what: Mapping[str, str]) -> bool:
+    same = (kept.subject, kept.golden, kept.kind) == (what, case.files, case.kind)
+    return same and not kept.measured.problem(case.allowed)
 
 
 def _existing_sha256(path: Path) -> str:

@@ -8,16 +8,41 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wetread.errors import BundleInvalid, UnsupportedImage
 from wetread.nifti import read_nifti, read_nifti_labels
-from wetread.records.volume import Volume
+from wetread.records.output import Box, Boxes, ModelOutput, Scores
+from wetread.records.volume import Affine, LabelMap, Volume
 
 
 def golden_volume(path: Path) -> Volume:
     """The input as a volume without instances. Raises: ``BundleInvalid`` when it cannot be read."""
     with _as_part_of_the_bundle():
         return read_nifti(path)
+
+
+def golden_output(path: Path, affine: Affine) -> ModelOutput:
+    """The stored answer: a label map from a NIfTI file; scores or boxes from ``{"scores": …}`` or ``{"boxes": …}``.
+
+    ``affine``: of the input, on whose grid the answer lies. Raises: ``BundleInvalid`` when it cannot be read.
+    """
+    if path.suffix != ".json":
+        return LabelMap(golden_labels(path), affine)
+    try:
+        stored = _Stored.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as exc:
+        raise BundleInvalid(f"the golden answer {path} cannot be used: {exc}") from exc
+    if stored.boxes is not None:
+        return Boxes(stored.boxes, affine)
+    return Scores(stored.scores or ())
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    scores: tuple[float, ...] | None = None
+    boxes: tuple[Box, ...] | None = None
 
 
 def golden_labels(path: Path) -> npt.NDArray[np.uint8]:

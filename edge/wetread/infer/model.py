@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from wetread.bundles import Bundle
+from wetread.bundles.check import check_supported
 from wetread.bundles.manifest import Manifest
-from wetread.errors import BundleInvalid, EngineDisagrees, EngineUnavailable
+from wetread.errors import EngineDisagrees, EngineUnavailable
 from wetread.infer.adapters import answer
 from wetread.infer.config import InferenceConfig
 from wetread.infer.engine import Choice, Engine, backend, choose_engine, next_choice
@@ -20,7 +21,7 @@ from wetread.infer.synthetic import certify_without_golden
 from wetread.infer.tiers import Tier, choose_tier, open_program
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
-from wetread.records.volume import LabelMap, Volume
+from wetread.records.volume import Volume
 
 Progress = Callable[[str, float], None]
 """Told what is being done and how far opening has come, 0 to 1."""
@@ -81,6 +82,7 @@ def open_model(
     """
     tell = progress or (lambda _what, _share: None)
     tell("checking weights", 0.0)
+    check_supported(bundle.folder)
     bundle.check_weights()
     choice = choose_engine(engine, precision=bundle.manifest.runtime.precision)
     opened = partial(_opened, bundle, cache_folder=cache_folder, tell=tell, threads=threads or os.cpu_count() or 1)
@@ -140,18 +142,22 @@ def _gated(
     bundle: Bundle, program: Runnable, plans: list[NetworkPlan], engines: dict[str, Engine], *, cache_folder: Path
 ) -> EngineIdentity:
     first = engines[bundle.manifest.runtime.network]
-    what = subject(bundle, engine=first.name, precision=first.precision, library_version=first.library_version)
+    what = subject(
+        bundle,
+        engine=first.name,
+        precision=first.precision,
+        library_version=first.library_version,
+        device=first.device,
+    )
     if bundle.manifest.golden:
         run = partial(_run, program, bundle.manifest)
-        certificate = certify(bundle, bundle.manifest.golden, what, run=run, cache_folder=cache_folder).digest()
+        golden = bundle.manifest.golden
+        certificate = certify(bundle, golden, what, run=run, engines=engines, cache_folder=cache_folder).digest()
     else:
         certificate = certify_without_golden(bundle, what, plans, engines, cache_folder=cache_folder)
     return EngineIdentity(first.name, first.precision, first.library_version, first.device, certificate)
 
 
-def _run(program: Runnable, manifest: Manifest, volume: Volume) -> LabelMap:
-    """The golden case has one input and a label map (``gate``)."""
-    output = answer(program, manifest, {manifest.inputs[0].name: volume})
-    if not isinstance(output, LabelMap):
-        raise BundleInvalid(f"the golden case is a label map, this bundle answers with {type(output).__name__}")
-    return output
+def _run(program: Runnable, manifest: Manifest, volume: Volume) -> ModelOutput:
+    """The golden case has one input (``gate``)."""
+    return answer(program, manifest, {manifest.inputs[0].name: volume})

@@ -43,6 +43,10 @@ class OpenVinoEngine:
         answer = self._compiled.create_infer_request().infer([array], share_inputs=True, share_outputs=False)
         return np.asarray(answer[0], np.float32)
 
+    def artefacts(self) -> dict[str, str]:
+        """Nothing compiled is kept."""
+        return {}
+
     def close(self) -> None:
         """Free the compiled model."""
         self._compiled = self._core = None

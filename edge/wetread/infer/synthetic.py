@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,13 @@ from monai.bundle.scripts import _get_fake_spatial_shape
 from wetread.bundles import Bundle
 from wetread.bundles.manifest import Tolerance
 from wetread.errors import BundleInvalid
-from wetread.infer.compare import Agreement
+from wetread.infer.compare import Agreement, limits
 from wetread.infer.engine import REFERENCE, Engine, FloatArray, backend
-from wetread.infer.gate import kept_or_made
-from wetread.infer.plan import NetworkPlan
+from wetread.infer.gate import Case, kept_or_made, precision_of
+from wetread.infer.onnx_check import allowed_difference, noise
+from wetread.infer.plan import NetworkPlan, Precision
 
 REFERENCE_SERVES = "reference"
-_SEED = 20240822
-_TOLERANCE = Tolerance(min_agreement=0.9999, max_difference=1e-3)
 
 
 def certify_without_golden(
@@ -39,13 +38,13 @@ def certify_without_golden(
         return REFERENCE_SERVES
     shape = network_input_shape(bundle)
 
-    def measure() -> Agreement:
-        return min((_measured(plan, engines[plan.name], shape) for plan in plans), key=lambda a: a.agreement)
+    precision = precision_of(what)
 
-    certificate = kept_or_made(
-        bundle.name, what, kind="synthetic", files={}, tolerance=_TOLERANCE, measure=measure, cache_folder=cache_folder
-    )
-    return certificate.digest()
+    def measure() -> Agreement:
+        return _worst(measured(plan, engines[plan.name], shape, precision) for plan in plans)
+
+    case = Case(bundle.name, "synthetic", {}, limits(Tolerance(), precision), measure)
+    return kept_or_made(case, what, engines=engines, cache_folder=cache_folder).digest()
 
 
 def network_input_shape(bundle: Bundle) -> tuple[int, ...]:
@@ -65,20 +64,29 @@ def network_input_shape(bundle: Bundle) -> tuple[int, ...]:
         raise BundleInvalid(f"{path}: network_data_format does not say what shape the network takes: {exc!r}") from exc
 
 
-def _measured(plan: NetworkPlan, engine: Engine, shape: tuple[int, ...]) -> Agreement:
-    image = np.random.default_rng(_SEED).normal(size=shape).astype(np.float32)
+def measured(plan: NetworkPlan, engine: Engine, shape: tuple[int, ...], precision: Precision) -> Agreement:
+    """An engine against the reference on seeded noise of ``shape``."""
+    image = noise(shape)
     reference = backend(REFERENCE).open_engine(plan)
     expected = reference(image)
     reference.close()
-    return _compared(engine(image), expected)
+    return _compared(engine(image), expected, precision)
 
 
-def _compared(answer: FloatArray, expected: FloatArray) -> Agreement:
-    """Share of voxels with the same largest channel, and the largest difference relative to the largest output."""
-    scale = max(1.0, float(np.abs(expected).max()))
+def _compared(answer: FloatArray, expected: FloatArray, precision: Precision) -> Agreement:
+    """Share of voxels with the same largest channel, and the largest difference in units of what is allowed."""
+    unit = allowed_difference(expected, precision) / limits(Tolerance(), precision).max_difference
     return Agreement(
         agreement=float(np.mean(answer.argmax(axis=1) == expected.argmax(axis=1))),
-        dice={},
-        volume_change={},
-        max_difference=float(np.abs(answer - expected).max()) / scale,
+        max_difference=float(np.abs(answer - expected).max()) / unit,
+    )
+
+
+def _worst(agreements: Iterable[Agreement]) -> Agreement:
+    """Of several networks the smallest agreement and the largest difference."""
+    each = list(agreements)
+    # numpy keeps a difference that is not a number, Python's max would lose it.
+    return Agreement(
+        agreement=float(np.min([a.agreement for a in each])),
+        max_difference=float(np.max([a.max_difference for a in each])),
     )

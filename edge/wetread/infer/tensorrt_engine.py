@@ -46,6 +46,7 @@ class TensorRtEngine:
         self._backend = backend
         self._memory: DeviceMemory | None = memory
         self._session: Session | None = None
+        self._answered: dict[str, str] = {}
 
     def __call__(self, array: FloatArray) -> FloatArray:
         """The network's answer; the first call with a new spatial shape loads or builds an engine."""
@@ -58,6 +59,10 @@ class TensorRtEngine:
         """As a call, for float32 images that are on the GPU already; the answer is a new tensor there."""
         session = self._session_for(tuple(images.shape))
         return torch.cat([session.run(part, to_host=False) for part in images.split(session.most)])
+
+    def artefacts(self) -> dict[str, str]:
+        """The engines that were proven here so far."""
+        return dict(self._answered)
 
     def close(self) -> None:
         """Free the engine, its context and buffers."""
@@ -88,6 +93,7 @@ class TensorRtEngine:
         if problem:
             raise EngineDisagrees(f"the {self.name} engine of {self._plan.name} is wrong on {self.device}: {problem}")
         entry.note_on_device(self.device, self.library_version)
+        self._answered[entry.folder.name] = entry.record.engine_sha256
         return session
 
 

@@ -32,6 +32,10 @@ class TorchEngine:
             answer = self._network(image)
         return answer.contiguous().numpy()
 
+    def artefacts(self) -> dict[str, str]:
+        """Nothing compiled is kept."""
+        return {}
+
     def close(self) -> None:
         """Drop the module and its weights."""
         self._network = None
