@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from wetread.bundles.trust import TrustPolicy
 from wetread.deliver.destination import DestinationSettings
 from wetread.deliver.outbox import DeliverySettings
 from wetread.dimse.scu import Remote
@@ -61,10 +62,21 @@ class JobsSettings:
 
 @dataclass(frozen=True, slots=True)
 class BundleSettings:
-    """``[bundles]``: where bundles are."""
+    """``[bundles]``: where bundles are, and which of them may run."""
 
     folders: tuple[str, ...] = ("monai_bundles",)
-    """Searched in this order; relative to the configuration file."""
+    """Searched in this order; relative to the configuration file. The first one is where bundles are installed."""
+    trusted_keys: str = "trusted_keys"
+    """Folder with the public keys (``*.pub``) whose signatures count; relative to the configuration file."""
+    uninstalled: Literal["checked", "refuse"] = "checked"
+    """A bundle without an install record: run it if nothing in it needs trusted code, or never."""
+    max_size_mb: int = 4096
+    """Largest bundle that is installed, unpacked (MiB)."""
+
+    @property
+    def trust(self) -> TrustPolicy:
+        """What is asked of a bundle before it runs."""
+        return TrustPolicy(uninstalled=self.uninstalled, trusted_keys=Path(self.trusted_keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +153,11 @@ def load_config(path: Path) -> Config:
     return dataclasses.replace(
         config,
         data_dir=base / config.data_dir,
-        bundles=BundleSettings(tuple(str(base / f) for f in config.bundles.folders)),
+        bundles=dataclasses.replace(
+            config.bundles,
+            folders=tuple(str(base / f) for f in config.bundles.folders),
+            trusted_keys=str(base / config.bundles.trusted_keys),
+        ),
         digest=hashlib.sha256(text).hexdigest(),
     )
 

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from wetread.bundles.bundle import TEMPLATE_NAME
 from wetread.errors import BundleInvalid
 
-LEFT_OUT = frozenset({"__pycache__", ".git", "eval"})
-"""Folders that are no part of a bundle: not copied, not signed, not in its digest."""
+LEFT_OUT = frozenset({"__pycache__", ".git", "eval", TEMPLATE_NAME})
+"""What is no part of a bundle: not copied, not signed, not in its digest."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _UTF8_FLAG, _ENCRYPTED_FLAG = 0x800, 0x1
 _CHUNK = 1 << 20

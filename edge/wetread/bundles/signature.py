@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -70,20 +70,7 @@ def sign(folder: Path, key_file: Path) -> Signature:
     Raises: ``Misconfigured`` without a usable key, ``BundleInvalid`` when the bundle is none.
     """
     bundle = load_bundle(folder)
-    key = _private_key(key_file)
-    unsigned = Signature(
-        bundle=bundle.name,
-        version=bundle.version,
-        files=dict(_digests(bundle.folder)),
-        signed_at=datetime.now(UTC),
-        key=fingerprint(key.public_key()),
-    )
-    made = unsigned.model_copy(update={"signature": base64.b64encode(key.sign(unsigned.statement())).decode("ascii")})
-    path = bundle.folder / SIGNATURE
-    temporary = path.with_name(f".{SIGNATURE}.new")
-    temporary.write_text(made.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
-    return made
+    return sign_files(bundle.folder, key_file, bundle=bundle.name, version=bundle.version)
 
 
 def read_signature(folder: Path) -> Signature | None:
@@ -106,19 +93,37 @@ def verify(folder: Path, trusted_keys: Path, *, name: str) -> Signature:
     signature = read_signature(folder)
     if signature is None:
         raise BundleNotTrusted(f"bundle {name} is not signed; sign it, or vouch for it yourself with --trust-local")
-    _check_key(signature, trusted_keys, name)
-    if signature.bundle != name:
-        raise BundleNotTrusted(f"the signature is for bundle {signature.bundle!r}, this one is called {name!r}")
-    found = dict(_digests(folder))
-    weights = {w.path: w.sha256 for w in load_bundle(folder).manifest.weights}
-    for file in sorted({*found, *signature.files}):
-        if file not in found:
-            raise BundleNotTrusted(f"bundle {name}: {file} was signed and is missing")
-        expected = signature.files.get(file, weights.get(file))
-        if expected is None:
-            raise BundleNotTrusted(f"bundle {name}: {file} was added after the bundle was signed")
-        if found[file] != expected:
-            raise BundleNotTrusted(f"bundle {name}: {file} has changed since the bundle was signed")
+    _check(signature, folder, trusted_keys, name=name)
+    signed_weights = {w.path: w.sha256 for w in load_bundle(folder).manifest.weights}
+    _compare(signature, folder, name=name, later=signed_weights)
+    return signature
+
+
+def sign_files(folder: Path, key_file: Path, *, bundle: str, version: str) -> Signature:
+    """Sign any folder that belongs to a bundle (its engines on their way to another box)."""
+    key = _private_key(key_file)
+    unsigned = Signature(
+        bundle=bundle,
+        version=version,
+        files=dict(_digests(folder)),
+        signed_at=datetime.now(UTC),
+        key=fingerprint(key.public_key()),
+    )
+    made = unsigned.model_copy(update={"signature": base64.b64encode(key.sign(unsigned.statement())).decode("ascii")})
+    path = folder / SIGNATURE
+    temporary = path.with_name(f".{SIGNATURE}.new")
+    temporary.write_text(made.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return made
+
+
+def verify_files(folder: Path, trusted_keys: Path, *, bundle: str) -> Signature:
+    """The signature of a folder that belongs to a bundle. Raises: ``BundleNotTrusted``."""
+    signature = read_signature(folder)
+    if signature is None:
+        raise BundleNotTrusted(f"the {folder.name} that came with bundle {bundle} are not signed")
+    _check(signature, folder, trusted_keys, name=bundle)
+    _compare(signature, folder, name=bundle, later={})
     return signature
 
 
@@ -147,7 +152,20 @@ def trusted(folder: Path) -> Iterator[tuple[str, Ed25519PublicKey]]:
         yield path.stem, key
 
 
-def _check_key(signature: Signature, trusted_keys: Path, name: str) -> None:
+def _compare(signature: Signature, folder: Path, *, name: str, later: Mapping[str, str]) -> None:
+    """Every file is what was signed, or one of ``later`` that has the digest known by then."""
+    found = dict(_digests(folder))
+    for file in sorted({*found, *signature.files}):
+        if file not in found:
+            raise BundleNotTrusted(f"bundle {name}: {file} was signed and is missing")
+        expected = signature.files.get(file, later.get(file))
+        if expected is None:
+            raise BundleNotTrusted(f"bundle {name}: {file} was added after the bundle was signed")
+        if found[file] != expected:
+            raise BundleNotTrusted(f"bundle {name}: {file} has changed since the bundle was signed")
+
+
+def _check(signature: Signature, folder: Path, trusted_keys: Path, *, name: str) -> None:
     from cryptography.exceptions import InvalidSignature
 
     known = {fingerprint(key): key for _, key in trusted(trusted_keys)}
@@ -160,6 +178,10 @@ def _check_key(signature: Signature, trusted_keys: Path, name: str) -> None:
         known[signature.key].verify(base64.b64decode(signature.signature), signature.statement())
     except (InvalidSignature, ValueError) as exc:
         raise BundleNotTrusted(f"the signature of bundle {name} is not valid: it was changed or forged") from exc
+    if signature.bundle != name:
+        raise BundleNotTrusted(
+            f"the signature in {folder.name} is for bundle {signature.bundle!r}, this one is called {name!r}"
+        )
 
 
 def _private_key(path: Path) -> Ed25519PrivateKey:

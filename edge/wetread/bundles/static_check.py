@@ -57,9 +57,12 @@ def examine(folder: Path, *, config: str = "inference.json") -> list[Finding]:
     """
     findings = list(_importable(folder))
     contents = {path: read_config(path) for path in config_files(folder)}
+    main = folder / "configs" / config
+    shared, _ = _aliases(list(values_of(contents.get(main), main)), names.DEFAULT_ALIASES)
     for path, content in contents.items():
         values = list(values_of(content, path))
-        aliases, problems = _aliases(values)
+        # Overrides in wetread.json and files that are merged are evaluated with the imports of the inference config.
+        aliases, problems = _aliases(values, shared)
         for_reading = is_for_reading(path, folder, config=config)
         problems.extend(p for value in values for p in _problems(value, aliases))
         findings.extend(
@@ -85,9 +88,9 @@ def _importable(folder: Path) -> Iterator[Finding]:
         yield Finding(path.relative_to(folder).as_posix(), "", "", "compiled Python that no digest covers; delete it")
 
 
-def _aliases(values: list[Value]) -> tuple[dict[str, str], list[_Problem]]:
+def _aliases(values: list[Value], known: Mapping[str, str]) -> tuple[dict[str, str], list[_Problem]]:
     """What the imports of a config make of which names, and the imports that need trust."""
-    aliases = dict(names.DEFAULT_ALIASES)
+    aliases = dict(known)
     problems: list[_Problem] = []
     for value in values:
         if not isinstance(value.content, str) or not _is_expression(value.content):

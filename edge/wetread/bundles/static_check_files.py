@@ -16,6 +16,8 @@ _LARGEST_FILE = 32 << 20
 _MOST_VALUES = 500_000
 _DEEPEST = 60
 _OTHER_WORK = re.compile(r"(^|[_-])(train|training|evaluate|evaluation|search|export|test|trt|multi_?gpu|mgpu)([_-]|$)")
+_COMMENT_LINE = re.compile(r"^\s*//.*$", re.MULTILINE)
+"""Allowed in ``wetread.json``, which MONAI never reads."""
 _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{t}" for t in ("str", "int", "float", "bool", "null", "map", "seq"))
 
 
@@ -52,7 +54,9 @@ def read_config(path: Path) -> Any:
         raise BundleInvalid(f"{path} has {size >> 20} MiB; a config has at most {_LARGEST_FILE >> 20} MiB")
     try:
         text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix.lower() == ".json" else _yaml(text, path)
+        if path.suffix.lower() != ".json":
+            return _yaml(text, path)
+        return json.loads(_COMMENT_LINE.sub("", text) if path.name == "wetread.json" else text)
     except UnicodeDecodeError as exc:
         raise BundleInvalid(f"{path} is not UTF-8: {exc}") from exc
     except RecursionError as exc:

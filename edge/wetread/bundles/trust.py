@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from wetread.bundles.bundle import Bundle
+from wetread.bundles.archive import LEFT_OUT
+from wetread.bundles.bundle import Bundle, inference_config
 from wetread.bundles.installed import Record, record_of
 from wetread.bundles.signature import verify
 from wetread.bundles.static_check import Finding, examine
@@ -38,17 +39,17 @@ def admit(bundle: Bundle, policy: TrustPolicy | None = None) -> Record | None:
     """
     policy = policy or TrustPolicy()
     check_folder(bundle.folder)
+    check_paths(bundle)
     record = record_of(bundle.folder)
-    findings = examine_weights(bundle.folder)
     if record is None:
         if policy.uninstalled == "refuse":
             raise BundleNotTrusted(
                 f"bundle {bundle.name} was not installed; run: wetread bundle install {bundle.folder} "
                 f"(this site refuses others: [bundles] uninstalled)"
             )
-        findings.extend(examine(bundle.folder, config=bundle.manifest.runtime.config))
-        _refuse_untrusted_code(bundle.name, findings)
+        _refuse_untrusted_code(bundle.name, needs_trust(bundle.folder, config=bundle.config_path.name))
         return None
+    examine_weights(bundle.folder)
     if bundle.digest() != record.digest:
         raise BundleNotTrusted(
             f"the files of bundle {bundle.name} have changed since it was installed on {record.at:%Y-%m-%d} from "
@@ -57,6 +58,15 @@ def admit(bundle: Bundle, policy: TrustPolicy | None = None) -> Record | None:
     if record.trusted == "signature" and policy.trusted_keys is not None:
         verify(bundle.folder, policy.trusted_keys, name=bundle.name)
     return record
+
+
+def needs_trust(folder: Path, *, config: str = "") -> list[Finding]:
+    """What of a bundle a read would run that somebody has to vouch for; also of a folder without ``wetread.json``.
+
+    Raises: ``BundleInvalid`` for what no trust makes acceptable.
+    """
+    name = config or inference_config(folder).name
+    return [f for f in (*examine_weights(folder), *examine(folder, config=name)) if f.for_reading]
 
 
 def check_folder(folder: Path) -> None:
@@ -75,8 +85,23 @@ def check_folder(folder: Path) -> None:
             )
 
 
+def check_paths(bundle: Bundle) -> None:
+    """Refuse a manifest that names files outside of the bundle, or in its folders that no digest covers.
+
+    Raises: ``BundleInvalid``.
+    """
+    manifest = bundle.manifest
+    named = [f"configs/{manifest.runtime.config or 'inference.json'}", *(w.path for w in manifest.weights)]
+    if manifest.golden is not None:
+        named += [manifest.golden.input, manifest.golden.output]
+    for name in named:
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or "\\" in name or ".." in parts or LEFT_OUT.intersection(parts):
+            raise BundleInvalid(f"bundle {bundle.name}: wetread.json names {name!r}, which is not a file of the bundle")
+
+
 def _refuse_untrusted_code(name: str, findings: list[Finding]) -> None:
-    needed = [str(f) for f in findings if f.for_reading]
+    needed = [str(f) for f in findings]
     if needed:
         more = f"; and {len(needed) - _SHOWN} more" if len(needed) > _SHOWN else ""
         raise BundleNotTrusted(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wetread.config import Config
+    from wetread.config import BundleSettings, Config
 
 _DEFAULTS = (Path("wetread.toml"), Path("/etc/wetread/wetread.toml"))
 
@@ -37,6 +37,24 @@ def config_of(args: argparse.Namespace) -> Config:
         if args.config or path.is_file():
             return load_config(path)
     raise Misconfigured(f"no configuration: neither {' nor '.join(map(str, _DEFAULTS))} exists; use --config FILE")
+
+
+def bundle_settings(args: argparse.Namespace) -> BundleSettings:
+    """``[bundles]`` of the configuration if there is one, else its defaults, with the trusted keys of this user."""
+    from wetread.config import BundleSettings
+
+    if getattr(args, "config", None) or any(p.is_file() for p in _DEFAULTS):
+        return config_of(args).bundles
+    return BundleSettings(trusted_keys=str(Path.home() / ".config" / "wetread" / "trusted_keys"))
+
+
+def engine_cache(args: argparse.Namespace) -> Path:
+    """Where compiled engines are: the service's folder if there is a configuration, else this user's cache."""
+    if getattr(args, "config", None) or any(p.is_file() for p in _DEFAULTS):
+        return config_of(args).data_dir / "engines"
+    from wetread.cli.read import cache_folder
+
+    return cache_folder()
 
 
 def bundle_folders(args: argparse.Namespace) -> list[Path]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wetread.cli.options import add_config, add_json, bundle_folders
+from wetread.cli.options import add_config, add_json, bundle_folders, bundle_settings
 
 if TYPE_CHECKING:
     from wetread.records.job import JobOutcome
@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
         engine=args.engine,
         cache_folder=cache_folder(),
         threads=args.threads,
+        trust=bundle_settings(args).trust,
         utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
     )
     with stage_progress(args.json) as progress:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from wetread import log
 from wetread.errors import Misconfigured, StudyRejected, Temporary, WetreadError
+from wetread.jobs.isolation import isolate
 from wetread.records.job import JobOutcome, JobSpec, JobState
 
 _HEARTBEAT_S = 2.0
@@ -44,6 +45,7 @@ def work(connection: Connection, open_runner: OpenRunner, bundle_folder: Path, b
     """Main function of a worker process: load, then answer jobs until the pipe closes."""
     log.configure()
     os.nice(_NICE)
+    isolate()  # first: a user namespace is only for a process without threads
     pipe = _Pipe(connection)
     threading.Thread(target=pipe.beat, daemon=True).start()
     runner: Runner | None = None

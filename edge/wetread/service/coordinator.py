@@ -16,6 +16,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from wetread.bundles import Bundle, find_bundle
+from wetread.bundles.trust import admit
 from wetread.config import Config
 from wetread.db import Database
 from wetread.deliver.destination import open_destination
@@ -57,7 +58,9 @@ class Service:
         self._index = Index(self._db, spool)
         self._revisions = Revisions(self._db, spool, config.completeness)
         self._queue = Queue(self._db, config.jobs.retry, owner=process_identity(), config_digest=config.digest)
-        opener = RunnerOpener(config.jobs.engine, config.data_dir / "engines", config.jobs.threads)
+        opener = RunnerOpener(
+            config.jobs.engine, config.data_dir / "engines", config.jobs.threads, config.bundles.trust
+        )
         self._reports: deque[Report] = deque()
         self._executor = LocalExecutor(config.jobs.workers, opener)
         self._deliveries = [
@@ -162,6 +165,7 @@ def _load_bundles(config: Config) -> dict[str, Bundle]:
     bundles = {name: find_bundle(name, config.bundle_folders) for name in sorted(names)}
     for bundle in bundles.values():
         bundle.check_weights()
+        admit(bundle, config.bundles.trust)
     return bundles
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from wetread.bundles import Bundle
+from wetread.bundles.trust import TrustPolicy, admit
 from wetread.errors import NoSuitableSeries, NotDicom, PatientConflict
 from wetread.images.folder import scan_folder
+from wetread.jobs.isolation import forbid_code_in_data
 from wetread.records.job import JobOutcome, JobSpec
 from wetread.records.study import StudyRef
 from wetread.route.selection import select
@@ -29,6 +31,7 @@ class OfflineSettings:
     cache_folder: Path
     threads: int = 0
     utc_offset_minutes: int = 0
+    trust: TrustPolicy = field(default_factory=TrustPolicy)
 
 
 def read_folder(
@@ -43,7 +46,9 @@ def read_folder(
         why = f"; {scan.skipped[0].reason}" if scan.skipped else ""
         raise NotDicom(f"no DICOM study in {folder} ({len(scan.skipped)} other files{why})")
     specs = _specs(scan.studies, bundle, out, settings)
-    runner = RunnerOpener(settings.engine, settings.cache_folder, settings.threads)(bundle.folder, bundle.digest())
+    runner = RunnerOpener(settings.engine, settings.cache_folder, settings.threads, settings.trust)(
+        bundle.folder, bundle.digest()
+    )
     return [runner(spec, progress) for spec in specs]
 
 
@@ -59,6 +64,8 @@ def read_nifti_file(path: Path, bundle: Bundle, out: Path, settings: OfflineSett
     from wetread.nifti import read_nifti, write_nifti
     from wetread.records.volume import LabelMap
 
+    admit(bundle, settings.trust)
+    forbid_code_in_data()
     volume = read_nifti(path)
     check_spacing(volume, bundle.manifest.inputs[0])
     threads = settings.threads or None

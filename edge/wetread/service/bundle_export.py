@@ -1,0 +1,82 @@
+"""``wetread bundle export``: a bundle, with its ready engines if wanted, as one file for a box without internet."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wetread.bundles import Bundle
+from wetread.bundles.archive import pack, plain_files
+from wetread.bundles.signature import sign_files
+from wetread.errors import Misconfigured
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    size_bytes: int
+    engines: int
+
+
+def export(bundle: Bundle, out: Path, *, engine_cache: Path | None = None, key_file: Path | None = None) -> Exported:
+    """Write ``bundle/<name>/…`` and, with ``engine_cache``, ``engines/<key>/…`` into the zip file ``out``, atomically.
+
+    The bundle keeps the signature it has. Engines are programs that its signature does not cover: with ``key_file``
+    they are signed here; without, the other box takes them only with ``--trust-local``.
+    Raises: ``Misconfigured`` when the file cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="wetread-export-") as scratch:
+        engines = Path(scratch) / "engines"
+        count = _collect(bundle, engine_cache, engines) if engine_cache is not None else 0
+        if count and key_file is not None:
+            sign_files(engines, key_file, bundle=bundle.name, version=bundle.version)
+        files = [(f"bundle/{bundle.name}/{name}", bundle.folder / name) for name, _ in plain_files(bundle.folder)]
+        if count:
+            files += [(f"engines/{name}", engines / name) for name, _ in plain_files(engines)]
+        _write(files, out)
+    return Exported(out, out.stat().st_size, count)
+
+
+def _collect(bundle: Bundle, engine_cache: Path, target: Path) -> int:
+    """Copies of the bundle's engines and the build part of their certificates; damaged ones stay behind."""
+    count = 0
+    for entry in _entries(bundle, engine_cache):
+        folder = target / entry.name
+        folder.mkdir(parents=True)
+        for name in ("engine.bin", "build.json"):
+            shutil.copyfile(entry / name, folder / name)
+        count += 1
+    return count
+
+
+def _entries(bundle: Bundle, engine_cache: Path) -> Iterator[Path]:
+    from wetread.infer.cache import entries
+    from wetread.infer.config import InferenceConfig
+
+    config = InferenceConfig(bundle)
+    for weights in bundle.manifest.weights:
+        for entry in entries(engine_cache, network=config.network_key(weights)):
+            if entry.engine_bytes() is not None:
+                yield entry.folder
+
+
+def _write(files: list[tuple[str, Path]], out: Path) -> None:
+    temporary = out.with_name(f".{out.name}.part")
+    try:
+        pack(files, temporary)
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(out)
+    except OSError as exc:
+        raise Misconfigured(f"{out} cannot be written: {exc.strerror}") from exc
+    finally:
+        temporary.unlink(missing_ok=True)
