@@ -40,6 +40,55 @@ THREE = (
     label(3, "Cerebellum", ("113305005", "Cerebellum")),
 )
 
+LUNG = {"value": "39607008", "scheme": "SCT", "meaning": "Lung"}
+TUMOUR = (
+    label(
+        1,
+        "Tumour core",
+        ("86049000", "Malignant neoplasm, primary (morphologic abnormality)"),
+        role="finding",
+        category=ABNORMAL,
+    ),
+    label(2, "Whole tumour", ("108369006", "Neoplasm"), role="finding", category=ABNORMAL),
+    label(3, "Enhancing tumour", ("52988006", "Lesion"), role="finding", category=ABNORMAL),
+)
+"""Structures that lie in one another, as brain tumour models answer."""
+
+
+def scored(*thresholds: float | None, calibrated: bool = False) -> dict[str, Any]:
+    """Top-level keys of a manifest for a classifier of as many conditions as there are thresholds."""
+    codes = (("36118008", "Pneumothorax"), ("60046008", "Pleural effusion"), ("233604007", "Pneumonia"))
+    rules = [
+        {
+            "name": meaning,
+            "index": index,
+            "condition": {"value": value, "scheme": "SCT", "meaning": meaning},
+            "threshold": threshold,
+            "calibrated": calibrated,
+        }
+        for index, (threshold, (value, meaning)) in enumerate(zip(thresholds, codes, strict=False))
+    ]
+    return {"labels": [], "scores": rules}
+
+
+def boxed(threshold: float = 0.3) -> dict[str, Any]:
+    """Top-level keys of a manifest for a detector of nodules and masses."""
+    rules = [
+        {
+            "name": name,
+            "label": number,
+            "category": ABNORMAL,
+            "type": {"value": value, "scheme": "SCT", "meaning": meaning},
+            "site": LUNG,
+            "colour_rgb": colour,
+            "score_threshold": threshold,
+        }
+        for number, (name, value, meaning, colour) in enumerate(
+            (("Nodule", "27925004", "Nodule", (255, 170, 30)), ("Mass", "4147007", "Mass", (60, 200, 230)))
+        )
+    ]
+    return {"labels": [], "boxes": rules}
+
 
 def manifest(*labels: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The content of ``wetread.json``; ``more`` replaces top-level keys."""

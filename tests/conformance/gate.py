@@ -15,7 +15,7 @@ from pydicom import Dataset, dcmread
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conformance import outside, own_checks
+from conformance import outside, own_checks, own_findings
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def check_files(results: Sequence[Path], sources: Sequence[Path]) -> list[Compla
         return [Complaint("gate", "", "there are no result files")]
     found = [complaint for path in results for complaint in _check_file(path)]
     found += [Complaint("dcentvfy", "", text) for text in outside.check_entities(results, sources)]
-    return found + [Complaint("own", "", text) for text in _check_set(results)]
+    return found + [Complaint("own", "", text) for text in _check_set(results, sources)]
 
 
 def _check_file(path: Path) -> Iterator[Complaint]:
@@ -54,7 +54,7 @@ def _check_file(path: Path) -> Iterator[Complaint]:
         yield from (Complaint(tool, path.name, text) for text in texts)
 
 
-def _check_set(results: Sequence[Path]) -> Iterator[str]:
+def _check_set(results: Sequence[Path], sources: Sequence[Path]) -> Iterator[str]:
     by_modality: dict[str, list[Dataset]] = {}
     for path in results:
         header = dcmread(path, stop_before_pixels=True)
@@ -62,6 +62,9 @@ def _check_set(results: Sequence[Path]) -> Iterator[str]:
     for modality, headers in by_modality.items():
         if len({header.SeriesInstanceUID for header in headers}) > 1:
             yield f"the {modality} objects are in several series"
+    for report in by_modality.get("SR", []):
+        yield from own_findings.check_regions(report, sources)
+        yield from own_findings.check_scores(report)
     for segmentation in by_modality.get("SEG", []):
         for report in by_modality.get("SR", []):
             yield from own_checks.check_tracking(segmentation, report)

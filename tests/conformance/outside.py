@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from conformance import pixelmed
+from conformance.parts import in_parts
 
 _MEANING_CASE = re.compile(r'different code meaning \("(.*?)"\).*\("(.*?)"\)\s*$')
 """highdicom spells "Source Series ..." where the Standard writes "Source series ..."."""
@@ -87,11 +88,13 @@ def check_templates(path: Path) -> Iterator[str]:
     """PixelMed's DicomSRValidator: templates, their rows and their order."""
     if not (pixelmed.JARS / "pixelmed.jar").exists():
         raise ToolMissingError("pixelmed.jar is missing; install it: apt-get install libpixelmed-java default-jre")
-    text = pixelmed.report(path)
-    if "Found Root Template" not in text:
-        yield "no root template recognized"
-    yield from _complaints("pixelmed", text, ("Error", "Warning"))
-    yield from (line for line in text.splitlines() if "illegal relationship" in line)
+    with tempfile.TemporaryDirectory() as folder:
+        for part in in_parts(path, Path(folder)):
+            text = pixelmed.report(part)
+            if "Found Root Template" not in text:
+                yield "no root template recognized"
+            yield from _complaints("pixelmed", text, ("Error", "Warning"))
+            yield from (line for line in text.splitlines() if "illegal relationship" in line)
 
 
 def check_readable(path: Path) -> Iterator[str]:

@@ -8,13 +8,14 @@ from functools import cache
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-_GROUP = ("125007", "DCM")
+from conformance.tree import children, groups
+
 _PROCEDURE_REPORTED = ("121058", "DCM")
 _TRACKING_ID, _TRACKING_UID = ("112039", "DCM"), ("112040", "DCM")
 _SEGMENT = ("121191", "DCM")
 _GROUP_TEMPLATES = frozenset({"1410", "1411", "1501"})
-_SYNONYMS = {("123037004", "SCT"): "anatomical structure"}
-"""CID 7150 calls it so; the Standard's list of all SCT codes has another name."""
+_SYNONYMS = {("123037004", "SCT"): "anatomical structure", ("260753009", "SCT"): "source"}
+"""CID 7150 and TID 1410 call them so; the Standard's list of all SCT codes has other names."""
 _MORE_UCUM = frozenset({"mL", "mm3", "cm3", "1", "%", "{ratio}"})
 
 
@@ -30,8 +31,8 @@ def check(dataset: Dataset) -> Iterator[str]:
 def check_tracking(segmentation: Dataset, report: Dataset) -> Iterator[str]:
     """The same structure has the same tracking identity in both objects."""
     segments = {int(s.SegmentNumber): (s.get("TrackingID"), s.get("TrackingUID")) for s in segmentation.SegmentSequence}
-    for group in _groups(report):
-        for item in _children(group, _SEGMENT):
+    for group in groups(report):
+        for item in children(group, _SEGMENT):
             number = int(item.ReferencedSOPSequence[0].ReferencedSegmentNumber)
             if segments.get(number) != (_text(group, _TRACKING_ID), _text(group, _TRACKING_UID)):
                 yield f"segment {number} and the group that refers to it are tracked as two things"
@@ -43,10 +44,10 @@ def _report(dataset: Dataset) -> Iterator[str]:
         yield f"the report's flags are {flags}"
     if _template(dataset) != "1500":
         yield f"the root says template {_template(dataset)}, not 1500"
-    if not _children(dataset, _PROCEDURE_REPORTED):
+    if not children(dataset, _PROCEDURE_REPORTED):
         yield "Procedure Reported is missing"
     yield from _containers(dataset)
-    for group in _groups(dataset):
+    for group in groups(dataset):
         yield from _group(group)
 
 
@@ -116,24 +117,8 @@ def _ucum() -> frozenset[str]:
     return _MORE_UCUM | {getattr(codes.UCUM, name).value for name in codes.UCUM.dir()}
 
 
-def _name(item: Dataset) -> tuple[str, str]:
-    concept = item.get("ConceptNameCodeSequence")
-    return (concept[0].CodeValue, concept[0].CodingSchemeDesignator) if concept else ("", "")
-
-
-def _children(item: Dataset, name: tuple[str, str]) -> list[Dataset]:
-    return [child for child in item.get("ContentSequence", []) if _name(child) == name]
-
-
-def _groups(item: Dataset) -> Iterator[Dataset]:
-    for child in item.get("ContentSequence", []):
-        if _name(child) == _GROUP:
-            yield child
-        yield from _groups(child)
-
-
 def _text(group: Dataset, name: tuple[str, str]) -> str | None:
-    for child in _children(group, name):
+    for child in children(group, name):
         return str(child.get("TextValue") or child.get("UID") or "") or None
     return None
 
