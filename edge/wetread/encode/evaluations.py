@@ -17,7 +17,7 @@ from highdicom.sr import (
 from wetread.encode import codes
 from wetread.encode.codes import concept
 from wetread.encode.context import Draft
-from wetread.records.finding import Condition, Evaluation, Finding, Segment, Undetected
+from wetread.records.finding import Condition, Detection, Evaluation, Finding, Segment, Undetected
 
 _EVALUATIONS = {
     Evaluation.PRESENT: codes.PRESENT,
@@ -44,8 +44,9 @@ def _items(draft: Draft) -> Iterator[ContentItem]:
     if summary is not None:
         yield _code(codes.PROCEDURE_SUMMARY, summary)
     for finding in findings:
-        sentence = _sentence(finding)
-        if sentence:
+        if isinstance(finding, Detection):
+            yield _comment(f"{finding.name} {finding.number}: {_place(draft, finding)}")
+        elif sentence := _sentence(finding):
             yield _code(concept(finding.type), _EVALUATIONS[finding.evaluation])
             yield _comment(f"{finding.name}: {sentence}")
     yield _comment(_status(draft))
@@ -63,7 +64,7 @@ def _summary(findings: Sequence[Finding]) -> CodedConcept | None:
 
 
 def _sentence(finding: Finding) -> str:
-    """Why it is called what it is called; nothing about a segment or a box, which has a group of its own."""
+    """Why it is called what it is called; nothing about a segment that was found: it has a group of its own."""
     match finding:
         case Condition():
             return _score(finding)
@@ -73,6 +74,15 @@ def _sentence(finding: Finding) -> str:
             return "no voxel found."
         case _:
             return ""
+
+
+def _place(draft: Draft, detection: Detection) -> str:
+    """For those who read the report as text: there the region is only a reference."""
+    index = detection.slice_index
+    number = draft.headers[index].get("InstanceNumber")
+    image = f"image {number}, " if number is not None else ""
+    cut = " It reaches beyond the image and is measured as far as the image goes." if detection.is_cut else ""
+    return f"box on {image}slice {index + 1} of {len(draft.headers)}, score {_percent(detection.score)}.{cut}"
 
 
 def _score(condition: Condition) -> str:

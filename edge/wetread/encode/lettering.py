@@ -54,10 +54,11 @@ def legend_rows(findings: Sequence[Finding], *, shown: Collection[str]) -> list[
 
 def _row(finding: Finding) -> LegendRow:
     name = drawable(finding.name)
-    values = ", ".join(f"{_number(m.value)} {m.unit.value}" for m in finding.measurements)
+    values = ", ".join(f"{_number(m.value)} {m.unit.value}" for m in finding.measurements if m.unit.value != "%")
     match finding:
         case Detection():
-            return LegendRow(finding.colour_rgb, f"{finding.number}: {name}  {values}")
+            score = f"score {_number(100 * finding.score)} %"
+            return LegendRow(finding.colour_rgb, f"{finding.number}: {name}  {values}, {score}")
         case Condition():
             return LegendRow(None, f"{name}: {_called(finding)}")
         case Segment() if finding.voxel_count:

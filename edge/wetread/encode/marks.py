@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from wetread.records.reading import Reading
 from wetread.records.volume import LabelMap
 
 LINE_WIDTH = 2
+DASH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,25 @@ def crosses(detection: Detection, index: int) -> bool:
     return detection.low[0] <= index <= detection.high[0] or detection.slice_index == index
 
 
-def draw_marks(image: Image.Image, marks: Iterable[Mark], layout: Layout) -> None:
+def draw_marks(image: Image.Image, marks: Sequence[Mark], layout: Layout) -> None:
     """Draw on the image alone, which has the size that ``layout`` gives it."""
-    for mark in marks:
-        if isinstance(mark, Outline):
-            rim = Image.fromarray(outline(mark.mask, layout))
-            image.paste(mark.finding.colour_rgb, (0, 0), rim)
-        else:
-            ImageDraw.Draw(image).rectangle(
-                rectangle(mark.finding, layout), outline=mark.finding.colour_rgb, width=LINE_WIDTH
-            )
+    _draw_outlines(image, [mark for mark in marks if isinstance(mark, Outline)], layout)
+    draw = ImageDraw.Draw(image)
+    for detection in (mark.finding for mark in marks if isinstance(mark, Rectangle)):
+        draw.rectangle(rectangle(detection, layout), outline=detection.colour_rgb, width=LINE_WIDTH)
+
+
+def _draw_outlines(image: Image.Image, outlines: Sequence[Outline], layout: Layout) -> None:
+    """Where rims of overlapping structures run together they take turns in dashes, so that none hides another."""
+    rims = [outline(mark.mask, layout) for mark in outlines]
+    if not rims:
+        return
+    x, y = np.arange(layout.size[0]), np.arange(layout.height)[:, None]
+    turns = (x + y) // DASH % np.maximum(np.sum(rims, axis=0, dtype=np.uint8), 1)
+    before = np.zeros_like(turns)
+    for mark, rim in zip(outlines, rims, strict=True):
+        image.paste(mark.finding.colour_rgb, (0, 0), Image.fromarray(rim & (turns == before)))
+        before += rim
 
 
 def outline(mask: npt.NDArray[np.bool_], layout: Layout) -> npt.NDArray[np.bool_]:

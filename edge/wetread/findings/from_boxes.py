@@ -54,6 +54,7 @@ def _detections(boxes: Boxes, rules: dict[int, BoxRule], volume: Volume, bundle:
             low=low,
             high=high,
             slice_index=min(math.floor((low[0] + high[0]) / 2 + 0.5), volume.array.shape[0] - 1),
+            is_cut=(low, high) != (box.low, box.high),
             score=score,
             threshold=rule.score_threshold,
             measurements=(diameter(low, high, volume), certainty(score)),

@@ -110,6 +110,8 @@ class Detection:
     high: Index
     slice_index: int
     """The slice through its middle, on which it is drawn and reported."""
+    is_cut: bool
+    """The model's box reaches beyond the image: it is measured as far as the image goes."""
     score: float
     threshold: float
     """Boxes below it are no findings."""
