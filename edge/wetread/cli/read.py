@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wetread.cli.options import add_config, add_json, bundle_folders, bundle_settings
+from wetread.cli.options import add_config, add_json, bundle_folders, trust_policy
 
 if TYPE_CHECKING:
     from wetread.records.job import JobOutcome
@@ -38,13 +38,16 @@ def run(args: argparse.Namespace) -> int:
     log.configure_for_command()
     if not args.study.exists():
         raise Misconfigured(f"there is no {args.study}")
+    if args.threads < 0:
+        raise Misconfigured(f"--threads is {args.threads}, expected 0 (all) or more")
     bundle = find_bundle(args.bundle, bundle_folders(args))
+    _check_writable(args.out)
     offset = datetime.now().astimezone().utcoffset()
     settings = OfflineSettings(
         engine=args.engine,
         cache_folder=cache_folder(),
         threads=args.threads,
-        trust=bundle_settings(args).trust,
+        trust=trust_policy(args),
         utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
     )
     with stage_progress(args.json) as progress:
@@ -54,6 +57,17 @@ def run(args: argparse.Namespace) -> int:
             return _show_nifti(report, as_json=args.json)
         outcomes = read_folder(args.study, bundle, args.out, settings, progress=progress)
     return _show(outcomes, as_json=args.json)
+
+
+def _check_writable(out: Path) -> None:
+    """Before anything is computed: the results must find a place. Makes nothing that was not there."""
+    import os
+
+    from wetread.errors import Misconfigured
+
+    nearest = next(p for p in (out, *out.absolute().parents) if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK) or nearest.is_relative_to("/proc"):
+        raise Misconfigured(f"results cannot be written to {out}: {nearest} is not a folder we may write to")
 
 
 def cache_folder() -> Path:

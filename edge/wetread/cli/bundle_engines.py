@@ -1,0 +1,99 @@
+"""``wetread bundle compile | bench``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from wetread.cli.bundle_show import show_rows
+from wetread.cli.options import bundle_folders, engine_cache, trust_policy
+
+if TYPE_CHECKING:
+    from wetread.bundles import Bundle
+
+_COMPILED = {
+    "network": "network",
+    "engine": "engine",
+    "precision": "prec.",
+    "gpu": "for",
+    "size_bytes": "bytes",
+    "seconds": "seconds",
+    "build_part": "build",
+    "on_device_part": "on device",
+}
+_MEASURED = {
+    "engine": "engine",
+    "precision": "prec.",
+    "device": "device",
+    "median_s": "median s",
+    "speedup_vs_torch": "× torch",
+    "peak_mb": "peak MiB",
+    "agreement": "agreement",
+    "problem": "problem",
+}
+
+
+def compile_engines(args: argparse.Namespace) -> int:
+    """Build the engines, compare each with the reference, keep them in the engine cache."""
+    from wetread.cli.progress import stage_progress
+    from wetread.cli.table import print_json
+    from wetread.infer.compile import compile_bundle
+
+    bundle = _admitted(args)
+    rows: list[dict[str, Any]] = []
+    with stage_progress(args.json) as progress:
+        for precision in args.precision or [bundle.manifest.runtime.precision]:
+            made = compile_bundle(
+                bundle,
+                engine=args.engine,
+                precision=precision,
+                gpus=tuple(args.gpu or ()),
+                cache_folder=engine_cache(args),
+                progress=progress,
+            )
+            rows.extend(dataclasses.asdict(engine) for engine in made)
+    if args.json:
+        print_json(rows)
+    else:
+        show_rows(rows, _COMPILED, title=f"Engines of {bundle.name}")
+    return 0
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Measure; the table or list has one row for each engine and precision."""
+    from wetread.cli.progress import stage_progress
+    from wetread.cli.table import print_json
+    from wetread.infer.benchmark import benchmark
+
+    bundle = _admitted(args)
+    bundle.check_weights()
+    with stage_progress(args.json) as progress:
+        measured = benchmark(
+            bundle,
+            cache_folder=engine_cache(args),
+            engines=tuple(args.engine or ()),
+            repeats=max(args.repeats, 1),
+            progress=progress,
+        )
+    rows = [dataclasses.asdict(m) for m in measured]
+    if args.json:
+        print_json(rows)
+    else:
+        columns = {k: v for k, v in _MEASURED.items() if k != "problem" or any(row["problem"] for row in rows)}
+        show_rows(rows, columns, title=f"{bundle.name} on this machine")
+    return 0
+
+
+def _admitted(args: argparse.Namespace) -> Bundle:
+    """The bundle, if it may run here."""
+    from wetread import log
+    from wetread.bundles import find_bundle
+    from wetread.bundles.trust import admit
+    from wetread.jobs.isolation import forbid_code_in_data
+
+    log.configure_for_command()
+    bundle = find_bundle(args.name, bundle_folders(args))
+    admit(bundle, trust_policy(args))
+    forbid_code_in_data()
+    return bundle
