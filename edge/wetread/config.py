@@ -15,8 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from annotated_types import Ge, Interval
 
 from wetread.bundles.trust import TrustPolicy
 from wetread.deliver.destination import DestinationSettings
@@ -40,7 +42,7 @@ class PeerSettings:
     """Its AE title, as it calls itself; upper and lower case differ."""
     host: str = ""
     """Name or address, for peers we send to."""
-    port: int = 0
+    port: Annotated[int, Interval(ge=0, le=65535)] = 0
     """TCP port, for peers we send to."""
     networks: tuple[str, ...] = ()
     """CIDR networks it calls from, for peers that may send."""
@@ -52,9 +54,9 @@ class PeerSettings:
 class JobsSettings:
     """``[jobs]``: how reads are done."""
 
-    engine: str = "auto"
+    engine: Literal["auto", "torch", "openvino", "tensorrt", "tensorrt-rtx"] = "auto"
     """``auto`` takes the fastest engine of this machine that passed the bundle's golden case."""
-    threads: int = 0
+    threads: Annotated[int, Ge(0)] = 0
     """CPU threads of a worker; 0: all cores."""
     workers: WorkerSettings = WorkerSettings()
     retry: RetrySettings = RetrySettings()
@@ -83,7 +85,7 @@ class BundleSettings:
 class ResultSettings:
     """``[results]``: what all result objects share."""
 
-    series_number_base: int = 9000
+    series_number_base: Annotated[int, Interval(ge=1, le=2**31 - 1000)] = 9000
     """Series Numbers of results start here, out of the way of the modality's."""
     timezone: str = "UTC"
     """Zone of dates and times in results (IANA name, e.g. Europe/Zurich)."""
@@ -93,7 +95,7 @@ class ResultSettings:
 class SpoolSettings:
     """``[spool]``: the disk."""
 
-    reserve_mb: int = 1024
+    reserve_mb: Annotated[int, Ge(0)] = 1024
     """C-STORE is answered 'out of resources' when less than this is free (MiB): the database and results need room."""
 
 
@@ -168,8 +170,14 @@ def _validate(tree: Mapping[str, Any], path: Path) -> Config:
     try:
         return TypeAdapter(Config).validate_python(tree)
     except ValidationError as exc:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in exc.errors())
-        raise Misconfigured(f"{path}: {problems}") from exc
+        raise Misconfigured(f"{path}: {'; '.join(map(_problem, exc.errors()))}") from exc
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, error["loc"]))
+    if error["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where}: {error['msg']}, got {error['input']!r}"
 
 
 def _refuse_unknown(tree: Mapping[str, Any], kind: type, *, path: str, at: str) -> None:

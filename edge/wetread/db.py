@@ -6,6 +6,7 @@ One process writes (the coordinator, or a command while none runs); readers may 
 
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
 import threading
@@ -19,6 +20,8 @@ from typing import Any
 from wetread.errors import Misconfigured, SpoolUnavailable
 
 Row = sqlite3.Row
+
+logger = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_S = 30.0
 _NAME_LINE = re.compile(r"^--\s*name:\s*(\w+)\s*$", re.MULTILINE)
@@ -127,6 +130,9 @@ class Transaction:
 
     def event(self, action: str, detail: str = "", *, study_id: int | None = None, job_id: str | None = None) -> None:
         """Add a row to the timeline: ``action`` is one word, ``detail`` a sentence without patient data."""
+        logger.info(
+            "%s%s%s: %s", f"study {study_id} " if study_id else "", f"job {job_id} " if job_id else "", action, detail
+        )
         self._connection.execute(
             "INSERT INTO events (at, study_id, job_id, action, detail) VALUES (?, ?, ?, ?, ?)",
             (now(), study_id, job_id, action, detail),

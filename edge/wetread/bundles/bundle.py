@@ -108,13 +108,17 @@ def find_bundle(name: str, folders: Iterable[Path]) -> Bundle:
 
     Raises: ``UnknownBundle`` with the names that exist.
     """
+    folders = tuple(folders)
     as_path = Path(name)
     if (as_path / "configs" / "metadata.json").is_file():
         return load_bundle(as_path)
     known = {path.name: path for path in reversed(list(list_bundles(folders)))}
     if name not in known:
         have = ", ".join(sorted(known)) or "none"
-        raise UnknownBundle(f"there is no bundle {name!r}; installed: {have}")
+        searched = ", ".join(dict.fromkeys(str(f) for f in folders))
+        raise UnknownBundle(
+            f"there is no bundle {name!r}; installed: {have} (searched: {searched}; [bundles] folders sets where)"
+        )
     return load_bundle(known[name])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from wetread.cli.options import add_config, add_json, config_of
 
@@ -43,25 +44,40 @@ def run(args: argparse.Namespace) -> int:
     return _print_job(overview.job(args.job_id), as_json=args.json)
 
 
-def _print_list(jobs: list[dict[str, object]], *, as_json: bool) -> int:
-    from wetread.cli.table import print_json, print_table
+def _print_list(jobs: list[dict[str, Any]], *, as_json: bool) -> int:
+    from wetread.cli.table import print_block, print_json, short_time
 
     if as_json:
-        print_json(jobs)
+        print_json({"jobs": jobs})
         return 0
-    columns = ("id", "created_at", "route", "bundle", "state", "progress", "attempts", "reason")
-    print_table("Jobs", columns, ([j[c] for c in columns] for j in jobs))
+    if not jobs:
+        print("no jobs")
+    for job in jobs:
+        heads = (job["id"], short_time(job["created_at"]), f"{job['state']:<9}", job["route"], job["bundle"])
+        progress = job["progress"] if job["state"] == "running" else ""
+        print_block((*heads, progress), job["reason"])
     return 0
 
 
-def _print_job(job: dict[str, object], *, as_json: bool) -> int:
-    from wetread.cli.table import print_json, print_pairs, print_table
+def _print_job(job: dict[str, Any], *, as_json: bool) -> int:
+    from wetread.cli.table import print_block, print_json, print_pairs, short_time
 
     if as_json:
         print_json(job)
         return 0
     print_pairs({k: v for k, v in job.items() if not isinstance(v, list)})
-    for name, rows in job.items():
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-            print_table(name.replace("_", " ").capitalize(), list(rows[0]), ([r[c] for c in rows[0]] for r in rows))
+    print("\nAttempts")
+    for attempt in job["attempts_made"]:
+        print_block((attempt["number"], short_time(attempt["started_at"]), attempt["outcome"]), attempt["reason"])
+    print("\nFindings")
+    for finding in job.get("findings", ()):
+        measured = ", ".join(f"{name} {value:.1f} {unit}" for name, value, unit in finding["measurements"])
+        print_block((finding["name"], measured))
+    print("\nResults")
+    for result in job["results"]:
+        print_block((f"{result['kind']:<4}", result["path"]))
+    print("\nDeliveries")
+    for delivery in job["deliveries"]:
+        heads = (delivery["kind"], f"to {delivery['destination']}", delivery["state"], f"{delivery['attempts']} tries")
+        print_block(heads, delivery["last_error"])
     return 0

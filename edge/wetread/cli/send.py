@@ -33,6 +33,9 @@ def run(args: argparse.Namespace) -> int:
     host, _, port = args.to.rpartition(":")
     if not host or not port.isdigit():
         raise Misconfigured(f"--to is {args.to!r}, expected HOST:PORT")
+    for option, title in (("--called", args.called), ("--calling", args.calling)):
+        if not title.strip() or len(title) > 16 or "\\" in title:
+            raise Misconfigured(f"{option} is {title!r}, an AE title has 1 to 16 characters and no backslash")
     if not args.folder.exists():
         raise Misconfigured(f"there is no {args.folder}")
     scan = scan_folder(args.folder)
@@ -55,4 +58,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"{len(reports) - len(refused)} of {len(reports)} instances taken by {args.called}")
         for report in refused[:20]:
             print(f"  {report.path.name}: {report.answer}")
+        if len(refused) > 20:
+            print(f"  and {len(refused) - 20} more")
     return 1 if refused else 0

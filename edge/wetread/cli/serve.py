@@ -36,4 +36,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"Wetread listens on {config.listener.host}:{port} as {titles}; Ctrl-C stops it", flush=True)
 
     service.run(on_ready=ready)
+    if not args.json:
+        print("Wetread has stopped; what waited goes on at the next start", flush=True)
     return 0

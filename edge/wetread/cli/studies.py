@@ -10,12 +10,6 @@ from wetread.cli.options import add_config, add_json, config_of
 if TYPE_CHECKING:
     from wetread.store.revisions import Revisions
 
-_SHOWN = {
-    "series": ("number", "modality", "description", "role", "instances"),
-    "jobs": ("id", "route", "mode", "bundle", "state", "reason"),
-    "timeline": ("at", "action", "detail", "job_id"),
-}
-
 HELP = "list studies with their state, show one with its timeline, hold or release one, rebuild the index"
 
 
@@ -46,7 +40,7 @@ def _action(
 
 
 def _list(args: argparse.Namespace) -> int:
-    from wetread.cli.table import print_json, print_table
+    from wetread.cli.table import print_block, print_json, short_time
     from wetread.service.overview import Overview
 
     overview = Overview(config_of(args).data_dir)
@@ -54,16 +48,20 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"studies": studies, "unreadable": unreadable})
         return 0
-    columns = ("received_at", "patient_id", "description", "instances", "state", "reason", "study_instance_uid")
-    print_table("Studies", columns, ([s[c] for c in columns] for s in studies))
+    if not studies:
+        print("no study was received yet")
+    for study in studies:
+        heads = (short_time(study["received_at"]), f"{study['state']:<10}", study["patient_id"], study["description"])
+        print_block(heads, study["study_instance_uid"], study["reason"])
     if unreadable:
-        rows = ([u["path"], u["reason"], u["found_at"]] for u in unreadable)
-        print_table("Instances that cannot be read", ("file", "reason", "since"), rows)
+        print("\nInstances that were set aside (files in the spool)")
+        for instance in unreadable:
+            print_block((short_time(instance["found_at"]), instance["path"]), instance["reason"])
     return 0
 
 
 def _show(args: argparse.Namespace) -> int:
-    from wetread.cli.table import print_json, print_pairs, print_table
+    from wetread.cli.table import print_block, print_json, print_pairs, short_time
     from wetread.service.overview import Overview
 
     study = Overview(config_of(args).data_dir).study(args.study_uid)
@@ -71,15 +69,19 @@ def _show(args: argparse.Namespace) -> int:
         print_json(study)
         return 0
     print_pairs({k: v for k, v in study.items() if not isinstance(v, list)})
-    for name, columns in _SHOWN.items():
-        if study[name]:
-            print_table(name.capitalize(), columns, ([row[c] for c in columns] for row in study[name]))
+    print("\nSeries")
+    for series in study["series"]:
+        print_block((series["number"], series["modality"], series["description"], series["role"], series["instances"]))
+    print("\nRouting")
     for decision in study["decisions"]:
-        print(
-            f"revision {decision['revision']}, route {decision['route']}: {decision['outcome']}, {decision['reason']}"
-        )
-        for verdict in decision["verdicts"]:
-            print(f"  - {verdict}")
+        heads = (f"revision {decision['revision']}, route {decision['route']}: {decision['outcome']}",)
+        print_block(heads, decision["reason"], *decision["verdicts"])
+    print("\nJobs")
+    for job in study["jobs"]:
+        print_block((job["id"], job["route"], job["mode"], job["bundle"], job["state"]), job["reason"])
+    print("\nTimeline")
+    for event in study["timeline"]:
+        print_block((short_time(event["at"]), f"{event['action']:<14}", event["detail"]))
     return 0
 
 

@@ -1,11 +1,14 @@
-"""Print rows: a table for people, JSON for programs."""
+"""Print rows: blocks and tables that fit 80 columns for people, JSON for programs."""
 
 from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+_WIDTH = 79
 
 
 def print_json(document: object) -> None:
@@ -22,14 +25,31 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(escape("" if v is None else str(v)) for v in row))
     Console().print(table)
 
 
+def print_block(heads: Sequence[object], *lines: object) -> None:
+    """One entry of a list: a line of short facts, then whole lines (identifiers, reasons) indented below."""
+    print("  ".join(str(h) for h in heads if h not in (None, "")))
+    for line in lines:
+        if line:
+            indent = "    "
+            print(textwrap.fill(str(line), _WIDTH, initial_indent=indent, subsequent_indent=indent,
+                                break_long_words=False, break_on_hyphens=False))  # fmt: skip
+
+
+def short_time(iso: str) -> str:
+    """``2026-11-22 13:04:46`` of an ISO 8601 time; UTC."""
+    return iso[:19].replace("T", " ")
+
+
 def print_pairs(pairs: Mapping[str, Any]) -> None:
-    """``name: value`` lines."""
-    width = max((len(k) for k in pairs), default=0)
-    for name, value in pairs.items():
-        print(f"{name:<{width}}  {value}")
+    """``name: value`` lines; what is empty is left out."""
+    shown = {k.replace("_", " "): v for k, v in pairs.items() if v not in (None, "")}
+    width = max((len(k) for k in shown), default=0)
+    for name, value in shown.items():
+        text = "yes" if value is True else "no" if value is False else str(value)
+        print(f"{name:<{width}}  {text}")

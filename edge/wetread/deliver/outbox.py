@@ -11,6 +11,9 @@ import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, Gt
 
 from wetread.db import Database, Queries, Row, now
 from wetread.deliver.destination import Answer, Destination
@@ -23,11 +26,11 @@ logger = logging.getLogger(__name__)
 class DeliverySettings:
     """``[delivery]``: how patient we are with destinations."""
 
-    first_delay_s: float = 5.0
+    first_delay_s: Annotated[float, Ge(0)] = 5.0
     """Wait after the first failure; doubled for each further one."""
-    max_delay_s: float = 600.0
+    max_delay_s: Annotated[float, Ge(0)] = 600.0
     """Longest wait between two tries. There is no last try."""
-    poll_s: float = 0.25
+    poll_s: Annotated[float, Gt(0)] = 0.25
     """How often an idle destination looks for new results."""
 
 
@@ -103,16 +106,20 @@ class Delivery:
                 raise Temporary(f"the result file {path.name} is not what was committed; it is not sent")
 
     def _record(self, due: list[Row], answers: list[Answer]) -> None:
+        failed: dict[tuple[int, str, str], list[str]] = {}
         with self._db.transaction() as tx:
             for row, answer in zip(due, answers, strict=True):
-                where = {"study_id": row["study_id"], "job_id": row["job_id"]}
                 if answer.accepted:
                     tx.run(self._queries["delivered"], {"id": row["id"], "now": now()})
+                    where = {"study_id": row["study_id"], "job_id": row["job_id"]}
                     tx.event("delivered", f"{row['kind']} to {self._name}", **where)
                     continue
-                delay_s = min(
-                    self._settings.first_delay_s * 2.0 ** min(row["attempts"], 30), self._settings.max_delay_s
-                )
-                fields = {"id": row["id"], "available_at": now(delay_s), "error": answer.error}
+                fields = {"id": row["id"], "available_at": now(self._delay_s(row)), "error": answer.error}
                 tx.run(self._queries["not_delivered"], fields)
-                tx.event("not_delivered", f"{row['kind']} to {self._name}: {answer.error}", **where)
+                failed.setdefault((row["study_id"], row["job_id"], answer.error), []).append(row["kind"])
+            for (study_id, job_id, error), kinds in failed.items():
+                detail = f"{len(kinds)} objects to {self._name}, try {due[0]['attempts'] + 1}: {error}"
+                tx.event("not_delivered", detail, study_id=study_id, job_id=job_id)
+
+    def _delay_s(self, row: Row) -> float:
+        return min(self._settings.first_delay_s * 2.0 ** min(row["attempts"], 30), self._settings.max_delay_s)

@@ -1,6 +1,9 @@
 -- name: next_study
 SELECT j.study_id FROM outbox o JOIN jobs j ON j.id = o.job_id JOIN studies s ON s.id = j.study_id
 WHERE o.destination = :destination AND o.state = 'pending' AND o.available_at <= :now AND s.state != 'held'
+    -- A newer revision is about to be read: what the older one said may be withdrawn.
+    AND NOT EXISTS (SELECT 1 FROM jobs n WHERE n.study_id = j.study_id AND n.route = j.route AND n.bundle = j.bundle
+        AND n.revision_id > j.revision_id AND n.state IN ('waiting', 'running'))
 ORDER BY o.available_at, o.id LIMIT 1
 
 -- name: due_of_study

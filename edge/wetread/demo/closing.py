@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from wetread.demo.arrived import Arrived
@@ -36,7 +37,9 @@ def how_to_go_on(screen: Screen, *, port: int, pacs: DemoPacs, config: Path) -> 
     screen.say(f"Wetread  {AE_TITLE} at {HOST}:{port}, takes studies from {' and '.join(SENDERS[1:])} on this machine")
     screen.say(f"PACS     {PACS_AE_TITLE} at {HOST}:{pacs.port}, keeps what it gets in {pacs.folder}")
     screen.say("\nSend a study of your own, a folder of DICOM files, with Wetread or with DCMTK:")
-    screen.say(f"  wetread send FOLDER --to {HOST}:{port} --called {AE_TITLE}")
-    screen.say(f"  storescu -aet STORESCU -aec {AE_TITLE} +sd +r {HOST} {port} FOLDER")
+    ours = Path(sys.executable).with_name("wetread")
+    screen.say(f"  {ours} send FOLDER --to {HOST}:{port} --called {AE_TITLE}")
+    # pynetdicom puts a storescu of its own into the environment: DCMTK's is named whole.
+    screen.say(f"  /usr/bin/storescu -aet STORESCU -aec {AE_TITLE} +sd +r {HOST} {port} FOLDER")
     screen.say("\nand see what became of it:")
-    screen.say(f"  wetread studies list --config {config}")
+    screen.say(f"  {ours} studies list --config {config}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,15 +127,27 @@ def _association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Ass
     ae = AE(ae_title=remote.calling_ae_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = remote.timeout_s
     ae.connection_timeout = min(remote.timeout_s, 10.0)
-    assoc = ae.associate(remote.host, remote.port, contexts=offered_contexts(contexts), ae_title=remote.ae_title)
+    try:
+        contexts_offered = offered_contexts(contexts)
+        assoc = ae.associate(remote.host, remote.port, contexts=contexts_offered, ae_title=remote.ae_title)
+    except socket.gaierror as exc:
+        raise DestinationUnavailable(f"{_name(remote)}: the host name cannot be resolved ({exc.strerror})") from exc
     if not assoc.is_established:
-        why = "rejected the association" if assoc.is_rejected else "cannot be reached"
-        raise DestinationUnavailable(f"{_name(remote)} {why}")
+        raise DestinationUnavailable(f"{_name(remote)} {_refusal(assoc)}")
     try:
         yield assoc
     finally:
         if assoc.is_established:
             assoc.release()
+
+
+def _refusal(assoc: Association) -> str:
+    """Why there is no association, in the peer's words if it said any (PS3.8 9.3.4)."""
+    if not assoc.is_rejected:
+        return "cannot be reached"
+    primitive = assoc.acceptor.primitive
+    why = getattr(primitive, "reason_str", "") or "no reason given"
+    return f"rejected the association: {why}"
 
 
 def _name(remote: Remote) -> str:

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from annotated_types import Ge, Gt
 
 from wetread.errors import WorkerDied, WorkerSilent
+from wetread.jobs.spawning import start_shielded
 from wetread.jobs.worker import Alive, OpenRunner, Progressed, work
 from wetread.records.job import JobOutcome, JobSpec, JobState
 
@@ -51,13 +54,13 @@ class Executor(Protocol):
 class WorkerSettings:
     """``[jobs.workers]``: the worker processes."""
 
-    slots: int = 1
+    slots: Annotated[int, Ge(1)] = 1
     """Jobs at one time. One: two networks on one device are slower than one after the other."""
-    warm: int = 2
+    warm: Annotated[int, Ge(1)] = 2
     """Worker processes kept with their model loaded; the least recently used is ended first."""
-    job_timeout_s: float = 1800.0
+    job_timeout_s: Annotated[float, Gt(0)] = 1800.0
     """A job that takes longer is killed and tried again."""
-    silence_s: float = 60.0
+    silence_s: Annotated[float, Ge(5)] = 60.0
     """A worker without a sign of life for this long is killed."""
 
 
@@ -125,7 +128,7 @@ class LocalExecutor:
         process = self._context.Process(
             target=work, args=(theirs, self._open_runner, bundle_folder, bundle_digest), daemon=True
         )
-        process.start()
+        start_shielded(process)
         theirs.close()
         started = time.monotonic()
         worker = self._workers[bundle_digest] = _Worker(process, ours, used_at=started, alive_at=started)

@@ -17,7 +17,8 @@ VALUES (:revision_id, :route, :outcome, :reason, :verdicts)
 UPDATE revisions SET routed_at = :now WHERE id = :revision_id
 
 -- name: claim
-UPDATE jobs SET state = 'running', owner = :owner, heartbeat_at = :now, attempts = attempts + 1, progress = ''
+UPDATE jobs SET state = 'running', owner = :owner, heartbeat_at = :now, attempts = attempts + 1, progress = '',
+    code = '', reason = ''
 WHERE id = (
     SELECT j.id FROM jobs j JOIN studies s ON s.id = j.study_id
     WHERE j.state = 'waiting' AND j.available_at <= :now AND s.state != 'held'
@@ -56,6 +57,16 @@ ON CONFLICT (sop_instance_uid) DO NOTHING
 INSERT INTO outbox (job_id, sop_instance_uid, destination, state, available_at)
 VALUES (:job_id, :sop_instance_uid, :destination, 'pending', :now)
 ON CONFLICT DO NOTHING
+
+-- name: withdraw_superseded
+UPDATE outbox SET state = 'withdrawn' WHERE state = 'pending' AND job_id IN (
+    SELECT id FROM jobs WHERE study_id = :study_id AND route = :route AND bundle = :bundle
+        AND revision_id < :revision_id)
+
+-- name: put_back
+UPDATE jobs SET state = 'waiting', attempts = attempts - 1, available_at = :now, owner = NULL, progress = ''
+WHERE state = 'running'
+RETURNING id, study_id
 
 -- name: job
 SELECT * FROM jobs WHERE id = :job_id

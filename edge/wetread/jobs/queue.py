@@ -18,6 +18,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.errors import Misconfigured
@@ -28,9 +31,9 @@ from wetread.records.job import JobOutcome, JobState
 class RetrySettings:
     """``[jobs.retry]``: what happens after a temporary error (a worker that died, a full disk)."""
 
-    max_attempts: int = 3
+    max_attempts: Annotated[int, Ge(1)] = 3
     """Attempts before the job counts as failed and waits for a person."""
-    first_delay_s: float = 5.0
+    first_delay_s: Annotated[float, Ge(0)] = 5.0
     """Wait before the second attempt; doubled for each further one."""
 
 
@@ -159,6 +162,15 @@ class Queue:
                 self._wait_again(tx, row, outcome, delay_s=0.0)
         return len(orphans)
 
+    def put_back(self) -> int:
+        """At an orderly stop: let running jobs wait for the next start; an interruption we chose costs no attempt."""
+        with self._db.transaction() as tx:
+            rows = tx.fetch(self._queries["put_back"], {"now": now()})
+            for row in rows:
+                self._end_attempt(tx, row["id"], JobOutcome(row["id"], JobState.WAITING, code="stopped"))
+                tx.event("put_back", "the service was stopped", study_id=row["study_id"], job_id=row["id"])
+        return len(rows)
+
     def retry(self, job_id: str) -> None:
         """Let a job that ended without a result be done again. Raises: ``Misconfigured`` if it cannot be."""
         self._by_person("retry", job_id, "waiting again", "only a failed, rejected or cancelled job can be retried")
@@ -217,8 +229,8 @@ class Queue:
     def _finish(self, tx: Transaction, row: Row, outcome: JobOutcome) -> None:
         report = {
             "findings": [dataclasses.asdict(f) for f in outcome.findings],
-            "timings": [dataclasses.asdict(t) for t in outcome.timings],
-            "peak_memory_mb": outcome.peak_memory_mb,
+            "timings": [{"stage": t.stage, "seconds": round(t.seconds, 3)} for t in outcome.timings],
+            "peak_memory_mb": round(outcome.peak_memory_mb),
             "engine": outcome.engine,
         }
         fields = {
@@ -234,6 +246,11 @@ class Queue:
         tx.event(action, outcome.reason or outcome.engine, study_id=row["study_id"], job_id=row["id"])
 
     def _commit_results(self, tx: Transaction, row: Row, outcome: JobOutcome, data_folder: Path) -> None:
+        superseded = {key: row[key] for key in ("study_id", "route", "bundle", "revision_id")}
+        withdrawn = tx.run(self._queries["withdraw_superseded"], superseded)
+        if withdrawn:
+            detail = f"{withdrawn} objects of an earlier revision, not delivered yet"
+            tx.event("withdrawn", detail, study_id=row["study_id"], job_id=row["id"])
         for position, result in enumerate(outcome.results):
             fields = dataclasses.asdict(result)
             fields |= {

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Interval
 
 from wetread.dimse.scp import Callbacks as ScpCallbacks
 from wetread.dimse.scp import CalledRefused, Caller, CallingRefused, Limits, StorageScp
@@ -24,15 +27,15 @@ class ListenerSettings:
 
     host: str = "127.0.0.1"
     """Address to listen on. Loopback unless the site opens it: a fresh installation is reachable by nobody."""
-    port: int = 11112
+    port: Annotated[int, Interval(ge=0, le=65535)] = 11112
     """TCP port; 11112 is the registered DICOM port that needs no root. 0 takes a free one."""
     called: tuple[CalledAe, ...] = (CalledAe("WETREAD"),)
     """AE titles we answer to; a call to any other is rejected."""
-    max_associations: int = 20
+    max_associations: Annotated[int, Ge(1)] = 20
     """Associations at one time; one more is rejected as transient and the sender tries again."""
-    network_timeout_s: float = 60.0
+    network_timeout_s: Annotated[float, Gt(0)] = 60.0
     """An association without a message for this long is aborted: a sender that hangs must not hold a place."""
-    max_pdu_bytes: int = 131072
+    max_pdu_bytes: Annotated[int, Ge(4096)] = 131072
     """Largest PDU we accept, in bytes; larger ones mean fewer system calls for each image."""
 
 

@@ -29,12 +29,16 @@ class InstanceRef:
     digest: str
     """SHA-256 (hex) of the data set's content: the same for the same tags and values, whatever the encoding."""
     instance_number: int | None = None
+    in_spool: bool = False
+    """The file name is ours and means nothing to a person."""
 
     @property
     def label(self) -> str:
-        """How a message names it: the file, and the number a viewer shows."""
-        number = "" if self.instance_number is None else f" (instance {self.instance_number})"
-        return f"{self.path.name}{number}"
+        """How a message names it: the user's own file or, in the spool, the UID; and the number a viewer shows."""
+        number = "" if self.instance_number is None else f"instance {self.instance_number}"
+        if self.in_spool:
+            return f"{number or 'an instance'} (SOP Instance UID {self.sop_instance_uid})"
+        return f"{self.path.name} ({number})" if number else self.path.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,10 @@ class Router:
         """
         self._routes: list[tuple[RouteSettings, Rule, Bundle]] = []
         for route in routes:
-            rule = Rule(route.when)
+            try:
+                rule = Rule(route.when)
+            except Misconfigured as exc:
+                raise Misconfigured(f"route {route.name!r}: {exc}") from exc
             if route.mode == "off":
                 continue
             bundle = bundles[route.bundle]

@@ -73,7 +73,8 @@ def _choose(study: StudyRef, rule: InputRule, verdicts: list[Verdict]) -> Iterat
         verdicts.append(_verdict(series, rule, taken=True, reason=reason))
         yield ChosenSeries(rule.name, series, reason)
     for series in fitting[len(taken) :]:
-        reason = f"fits, but {taken[0].label} is preferred: {len(taken[0].instances)} instances, not fewer than here"
+        preferred = f"{taken[0].label} (UID …{taken[0].series_instance_uid[-8:]})"
+        reason = f"fits, but {preferred} is preferred: {len(taken[0].instances)} instances, not fewer than here"
         verdicts.append(_verdict(series, rule, taken=False, reason=reason))
 
 

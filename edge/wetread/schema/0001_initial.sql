@@ -124,7 +124,7 @@ CREATE TABLE outbox (
     job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
     sop_instance_uid TEXT NOT NULL REFERENCES results (sop_instance_uid) ON DELETE CASCADE,
     destination TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered')),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'withdrawn')),  -- withdrawn: superseded first
     attempts INTEGER NOT NULL DEFAULT 0,
     available_at TEXT NOT NULL,
     last_error TEXT NOT NULL DEFAULT '',

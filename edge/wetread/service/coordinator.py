@@ -21,12 +21,13 @@ from wetread.config import Config
 from wetread.db import Database
 from wetread.deliver.destination import open_destination
 from wetread.deliver.outbox import Delivery
-from wetread.errors import Temporary
+from wetread.errors import Misconfigured, Temporary
 from wetread.jobs.executor import LocalExecutor, Report
 from wetread.jobs.queue import ClaimedJob, NewJob, Queue, RouteDecision
 from wetread.jobs.worker import Progressed
 from wetread.records.job import ChosenSeries, JobSpec
 from wetread.route.router import Decision, Router
+from wetread.service.engines import engine_problem
 from wetread.service.listening import ListenerProcess
 from wetread.service.ownership import own, process_identity
 from wetread.service.reading import RunnerOpener
@@ -49,6 +50,9 @@ class Service:
         Raises: ``Misconfigured`` when configuration, bundles or data folder are not usable.
         """
         self._config = config
+        problem = engine_problem(config.jobs.engine)
+        if problem:
+            raise Misconfigured(f"[jobs] engine: {problem}")
         bundles = _load_bundles(config)
         self._router = Router(config.routes, bundles)
         self._lock = own(config.data_dir)
@@ -82,6 +86,7 @@ class Service:
         with ExitStack() as stack:
             stack.callback(self._lock.close)
             stack.callback(self._db.close)
+            stack.callback(self._queue.put_back)
             stack.callback(self._executor.close)
             self._recover()
             for bundle in {r.bundle: self._bundles[r.bundle] for r in self._config.routes if r.mode != "off"}.values():

@@ -13,7 +13,9 @@ from wetread.config import Config
 from wetread.dimse.scu import echo
 from wetread.errors import Misconfigured, WetreadError
 from wetread.route.router import Router
+from wetread.service.engines import engine_problem
 from wetread.service.overview import Overview
+from wetread.service.ownership import owner_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Check:
 def examine(config: Config) -> list[Check]:
     """Look at everything; never stops at the first problem."""
     checks: list[Check] = []
-    for look in (_libraries, _disk, _port, _bundles, _routes, _destinations, _studies):
+    for look in (_libraries, _engine, _disk, _service, _bundles, _routes, _destinations, _studies):
         checks.extend(_guarded(look, config))
     return checks
 
@@ -58,19 +60,33 @@ def _disk(config: Config) -> Iterator[Check]:
     yield Check("disk", enough, f"{free_mb} MiB free in {config.data_dir}", advice)
 
 
-def _port(config: Config) -> Iterator[Check]:
-    host, port = config.listener.host, config.listener.port
-    where = f"{host}:{port}"
+def _service(config: Config) -> Iterator[Check]:
+    where = f"{config.listener.host}:{config.listener.port}"
+    owner = owner_of(config.data_dir)
+    if owner is not None:
+        yield Check("service", True, f"wetread serve runs as process {owner}")
+    elif _is_free(config.listener.host, config.listener.port):
+        yield Check("service", True, f"wetread serve is not running; {where} is free")
+    else:
+        advice = "end that program, or choose another [listener] port"
+        yield Check("service", False, f"wetread serve is not running, and another program has {where}", advice)
+    if not config.senders():
+        yield Check("peers", False, "nobody may send", "set may_send = true and networks on a [[peers]] entry")
+
+
+def _is_free(host: str, port: int) -> bool:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as exc:
-            yield Check("port", True, f"{where} is taken ({exc.strerror}): fine if wetread serve is running")
-            return
-    yield Check("port", True, f"{where} is free: wetread serve is not running")
-    if not config.senders():
-        yield Check("peers", False, "nobody may send", "set may_send = true and networks on a [[peers]] entry")
+        except OSError:
+            return False
+    return True
+
+
+def _engine(config: Config) -> Iterator[Check]:
+    problem = engine_problem(config.jobs.engine)
+    yield Check("engine", not problem, problem or config.jobs.engine)
 
 
 def _bundles(config: Config) -> Iterator[Check]:
@@ -113,13 +129,17 @@ def _studies(config: Config) -> Iterator[Check]:
         return
     overview = Overview(config.data_dir)
     counts = overview.counts()
-    bad = {state: n for state, n in counts.items() if state in ("failed", "held")}
     found = ", ".join(f"{n} {state}" for state, n in counts.items()) or "none yet"
-    yield Check("studies", not bad, found, "see: wetread studies list, wetread jobs list --state failed" if bad else "")
+    need = {"failed": "wetread jobs list --state failed, then jobs retry", "held": "wetread studies list, then release"}
+    advice = "; ".join(text for state, text in need.items() if counts.get(state))
+    yield Check("studies", not advice, found, advice)
     unreadable = overview.unreadable()
     if unreadable:
-        yield Check("unreadable", False, f"{len(unreadable)} instances cannot be read", "see: wetread studies list")
-    for refused in overview.refused_associations(limit=5):
         yield Check(
-            "refused sender", False, f"{refused['at']} {refused['detail']}", "add or correct its [[peers]] entry"
+            "unreadable", False, f"{len(unreadable)} received instances were set aside", "see: wetread studies list"
         )
+    for refused in overview.refused_associations(limit=5):
+        called = "called AE title" in refused["detail"]
+        entry = "[[listener.called]]" if called else "[[peers]]"
+        advice = f"if it should send: correct its settings, or our {entry}"
+        yield Check("refused sender", True, f"{refused['at'][:19]} {refused['detail']}", advice)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import signal
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from wetread import log
 from wetread.config import Config
 from wetread.errors import Misconfigured
+from wetread.jobs.spawning import start_shielded
 from wetread.receive.listener import Callbacks, Listener
 from wetread.service.ownership import succeed_listener
 from wetread.store.spool import Spool
@@ -35,7 +35,7 @@ class ListenerProcess:
         context = multiprocessing.get_context("spawn")
         self._lifeline, theirs = context.Pipe()
         self._process = context.Process(target=listen, args=(theirs, self._config, self.port), daemon=True)
-        self._process.start()
+        start_shielded(self._process)
         theirs.close()
         self.port = self._wait_until_bound(self._lifeline)
         return self.port
@@ -71,8 +71,6 @@ class ListenerProcess:
 def listen(lifeline: Connection, config: Config, port: int) -> None:
     """Main function of the listener process: report the port, then listen until the lifeline breaks."""
     log.configure()
-    # Ctrl-C in a terminal reaches all processes of the group; the parent decides when this one ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _lock = succeed_listener(config.data_dir)
     spool = Spool(config.data_dir / "spool", reserve_bytes=config.spool.reserve_mb * 2**20)
     callbacks = Callbacks(keep=spool.keep, note=spool.note)

@@ -33,7 +33,7 @@ class Overview:
         """One study with series, decisions, jobs and timeline. Raises: ``Misconfigured`` if it is not here."""
         rows = self._db.fetch(self._queries["study"], {"study_instance_uid": study_instance_uid})
         if not rows:
-            raise Misconfigured(f"no study {study_instance_uid} here")
+            raise Misconfigured(f"no study {study_instance_uid} here; see: wetread studies list")
         key = {"study_id": rows[0]["id"]}
         return {
             **_study(rows[0]),
@@ -48,11 +48,15 @@ class Overview:
         return [_job(r) for r in self._db.fetch(self._queries["jobs"], {"state": state, "limit": limit})]
 
     def job(self, job_id: str) -> Document:
-        """One job with attempts, results and deliveries. Raises: ``Misconfigured`` if it is not here."""
-        key = {"job_id": job_id}
-        rows = self._db.fetch(self._queries["job"], key)
-        if not rows:
-            raise Misconfigured(f"no job {job_id}")
+        """One job, by its id or the beginning of it, with attempts, results and deliveries.
+
+        Raises: ``Misconfigured`` if none or several begin so.
+        """
+        rows = self._db.fetch(self._queries["job"], {"prefix": job_id + "*"})
+        if len(rows) != 1:
+            found = "no job" if not rows else f"{len(rows)} jobs begin with"
+            raise Misconfigured(f"{found} {job_id}; see: wetread jobs list")
+        key = {"job_id": rows[0]["id"]}
         return {
             **_job(rows[0]),
             **json.loads(rows[0]["report"]),

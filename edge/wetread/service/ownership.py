@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from pathlib import Path
 from typing import IO
 
@@ -12,16 +13,35 @@ from wetread.errors import Misconfigured
 def own(data_dir: Path) -> IO[str]:
     """Take the data folder for this process until the file is closed.
 
-    Raises: ``Misconfigured`` when another process has it.
+    Raises: ``Misconfigured`` when another process has it, or it cannot be made.
     """
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = (data_dir / "lock").open("w")
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (data_dir / "lock").open("a+")
+    except OSError as exc:
+        raise Misconfigured(f"the data folder {data_dir} cannot be used: {exc.strerror}; see data_dir") from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
         lock.close()
-        raise Misconfigured(f"another wetread serve is using {data_dir}") from exc
+        raise Misconfigured(f"another wetread serve (process {owner_of(data_dir)}) is using {data_dir}") from exc
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
     return lock
+
+
+def owner_of(data_dir: Path) -> int | None:
+    """Process id of the service that has the data folder, or None when none runs."""
+    try:
+        with (data_dir / "lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(lock.read() or 0)
+    except FileNotFoundError:
+        pass
+    return None
 
 
 def succeed_listener(data_dir: Path) -> IO[str]:

@@ -25,7 +25,7 @@ SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
 WHERE j.study_id = :study_id ORDER BY j.created_at
 
 -- name: job
-SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id WHERE j.id = :job_id
+SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id WHERE j.id GLOB :prefix
 
 -- name: attempts
 SELECT number, started_at, ended_at, outcome, reason FROM attempts WHERE job_id = :job_id ORDER BY number

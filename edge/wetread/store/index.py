@@ -184,7 +184,7 @@ class Index:
     def _instance_row(self, study_id: int, role: str, arrival: _Arrival, target: Path) -> dict[str, Any]:
         provenance = arrival.provenance
         return {
-            **{k: v for k, v in dataclasses.asdict(arrival.ref).items() if k not in ("path", "digest")},
+            **{k: v for k, v in dataclasses.asdict(arrival.ref).items() if k not in ("path", "digest", "in_spool")},
             "study_id": study_id,
             "series_instance_uid": arrival.series.series_instance_uid,
             "role": role,

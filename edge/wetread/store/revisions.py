@@ -10,6 +10,9 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Gt
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.errors import Misconfigured
@@ -22,7 +25,7 @@ from wetread.store.spool import Spool
 class CompletenessSettings:
     """``[completeness]``: when a study counts as complete."""
 
-    quiet_s: float = 5.0
+    quiet_s: Annotated[float, Gt(0)] = 5.0
     """Seconds without a new instance. Longer than the gap between two associations of one study."""
 
 
@@ -150,4 +153,5 @@ class Revisions:
             path=self._spool.folder / row["path"],
             digest=row["content_digest"],
             instance_number=row["instance_number"],
+            in_spool=True,
         )
