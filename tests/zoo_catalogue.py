@@ -110,7 +110,7 @@ def _brats(*post: Config, **more: Any) -> Lookalike:
     config = zoo_config(net, pre, steps(SIGMOID, invert(), THRESHOLD, *post, SAVE))
     inputs = tuple((f"series {name}", "image") for name in MODALITIES)
     channels = {str(k): name for k, name in enumerate(MODALITIES)}
-    return Lookalike(config, per_channel(4, 0.5), inputs=inputs, channels=channels, **more)
+    return Lookalike(config, per_channel(4, 0.01), inputs=inputs, channels=channels, **more)
 
 
 def sigmoid_overlap() -> Lookalike:

@@ -56,8 +56,8 @@ def _loaded(path: Path) -> Any:
         raise BundleInvalid(
             f"{path.name} holds more than tensors, so loading it would run code: {str(exc).splitlines()[0]}"
         ) from exc
-    except (RuntimeError, EOFError, ValueError, KeyError) as exc:
-        raise BundleInvalid(f"{path.name} is not a file of weights: {str(exc).splitlines()[0]}") from exc
+    except Exception as exc:  # what torch raises for a damaged file depends on where the damage is
+        raise BundleInvalid(f"{path.name} is not a file of weights: {type(exc).__name__} {exc!s:.200}") from exc
 
 
 def _is_torchscript(path: Path) -> bool:

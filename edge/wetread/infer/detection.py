@@ -121,7 +121,7 @@ class DetectorProgram:
         keys = (self.detector.target_box_key, self.detector.pred_score_key, self.detector.target_label_key)
         boxes, scores, labels = (torch.as_tensor(found[key]).as_subclass(Tensor).cpu().numpy() for key in keys)
         return Detections(
-            np.asarray(boxes, np.float64).reshape(len(boxes), -1),
+            np.asarray(boxes, np.float64).reshape(len(scores), 2 * self.detector.spatial_dims),
             np.asarray(scores, np.float64).reshape(-1),
             np.asarray(labels, np.int64).reshape(-1),
             prepared.affine.cpu().numpy().astype(np.float64),

@@ -44,7 +44,7 @@ def to_boxes(found: Detections, volume: Volume, rules: tuple[BoxRule, ...]) -> B
 
 
 def _check(found: Detections, rules: tuple[BoxRule, ...]) -> None:
-    if found.corners.shape[1:] not in {(6,), (0,)}:
+    if found.corners.shape[1:] != (6,):
         raise OutputInvalid(f"a box has {found.corners.shape[1:]} numbers, expected 6: two corners in 3-D")
     if not (np.isfinite(found.corners).all() and np.isfinite(found.scores).all()):
         raise OutputInvalid("the bundle's boxes hold values that are not finite")
