@@ -156,6 +156,47 @@ def test_changed_result_file_is_never_sent(tmp_path: Path, paths: list[Path]) ->
     assert not (tmp_path / "target").exists()
 
 
+def test_failure_is_one_event_for_each_try_not_for_each_object(tmp_path: Path, paths: list[Path]) -> None:
+    db = _outbox(tmp_path, paths[0])
+    with db.transaction() as tx:
+        tx.run("INSERT INTO results SELECT '1.6', job_id, 1, kind, '1', '1', '1', 'x', sha256 FROM results")
+        tx.run(
+            "INSERT INTO outbox (job_id, sop_instance_uid, destination, state, available_at)"
+            " SELECT job_id, '1.6', destination, state, available_at FROM outbox"
+        )
+    in_the_way = tmp_path / "target"
+    in_the_way.write_text("")
+    delivery = _delivery(db, tmp_path, in_the_way)
+    for _ in range(2):
+        delivery.deliver_due()
+    details = [r["detail"] for r in db.fetch("SELECT detail FROM events WHERE action = 'not_delivered'")]
+    assert [d.partition(":")[0] for d in details] == ["2 objects to f, try 1", "2 objects to f, try 2"]
+
+
+def test_result_about_to_be_superseded_waits(tmp_path: Path, paths: list[Path]) -> None:
+    db = _outbox(tmp_path, paths[0])
+    delivery = _delivery(db, tmp_path, tmp_path / "target")
+    with db.transaction() as tx:
+        tx.run("INSERT INTO revisions VALUES (2, 1, 2, 'e', 'quiet', :now, :now)", {"now": now()})
+        tx.run(
+            "INSERT INTO jobs (id, study_id, revision_id, route, mode, destinations, bundle, bundle_version,"
+            " bundle_digest, bundle_folder, chosen, input_digest, config_digest, state, available_at, created_at)"
+            " SELECT 'k', 1, 2, route, mode, destinations, bundle, bundle_version, bundle_digest, bundle_folder,"
+            " chosen, 'y', '', 'running', available_at, created_at FROM jobs"
+        )
+    assert not delivery.deliver_due()
+    with db.transaction() as tx:
+        tx.run("UPDATE jobs SET state = 'rejected' WHERE id = 'k'")
+    assert delivery.deliver_due()
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid"])
+def test_host_that_cannot_be_resolved_is_said(paths: list[Path], host: str) -> None:
+    destination = open_destination(DestinationSettings("d", "dicom", peer="pacs"), Remote(host, 104, "PACS"))
+    with pytest.raises(DestinationUnavailable, match="the host name cannot be resolved"):
+        destination.deliver(paths)
+
+
 def test_held_study_is_not_sent(tmp_path: Path, paths: list[Path]) -> None:
     db = _outbox(tmp_path, paths[0])
     with db.transaction() as tx:

@@ -136,6 +136,70 @@ def test_nifti_that_is_none(tmp_path: Path, bundle: str, capsys: pytest.CaptureF
     assert "head.nii.gz cannot be read as NIfTI" in refused(capsys, arguments, code=3)
 
 
+@pytest.mark.parametrize("out", ["/proc/results", "afile", "afile/below"])
+def test_results_that_find_no_place_are_refused_before_anything_is_computed(
+    tmp_path: Path, out: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, bundle: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").write_text("in the way")
+    monkeypatch.setattr("wetread.service.offline.read_folder", None)
+    write_series(tmp_path / "study", shape=(8, 16, 16))
+    arguments = ["read", str(tmp_path / "study"), "--bundle", bundle, "--out", out]
+    assert "results cannot be written to" in refused(capsys, arguments, code=2)
+
+
+def test_data_folder_that_cannot_be_made(
+    tmp_path: Path, threshold_bundles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wetread.toml"
+    path.write_text(config(threshold_bundles).format(port=0).replace('"data"', '"/proc/wetread"'))
+    assert "the data folder /proc/wetread cannot be used" in refused(capsys, ["serve", "--config", str(path)], code=2)
+
+
+@pytest.mark.parametrize("title", ["", "A_TITLE_TOO_LONG_FOR_DICOM"])
+def test_send_to_an_impossible_title(tmp_path: Path, title: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["send", str(tmp_path), "--to", "127.0.0.1:104", "--called", title]
+    assert "an AE title has 1 to 16 characters" in refused(capsys, arguments, code=2)
+
+
+def test_refused_sender_hears_why(wetread: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    service = wetread(mode="off")
+    write_series(tmp_path / "study", shape=(3, 16, 16))
+    arguments = ["send", str(tmp_path / "study"), "--to", f"127.0.0.1:{service.port}", "--called", "NOBODY"]
+    assert "rejected the association: Called AE title not recognised" in refused(capsys, arguments, code=1)
+
+
+def test_explain_says_what_the_header_already_tells(
+    tmp_path: Path, threshold_bundles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wetread.toml"
+    path.write_text(config(threshold_bundles).format(port=0))
+    write_series(tmp_path / "t1", shape=(10, 16, 16))
+    write_series(tmp_path / "t2", shape=(10, 16, 16), description="T2 TSE")
+    arguments = ["route", "explain", "--config", str(path)]
+    assert run([*arguments, str(tmp_path / "t1")]) == 0
+    assert "route t1 (live, bundle threshold): read" in capsys.readouterr().out
+    assert run([*arguments, str(tmp_path / "t2")]) == 3
+    assert "'T2 TSE' says none of: t1" in capsys.readouterr().out
+
+
+def test_lists_fit_eighty_columns_and_keep_identifiers_whole(
+    wetread: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = wetread()
+    phantom = write_series(tmp_path / "study", shape=(4, 16, 16))
+    for path in phantom.paths:
+        ds = pydicom.dcmread(path)
+        assert _store_raw(service.port, ds, str(ds.SOPInstanceUID)) == 0x0000
+    service.wait_for_state("rejected")
+    for arguments in (["studies", "list"], ["jobs", "list"], ["studies", "show", str(phantom.study_instance_uid)]):
+        assert run([*arguments, "--config", str(service.config)]) == 0
+        shown = capsys.readouterr().out
+        assert max(map(len, shown.splitlines())) <= 80
+        if arguments[0] == "studies":
+            assert str(phantom.study_instance_uid) in shown
+
+
 def test_send_to_nobody_fails_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_series(tmp_path / "study", shape=(3, 16, 16))
     arguments = ["send", str(tmp_path / "study"), "--to", f"127.0.0.1:{free_port()}", "--called", "PACS"]

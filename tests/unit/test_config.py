@@ -77,6 +77,14 @@ def test_every_commented_example_is_accepted(tmp_path: Path) -> None:
     assert [d.kind for d in load_config(path).destinations] == ["dicom", "folder"]
 
 
+def test_engine_names_are_those_of_the_engine_table() -> None:
+    from wetread.config import JobsSettings
+    from wetread.infer.engine import ENGINES
+
+    hint = typing.get_type_hints(JobsSettings)["engine"]
+    assert set(typing.get_args(hint)) == {"auto", *ENGINES}
+
+
 def test_digest_changes_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "wetread.toml"
     path.write_text('data_dir = "a"\n')
@@ -96,6 +104,14 @@ def test_digest_changes_with_the_file(tmp_path: Path) -> None:
         ('data_dir = "d"\n[[destinations]]\nname = "x"\nkind = "ftp"', "destinations.0.kind"),
         ('data_dir = "d"\n[jobs]\nworkers = 3', "jobs.workers"),
         ('data_dir = "d"\nlisteners = 1', "did you mean 'listener'"),
+        ("[spool]\nreserve_mb = 1", "data_dir is missing"),
+        ('data_dir = "d"\n[jobs]\nengine = "magic"', "jobs.engine"),
+        ('data_dir = "d"\n[jobs]\nthreads = -2', "jobs.threads"),
+        ('data_dir = "d"\n[jobs.workers]\nslots = 0', "jobs.workers.slots"),
+        ('data_dir = "d"\n[completeness]\nquiet_s = -5', "completeness.quiet_s"),
+        ('data_dir = "d"\n[results]\nseries_number_base = -1', "results.series_number_base"),
+        ('data_dir = "d"\n[listener]\nmax_pdu_bytes = 5', "listener.max_pdu_bytes"),
+        ('data_dir = "d"\n[listener]\nport = 99999', "listener.port"),
     ],
 )
 def test_wrong_files_are_refused_with_a_sentence(tmp_path: Path, text: str, expected: str) -> None:

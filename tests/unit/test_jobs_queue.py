@@ -122,6 +122,47 @@ def test_temporary_error_waits_before_the_next_attempt(db: Database) -> None:
     assert row["available_at"] > now(50.0)
 
 
+def test_orderly_stop_costs_no_attempt(db: Database, queue: Queue) -> None:
+    study_id, revision_id = add_study(db)
+    queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[decision("x")])
+    for _ in range(MAX_ATTEMPTS + 2):
+        assert queue.claim() is not None
+        assert queue.put_back() == 1
+    (row,) = db.fetch("SELECT state, attempts, reason FROM jobs")
+    assert tuple(row) == ("waiting", 0, "")
+    assert {r["outcome"] for r in db.fetch("SELECT outcome FROM attempts")} == {"stopped"}
+
+
+def test_reason_of_an_earlier_attempt_is_not_shown_while_the_next_one_runs(db: Database, queue: Queue) -> None:
+    study_id, revision_id = add_study(db)
+    queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[decision("x")])
+    queue.claim()
+    queue.recover()
+    assert "interrupted" in db.fetch("SELECT reason FROM jobs")[0]["reason"]
+    queue.claim()
+    assert db.fetch("SELECT reason FROM jobs")[0]["reason"] == ""
+
+
+def test_undelivered_results_of_a_superseded_revision_are_withdrawn(db: Database, queue: Queue, tmp_path: Path) -> None:
+    study_id, first = add_study(db)
+    queue.enqueue(study_id=study_id, revision_id=first, decisions=[decision("partial")])
+    job = queue.claim()
+    assert job is not None
+    queue.finish(JobOutcome(job.job_id, JobState.DONE, results=(result(tmp_path, "1.5"),)), data_folder=tmp_path)
+    with db.transaction() as tx:
+        second = tx.fetch(
+            "INSERT INTO revisions (study_id, number, digest, reason, created_at)"
+            " VALUES (:study_id, 2, 'e', 'quiet', :now) RETURNING id",
+            {"study_id": study_id, "now": now()},
+        )[0]["id"]
+    queue.enqueue(study_id=study_id, revision_id=second, decisions=[decision("whole")])
+    job = queue.claim()
+    assert job is not None
+    queue.finish(JobOutcome(job.job_id, JobState.DONE, results=(result(tmp_path, "1.6"),)), data_folder=tmp_path)
+    states = {r["sop_instance_uid"]: r["state"] for r in db.fetch("SELECT sop_instance_uid, state FROM outbox")}
+    assert states == {"1.5": "withdrawn", "1.6": "pending"}
+
+
 def test_retry_and_cancel_say_what_they_cannot_do(db: Database, queue: Queue) -> None:
     with pytest.raises(Misconfigured, match="no job nothing"):
         queue.retry("nothing")

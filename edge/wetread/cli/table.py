@@ -33,12 +33,17 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 def print_block(heads: Sequence[object], *lines: object) -> None:
     """One entry of a list: a line of short facts, then whole lines (identifiers, reasons) indented below."""
-    print("  ".join(str(h) for h in heads if h not in (None, "")))
+    print(_wrapped("  ".join(str(h) for h in heads if h not in (None, ""))))
     for line in lines:
         if line:
-            indent = "    "
-            print(textwrap.fill(str(line), _WIDTH, initial_indent=indent, subsequent_indent=indent,
-                                break_long_words=False, break_on_hyphens=False))  # fmt: skip
+            print(_wrapped(str(line), first="    "))
+
+
+def _wrapped(text: str, *, first: str = "") -> str:
+    """Text in lines of 79 columns; identifiers stay whole, so that they can be copied."""
+    return textwrap.fill(
+        text, _WIDTH, initial_indent=first, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def short_time(iso: str) -> str:
@@ -52,4 +57,4 @@ def print_pairs(pairs: Mapping[str, Any]) -> None:
     width = max((len(k) for k in shown), default=0)
     for name, value in shown.items():
         text = "yes" if value is True else "no" if value is False else str(value)
-        print(f"{name:<{width}}  {text}")
+        print(_wrapped(f"{name:<{width}}  {text}"))
