@@ -79,8 +79,14 @@ def cache_folder() -> Path:
 
 
 def _show_nifti(report: Path, *, as_json: bool) -> int:
+    import json
+
     text = report.read_text(encoding="utf-8")
-    print(text if as_json else f"wrote {report.parent / 'labels.nii.gz'} and {report}")
+    if as_json:
+        print(text)
+        return 0
+    for path in (*(report.parent / name for name in json.loads(text)["files"]), report):
+        print(f"wrote {path}")
     return 0
 
 
@@ -94,9 +100,10 @@ def _show(outcomes: list[JobOutcome], *, as_json: bool) -> int:
         return 0
     for outcome in outcomes:
         rows = (
-            [f.name, *(f"{name} {value:.1f} {unit}" for name, value, unit in f.measurements)] for f in outcome.findings
+            [f.name, f.evaluation, ", ".join(f"{name} {value:.1f} {unit}" for name, value, unit in f.measurements)]
+            for f in outcome.findings
         )
-        print_table("Findings (AI, not reviewed)", ("structure", "measurement"), rows)
+        print_table("Findings (AI, not reviewed)", ("finding", "", "measurement"), rows)
         for result in outcome.results:
             print(f"{result.kind:<4}{result.path}")
         print(f"engine: {outcome.engine}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wetread.bundles import Bundle
 from wetread.bundles.trust import TrustPolicy, admit
@@ -19,6 +19,9 @@ from wetread.records.job import JobOutcome, JobSpec
 from wetread.records.study import StudyRef
 from wetread.route.selection import select
 from wetread.service.reading import RunnerOpener
+
+if TYPE_CHECKING:
+    from wetread.records.output import ModelOutput
 
 Progress = Callable[[str, float], None]
 
@@ -53,7 +56,7 @@ def read_folder(
 
 
 def read_nifti_file(path: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress) -> Path:
-    """Read one NIfTI volume: the label map and ``findings.json`` in ``out``; returns the JSON's path.
+    """Read one NIfTI volume: ``findings.json`` in ``out``, and what was segmented as NIfTI; returns the JSON's path.
 
     Raises: as ``read_folder``. Who the patient is, and so whether the bundle was made for them, cannot be checked.
     """
@@ -61,8 +64,7 @@ def read_nifti_file(path: Path, bundle: Bundle, out: Path, settings: OfflineSett
     from wetread.findings.summary import summarize
     from wetread.guard.intended import check_spacing
     from wetread.infer.model import open_model
-    from wetread.nifti import read_nifti, write_nifti
-    from wetread.records.volume import LabelMap
+    from wetread.nifti import read_nifti
 
     admit(bundle, settings.trust)
     forbid_code_in_data()
@@ -74,19 +76,35 @@ def read_nifti_file(path: Path, bundle: Bundle, out: Path, settings: OfflineSett
     output = model.run({bundle.manifest.inputs[0].name: volume})
     reading = read_output(output, volume, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
     out.mkdir(parents=True, exist_ok=True)
-    if isinstance(output, LabelMap):
-        write_nifti(output, out / "labels.nii.gz")
+    written = _write_segmentation(output, out)
     report = {
         "state": "done",
         "input": path.name,
         "bundle": f"{bundle.name} {bundle.version}",
         "engine": dataclasses.asdict(model.identity),
         "findings": [dataclasses.asdict(f) for f in summarize(reading)],
+        "files": written,
     }
     target = out / "findings.json"
     target.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
     progress("done", 1.0)
     return target
+
+
+def _write_segmentation(output: ModelOutput, out: Path) -> list[str]:
+    """``labels.nii.gz``, or one ``mask-N.nii.gz`` for each structure that may overlap others; the names written."""
+    from wetread.nifti import write_nifti
+    from wetread.records.output import Masks
+    from wetread.records.volume import LabelMap
+
+    maps: dict[str, LabelMap] = {}
+    if isinstance(output, LabelMap):
+        maps = {"labels.nii.gz": output}
+    elif isinstance(output, Masks):
+        maps = {f"mask-{n}.nii.gz": LabelMap(m.view("u1"), output.affine) for n, m in enumerate(output.array, start=1)}
+    for name, label_map in maps.items():
+        write_nifti(label_map, out / name)
+    return list(maps)
 
 
 def outcome_document(outcome: JobOutcome) -> dict[str, Any]:
