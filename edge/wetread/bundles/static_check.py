@@ -8,6 +8,7 @@ that somebody vouched for (``trust``).
 from __future__ import annotations
 
 import builtins
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,9 @@ from wetread.bundles.static_check_files import Value, config_files, is_for_readi
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _RELATIVE = re.compile(r"[@%](::|#)")
+_REFERENCE = re.compile(r"@(?P<up>(?:::)*)(?P<id>\w*)")
+_COPY = re.compile(r"[@%](?P<up>(?:::)*)(?P<id>\w+)")
+_OTHER_FILE = re.compile(r"%.*\.(json|ya?ml)", re.IGNORECASE | re.DOTALL)
 _PLAIN_KEY = re.compile(r"\w+(::\w+)*")
 _MONAI_CONSTANT = re.compile(r"\$\s*monai(\.\w+)+\s*")
 _MODES = frozenset({"default", "callable", "partial"})
@@ -56,15 +60,17 @@ def examine(folder: Path, *, config: str = "inference.json") -> list[Finding]:
     Raises: ``BundleInvalid`` for configs that are no configs (too large, too deep, not JSON, tags that make objects).
     """
     findings = list(_importable(folder))
-    contents = {path: read_config(path) for path in config_files(folder)}
     main = folder / "configs" / config
-    shared, _ = _aliases(list(values_of(contents.get(main), main)), names.DEFAULT_ALIASES)
-    for path, content in contents.items():
-        values = list(values_of(content, path))
+    values = {path: list(values_of(read_config(path), path)) for path in config_files(folder)}
+    shared, _ = _aliases(values.get(main, []), names.DEFAULT_ALIASES)
+    imports = frozenset(_head(v.key) for v in itertools.chain(*values.values()) if _is_import(v.content))
+    for path, content in values.items():
         # Overrides in wetread.json and files that are merged are evaluated with the imports of the inference config.
-        aliases, problems = _aliases(values, shared)
+        aliases, problems = _aliases(content, names.DEFAULT_ALIASES if path == main else shared)
         for_reading = is_for_reading(path, folder, config=config)
-        problems.extend(p for value in values for p in _problems(value, aliases))
+        for value in content:
+            problems.extend(_problems(value, aliases))
+            problems.extend(_references(value, imports))
         findings.extend(
             Finding(path.relative_to(folder).as_posix(), key, _short(what), reason, for_reading)
             for key, what, reason in problems
@@ -116,8 +122,33 @@ def _problems(value: Value, aliases: Mapping[str, str]) -> Iterator[_Problem]:
         if _RELATIVE.search(content) and not _PLAIN_KEY.fullmatch(value.key.replace("#", "::")):
             # MONAI writes the keys into the expression before it evaluates it.
             yield value.key, content, "a relative reference below a key that is more than letters, digits and _"
-    elif content.startswith("%") and re.search(r"\.(json|ya?ml)", content, re.IGNORECASE):
+    elif _OTHER_FILE.match(content):
         yield value.key, content, "takes its content from another file"
+
+
+def _references(value: Value, imports: frozenset[str]) -> Iterator[_Problem]:
+    """References and copies of what imports give: a module or function that nobody compared with the allow-list."""
+    content = value.content
+    if not isinstance(content, str) or not content.startswith(("$", "@", "%")) or _OTHER_FILE.match(content):
+        return
+    written = content.replace("#", "::")
+    for found in _REFERENCE.finditer(written) if content.startswith("$") else [_COPY.match(written)]:
+        if found is None:
+            continue
+        levels = len(found["up"]) // 2
+        above = value.key.replace("#", "::").split("::")[:-levels] if levels else []
+        head = _head("::".join([*above, found["id"]]))
+        if head in imports or not head:
+            yield value.key, content, f"refers to {head or 'the whole config'}, which holds imports"
+
+
+def _head(key: str) -> str:
+    """The first id of a key; ``+`` means: merge with what is there."""
+    return key.replace("#", "::").split("::")[0].removeprefix("+")
+
+
+def _is_import(content: object) -> bool:
+    return isinstance(content, str) and _is_expression(content) and imports_of(content) is not None
 
 
 def _is_expression(content: str) -> bool:

@@ -78,6 +78,8 @@ def imports_of(expression: str) -> list[Imported] | None:
         return None
     if not body or not isinstance(body[0], (ast.Import, ast.ImportFrom)):
         return None
+    if len(body) > 1:
+        return [Imported(";", "more than one statement", False)]
     statement = body[0]
     if isinstance(statement, ast.ImportFrom):
         package = "." * statement.level + (statement.module or "")
@@ -96,6 +98,8 @@ def import_problem(imported: Imported) -> str:
 
 def problems_of(expression: str, aliases: Mapping[str, str]) -> list[str]:
     """Why an expression that is no import needs trust; empty when it does not. ``aliases``: name → full dotted name."""
+    if _REFERENCES in expression:
+        return [f"uses the hidden name {_REFERENCES}"]
     try:
         tree = ast.parse(as_python(expression).lstrip(" \t"), mode="eval")
     except (SyntaxError, ValueError) as exc:

@@ -94,8 +94,12 @@ def _joined(key: str, part: object) -> str:
 def _yaml(text: str, path: Path) -> Any:
     import yaml  # type: ignore[import-untyped]
 
+    depth = 0
     try:
         for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise BundleInvalid(f"{path} is nested too deeply; a config has at most {_DEEPEST} levels")
             tag = getattr(event, "tag", None)
             if tag is not None and tag not in _PLAIN_TAGS:
                 line = event.start_mark.line + 1
