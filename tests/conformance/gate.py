@@ -36,16 +36,23 @@ def check_files(results: Sequence[Path], sources: Sequence[Path]) -> list[Compla
 
     Raises: ``ToolMissingError`` when a validator is not installed; a missing check is never a passed one.
     """
+    return list(complaints(results, sources))
+
+
+def complaints(results: Sequence[Path], sources: Sequence[Path]) -> Iterator[Complaint]:
+    """The same one by one, from the fastest check to the slowest."""
     if not results:
-        return [Complaint("gate", "", "there are no result files")]
-    found = [complaint for path in results for complaint in _check_file(path)]
-    found += [Complaint("dcentvfy", "", text) for text in outside.check_entities(results, sources)]
-    return found + [Complaint("own", "", text) for text in _check_set(results, sources)]
+        yield Complaint("gate", "", "there are no result files")
+        return
+    yield from (Complaint("own", "", text) for text in _check_set(results, sources))
+    yield from (Complaint("dcentvfy", "", text) for text in outside.check_entities(results, sources))
+    for path in results:
+        yield from _check_file(path)
 
 
 def _check_file(path: Path) -> Iterator[Complaint]:
     header = dcmread(path, stop_before_pixels=True)
-    answers = {"dciodvfy": outside.check_iod(path), "own": own_checks.check(header)}
+    answers = {"own": own_checks.check(header), "dciodvfy": outside.check_iod(path)}
     if header.Modality == "SR":
         answers |= {"dsrdump": outside.check_tree(path), "pixelmed": outside.check_templates(path)}
     if header.Modality == "SEG":
@@ -74,11 +81,11 @@ def main(result_folder: str, source_folder: str) -> int:
     """Check the files of two folders; exit code 1 on any complaint."""
     print("tools:", ", ".join(f"{tool} {version}" for tool, version in outside.tool_versions().items()))  # noqa: T201
     results, sources = (sorted(Path(folder).rglob("*.dcm")) for folder in (result_folder, source_folder))
-    complaints = check_files(results, sources)
-    for complaint in complaints:
+    found = check_files(results, sources)
+    for complaint in found:
         print("FAIL", complaint)  # noqa: T201
-    print(f"{len(results)} objects, {len(complaints)} complaints")  # noqa: T201
-    return 1 if complaints else 0
+    print(f"{len(results)} objects, {len(found)} complaints")  # noqa: T201
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

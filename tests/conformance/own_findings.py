@@ -26,10 +26,10 @@ def check_regions(report: Dataset, sources: Sequence[Path]) -> Iterator[str]:
         points = np.array(region.GraphicData, float).reshape(-1, 2)
         if region.GraphicType == "POLYLINE" and not np.array_equal(points[0], points[-1]):
             yield "a region is not closed"
-        (image,) = region.ContentSequence
-        header = images.get(str(image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID))
+        named = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in region.get("ContentSequence", [])]
+        header = images.get(str(named[0])) if len(named) == 1 else None
         if header is None:
-            yield "a region lies on an image that was not read"
+            yield f"a region lies on {named or 'no image'}, not on one image that was read"
         elif points.min() < 0 or (points > (header.Columns, header.Rows)).any():
             yield f"a region reaches beyond its image: {points.tolist()}"
 

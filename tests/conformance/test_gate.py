@@ -10,8 +10,8 @@ from pydicom import Dataset, dcmread
 
 from bundles import KIDNEYS
 from conformance import own_checks
-from conformance.cases import Case, read_case
-from conformance.gate import Complaint, check_files
+from conformance.cases import CASES, Case, many_labels, read_case, stripes
+from conformance.gate import check_files, complaints
 
 Break = Callable[[Dataset], None]
 
@@ -22,15 +22,23 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Case:
     return read_case(tmp_path_factory.mktemp("good"), KIDNEYS)
 
 
-def _broken(case: Case, kind: str, mutate: Break, folder: Path) -> list[Complaint]:
-    """Complaints after ``mutate`` changed the first object of one kind."""
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+    """Good reads of other kinds."""
+    names = ("boxes", "present and absent", "no threshold", "no box")
+    return {name: read_case(tmp_path_factory.mktemp("other"), **CASES[name]) for name in names}
+
+
+def _sees(tool: str, case: Case, kind: str, mutate: Break, folder: Path) -> bool:
+    """Whether ``tool`` complains after ``mutate`` changed the first object of one kind."""
     path = case.paths(kind)[0]
     dataset = dcmread(path)
     mutate(dataset)
     changed = folder / path.name
     dataset.save_as(changed)
-    first_of_each = [case.paths(kind)[0] for kind in ("SEG", "SR", "SC")]
-    return check_files([changed if p == path else p for p in first_of_each], case.sources)
+    first_of_each = [case.paths(kind)[0] for kind in dict.fromkeys(r.kind for r in case.results)]
+    results = [changed if p == path else p for p in first_of_each]
+    return any(complaint.tool == tool for complaint in complaints(results, case.sources))
 
 
 def _items(item: Dataset) -> Iterator[Dataset]:
@@ -73,9 +81,12 @@ def _bad_unit(report: Dataset) -> None:
         unit.CodeValue = unit.CodeMeaning = "bananas"
 
 
-def _no_unit(report: Dataset) -> None:
-    for _, number in _named(report, "118565006"):
-        del number.MeasuredValueSequence[0].MeasurementUnitsCodeSequence
+def _no_unit_of(code: str) -> Break:
+    def mutate(report: Dataset) -> None:
+        for _, number in _named(report, code):
+            del number.MeasuredValueSequence[0].MeasurementUnitsCodeSequence
+
+    return mutate
 
 
 def _no_template(report: Dataset) -> None:
@@ -123,7 +134,7 @@ def _private_category(segmentation: Dataset) -> None:
 
 MUTATIONS: dict[str, tuple[str, str, Break]] = {
     "unit is no UCUM unit": ("SR", "own", _bad_unit),
-    "number without unit": ("SR", "dsrdump", _no_unit),
+    "number without unit": ("SR", "dsrdump", _no_unit_of("118565006")),
     "group without tracking identifier": ("SR", "own", _remove("112039")),
     "group without tracking UID": ("SR", "own", _remove("112040")),
     "containers without template": ("SR", "own", _no_template),
@@ -157,6 +168,81 @@ MUTATIONS: dict[str, tuple[str, str, Break]] = {
 """What is broken: kind of object, the tool that must notice, how. ``own`` is what no outside tool sees."""
 
 
+def _move_region(by: float) -> Break:
+    def mutate(report: Dataset) -> None:
+        for _, region in _named(report, "111030"):
+            region.GraphicData = [float(v) + by for v in region.GraphicData]
+
+    return mutate
+
+
+def _open_region(report: Dataset) -> None:
+    for _, region in _named(report, "111030"):
+        region.GraphicData = list(region.GraphicData)[:-2]
+
+
+def _region_elsewhere(report: Dataset) -> None:
+    for _, region in _named(report, "111030"):
+        region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "1.2.3"
+
+
+def _region_without_image(report: Dataset) -> None:
+    for _, region in _named(report, "111030"):
+        del region.ContentSequence
+
+
+def _call(finding: str, value: str, meaning: str) -> Break:
+    def mutate(report: Dataset) -> None:
+        for _, item in _named(report, finding):
+            item.ConceptCodeSequence[0].CodeValue, item.ConceptCodeSequence[0].CodeMeaning = value, meaning
+
+    return mutate
+
+
+def _score(value: float) -> Break:
+    def mutate(report: Dataset) -> None:
+        for _, number in _named(report, "111012"):
+            number.MeasuredValueSequence[0].NumericValue = value
+
+    return mutate
+
+
+OTHER_MUTATIONS: dict[str, tuple[str, str, Break]] = {
+    "box beyond the image": ("boxes", "own", _move_region(30.0)),
+    "box left of the image": ("boxes", "own", _move_region(-30.0)),
+    "box not closed": ("boxes", "own", _open_region),
+    "box on an image that was not read": ("boxes", "dciodvfy", _region_elsewhere),
+    "box on no image": ("boxes", "dciodvfy", _region_without_image),
+    "diameter without unit": ("boxes", "dsrdump", _no_unit_of("81827009")),
+    "present although the score is below": ("present and absent", "own", _call("60046008", "52101004", "Present")),
+    "absent although the score reaches it": ("present and absent", "own", _call("36118008", "272519000", "Absent")),
+    "condition not called": ("present and absent", "own", _remove("60046008")),
+    "score changed after the call": ("present and absent", "own", _score(3.0)),
+    "score beyond 100 %": ("no threshold", "own", _score(874.0)),
+    "called without threshold": ("no threshold", "own", _call("36118008", "52101004", "Present")),
+    "silence about what was not found": ("no box", "own", _remove("27925004")),
+    "present without a box": ("no box", "own", _call("27925004", "52101004", "Present")),
+}
+"""Of reports about boxes and scores: case, the tool that must notice, how."""
+
+
+@pytest.mark.parametrize("name", OTHER_MUTATIONS)
+def test_broken_report_of_another_kind_is_refused(name: str, others: dict[str, Case], tmp_path: Path) -> None:
+    case, tool, mutate = OTHER_MUTATIONS[name]
+    assert _sees(tool, others[case], "SR", mutate, tmp_path)
+
+
+def test_group_missing_from_one_part_of_a_long_report_is_seen(tmp_path: Path) -> None:
+    """A validator that gets the report in parts must still see the one group among many that is wrong."""
+    case = read_case(tmp_path / "case", many_labels(30), stripes(30))
+
+    def mutate(report: Dataset) -> None:
+        group = _named(report, "125007")[25][1]
+        group.ContentSequence.remove(next(i for i in group.ContentSequence if i.ValueType == "IMAGE"))
+
+    assert _sees("pixelmed", case, "SR", mutate, tmp_path)
+
+
 def test_good_objects_pass(good: Case) -> None:
     assert check_files(good.paths(), good.sources) == []
 
@@ -164,13 +250,13 @@ def test_good_objects_pass(good: Case) -> None:
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_broken_object_is_refused_by_the_tool_that_must_see_it(name: str, good: Case, tmp_path: Path) -> None:
     kind, tool, mutate = MUTATIONS[name]
-    assert tool in {complaint.tool for complaint in _broken(good, kind, mutate, tmp_path)}
+    assert _sees(tool, good, kind, mutate, tmp_path)
 
 
 def test_report_without_its_segmentation_is_refused(good: Case) -> None:
-    complaints = check_files(good.paths("SR"), good.sources)
-    assert {c.tool for c in complaints} == {"dcentvfy"}
-    assert any("Missing SOPInstanceUID that was referenced" in c.text for c in complaints)
+    found = check_files(good.paths("SR"), good.sources)
+    assert {c.tool for c in found} == {"dcentvfy"}
+    assert any("Missing SOPInstanceUID that was referenced" in c.text for c in found)
 
 
 def test_no_objects_are_no_passed_objects(good: Case) -> None:

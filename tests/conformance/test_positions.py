@@ -5,6 +5,7 @@ The truth is the phantom's own array and affine; readers are highdicom's and dcm
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ import pytest
 from pydicom import Dataset, dcmread
 from scipy import ndimage
 
-from bundles import KIDNEYS
-from conformance.cases import Case, read_case
+from bundles import KIDNEYS, boxed
+from conformance.cases import CASES, Case, boxes_round_objects, read_case
 from conformance.outside import read_segmentation
 from phantoms import Phantom, centroid_mm
 from wetread.encode.layout import Layout
 from wetread.encode.render import slice_plane
+from wetread.records.finding import Detection
 
 SERIES: dict[str, dict[str, Any]] = {
     "axial": {},
@@ -135,6 +137,68 @@ def _position_mm(source: Dataset, pixels: npt.NDArray[np.float64]) -> npt.NDArra
     row_mm, column_mm = (float(v) for v in source.PixelSpacing)
     origin = np.array(source.ImagePositionPatient, float)
     return origin + along_row * column * column_mm + along_column * row * row_mm
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_boxes_in_report_and_picture_are_where_the_objects_are(name: str, tmp_path: Path) -> None:
+    case = read_case(tmp_path, answer=boxes_round_objects, manifest=boxed(), **SERIES[name])
+    sources = {h.SOPInstanceUID: h for h in _headers(case.sources)}
+    groups = hd.sr.srread(case.paths("SR")[0]).content.get_planar_roi_measurement_groups()
+    large, small = _masks(case.phantom)
+    for group, mask in zip(groups, (large, small), strict=True):
+        source = sources[group.roi.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID]
+        points = group.roi.value - 0.5  # (column, row); the centre of the first pixel is 0.5, 0.5 (PS3.3 C.18.6.1.2)
+        found = _position_mm(source, points[:4, ::-1])
+        places = np.argwhere(mask)
+        expected = case.phantom.affine @ [*(places.min(axis=0) + places.max(axis=0)) / 2, 1.0]
+        # Along the normal the box of an even number of slices has no slice in its middle.
+        normal = case.phantom.affine[:3, 0] / np.linalg.norm(case.phantom.affine[:3, 0])
+        away = found - expected[:3]
+        assert abs(away @ normal) <= np.linalg.norm(case.phantom.affine[:3, 0]) / 2 + 1e-6
+        assert np.linalg.norm(away - normal * (away @ normal)) < 1e-3
+        _, rows, columns = places.max(axis=0) - places.min(axis=0) + 1
+        _, row_mm, column_mm = np.linalg.norm(case.phantom.affine[:3, :3], axis=0)
+        diameter, _ = group.get_measurements()
+        assert diameter.value == pytest.approx(max(rows * row_mm, columns * column_mm), rel=1e-6)
+    _check_rectangles(case, (large, small))
+
+
+def _check_rectangles(case: Case, masks: Sequence[npt.NDArray[np.bool_]]) -> None:
+    detections = [f for f in case.context.reading.findings if isinstance(f, Detection)]
+    for path in case.paths("SC"):
+        picture = dcmread(path)
+        index = int(picture.InstanceNumber) - 1
+        layout = slice_plane(case.context.volume, index).layout()
+        for detection, mask in zip(detections, masks, strict=True):
+            if not detection.low[0] <= index <= detection.high[0]:
+                continue
+            inside = _enclosed(_largest_of(picture.pixel_array, detection.colour_rgb), (1, 1, 1), layout)
+            shadow = np.argwhere(mask.any(axis=0))
+            assert inside.min(axis=0) == pytest.approx(shadow.min(axis=0) - 0.5, abs=0.15)
+            assert inside.max(axis=0) == pytest.approx(shadow.max(axis=0) + 0.5, abs=0.15)
+
+
+def _largest_of(pixels: npt.NDArray[np.uint8], colour: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """(1, 1, 1) where the largest connected thing of that colour is, the box, and not its caption."""
+    things, _ = ndimage.label((pixels == colour).all(axis=-1), structure=np.ones((3, 3)))
+    largest = things == np.bincount(things[things > 0]).argmax()
+    return np.repeat(largest[..., None], 3, axis=2).astype(np.uint8)
+
+
+def test_overlapping_masks_come_back_voxel_for_voxel(tmp_path: Path) -> None:
+    case = read_case(tmp_path, **CASES["overlap"], orientation="oblique", reverse=True)
+    segmentation = hd.seg.segread(case.paths("SEG")[0])
+    volume = segmentation.get_volume(combine_segments=False)
+    expected = case.context.reading.output.array
+    assert segmentation.SegmentsOverlap == "YES"
+    for number in (1, 2, 3):
+        found = np.argwhere(volume.array[..., number - 1])
+        inverse = np.linalg.inv(case.phantom.affine) @ volume.affine
+        places = found @ inverse[:3, :3].T + inverse[:3, 3]
+        grid = np.zeros(expected.shape[1:], bool)
+        grid[tuple(np.rint(places).astype(int).T)] = True
+        assert np.abs(places - np.rint(places)).max() < 0.01
+        assert np.array_equal(grid, expected[number - 1])
 
 
 def test_report_measures_the_object_and_refers_to_its_segment(case: Case) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from bundles import KIDNEYS
-from conformance.cases import DECIDED_AT, Case, encode_again, read_case
+from conformance.cases import CASES, DECIDED_AT, Case, encode_again, read_case
 from wetread.encode.encoder import ENCODERS
 from wetread.records.result import EncodedResult
 
@@ -54,6 +54,14 @@ def test_record_says_what_is_in_the_file(case: Case, kind: str) -> None:
 def test_same_reading_gives_the_same_bytes(case: Case, kind: str, tmp_path: Path) -> None:
     again = _of_kind(encode_again(case, tmp_path), kind)
     assert [r.path.read_bytes() for r in again] == [p.read_bytes() for p in case.paths(kind)]
+
+
+@pytest.mark.parametrize("name", ["overlap", "present and absent", "boxes at the edge", "no box"])
+def test_same_answer_of_any_kind_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
+    case = read_case(tmp_path / "case", **CASES[name])
+    again = encode_again(case, tmp_path / "again")
+    assert [r.sha256 for r in again] == [r.sha256 for r in case.results]
+    assert [r.path.read_bytes() for r in again] == [p.read_bytes() for p in case.paths()]
 
 
 @pytest.mark.parametrize("kind", KINDS)
