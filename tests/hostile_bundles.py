@@ -136,8 +136,6 @@ def add_entry(path: Path, name: str, content: bytes = b"x", *, mode: int = 0o100
 
 def claim_size(path: Path, name: str, size: int) -> None:
     """Let the archive's directory claim another unpacked size for an entry."""
-    content = bytearray(path.read_bytes())
-    at = content.rfind(name.encode())  # the name in the central directory comes last
-    start = content.rfind(b"PK\x01\x02", 0, at)
-    content[start + 24 : start + 28] = struct.pack("<I", size)
-    path.write_bytes(content)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.getinfo(name).file_size = size
+        archive.writestr("one more entry", b"")  # or the directory would not be written again

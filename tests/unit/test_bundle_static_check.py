@@ -82,7 +82,7 @@ def refused(folder: Path) -> str:
 @pytest.mark.parametrize("expression", ZOO_EXPRESSIONS)
 def test_idiom_of_the_zoo_needs_no_trust(tmp_path: Path, expression: str) -> None:
     imports = ["$import glob", "$import os", "$import numpy as np"]
-    found = findings(tmp_path / "b", imports=[i for i in imports if i != expression], here=expression)
+    found = findings(tmp_path / "b", imports=[i for i in imports if i != expression], here=[expression])
     assert [str(f) for f in found] == []
 
 
@@ -126,6 +126,7 @@ def test_hostile_component_is_refused(tmp_path: Path, canary: Path, name: str) -
         "$from os import system",
         "$import scripts",
         "$import monai.bundle.scripts; 1",
+        "$from monai.utils import run_cmd",
         "$import importlib",
         "$from builtins import eval",
         "$from . import x",
@@ -140,8 +141,13 @@ def test_import_of_anything_else_is_refused(tmp_path: Path, statement: str) -> N
 @pytest.mark.parametrize("content", ["@imports::0", "%imports::0", "%imports", "$@imports"])
 def test_imported_function_reached_by_its_place_is_refused(tmp_path: Path, content: str) -> None:
     """Importing a function of MONAI runs nothing and its name is checked where it is used: but it also has an id."""
-    found = findings(tmp_path / "b", imports=["$from monai.utils import run_cmd"], here=content)
+    found = findings(tmp_path / "b", imports=["$from monai import bundle"], here=content)
     assert [f.reason for f in found] == ["refers to imports, which holds imports"]
+
+
+def test_import_as_an_argument_is_refused(tmp_path: Path) -> None:
+    found = findings(tmp_path / "b", x={"_target_": "Lambdad", "keys": "image", "func": "$from monai import bundle"})
+    assert [f.key for f in found] == ["x::func"]
 
 
 def test_expression_hidden_in_a_key_is_refused(tmp_path: Path) -> None:

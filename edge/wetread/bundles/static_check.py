@@ -22,6 +22,7 @@ from wetread.bundles.static_check_files import Value, config_files, is_for_readi
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _RELATIVE = re.compile(r"[@%](::|#)")
+_IMPORT_KEY = re.compile(r"\+?\w+::\d+")
 _REFERENCE = re.compile(r"@(?P<up>(?:::)*)(?P<id>\w*)")
 _COPY = re.compile(r"[@%](?P<up>(?:::)*)(?P<id>\w+)")
 _OTHER_FILE = re.compile(r"%.*\.(json|ya?ml)", re.IGNORECASE | re.DOTALL)
@@ -105,6 +106,8 @@ def _aliases(values: list[Value], known: Mapping[str, str]) -> tuple[dict[str, s
             reason = import_problem(imported)
             if aliases.get(imported.alias, imported.dotted) != imported.dotted:
                 reason = f"gives the name {imported.alias} a second meaning"
+            if not _IMPORT_KEY.fullmatch(value.key):
+                reason = "imports as the value of something else than a list of statements"
             aliases[imported.alias] = imported.dotted
             if reason:
                 problems.append((value.key, value.content, reason))

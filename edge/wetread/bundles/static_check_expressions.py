@@ -90,8 +90,7 @@ def imports_of(expression: str) -> list[Imported] | None:
 def import_problem(imported: Imported) -> str:
     """Why an import needs trust; empty when it does not."""
     dotted = imported.dotted
-    module = dotted in names.MODULES or re.fullmatch(r"monai(\.[a-z]\w*)*", dotted) is not None
-    if (module and "__" not in dotted) or (not imported.is_module and names.is_allowed(dotted)):
+    if names.is_known_module(dotted) or (not imported.is_module and names.is_allowed(dotted)):
         return ""
     return f"imports {dotted}"
 

@@ -110,6 +110,14 @@ def is_allowed(dotted: str) -> bool:
     return any(_reaches(dotted, module) and _may_use(module, name) for module in _defined(package).get(name, ()))
 
 
+def is_known_module(dotted: str) -> bool:
+    """Whether this is a module that may be imported: of the list, or any of MONAI's own."""
+    if dotted in MODULES:
+        return True
+    modules = {module for found in _defined("monai").values() for module in found}
+    return any(module == dotted or module.startswith(dotted + ".") for module in modules)
+
+
 def is_allowed_short(name: str) -> bool:
     """Whether a bare name in ``_target_`` may be used; MONAI looks it up in all its modules."""
     modules = _defined("monai").get(name, ())

@@ -31,7 +31,7 @@ from wetread.records.study import SeriesRef
 from wetread.records.volume import Volume
 
 Progress = Callable[[str, float], None]
-_PHANTOM_SHAPE = (96, 96, 96)
+_PHANTOM_SHAPE = (64, 96, 80)
 _SEED = 20261122
 
 
@@ -64,7 +64,7 @@ def benchmark(
 ) -> list[Benchmark]:
     """Measure the engines (default: all this machine has) and the reference, which comes first.
 
-    The image is the golden input, or a seeded phantom of 96³ voxels for a bundle without one. An engine that may not
+    The image is the golden input, or a seeded phantom for a bundle without one. An engine that may not
     serve is listed with the reason; one that is not installed only if it was asked for.
     Raises: ``WorkerDied``, and whatever stops the reference engine.
     """

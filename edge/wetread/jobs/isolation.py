@@ -59,9 +59,9 @@ def _leave_network() -> str:
     if _unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         return os.strerror(ctypes.get_errno())
     try:
-        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")  # user_namespaces(7): before gid_map
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
+        Path("/proc/self/setgroups").write_bytes(b"deny")  # user_namespaces(7): before gid_map
+        Path("/proc/self/uid_map").write_bytes(b"%d %d 1" % (user, user))
+        Path("/proc/self/gid_map").write_bytes(b"%d %d 1" % (group, group))
     except OSError as exc:
         # The network is gone all the same; files are still checked against the real user.
         logger.warning("this worker does not know its own user name any more: %s", exc)

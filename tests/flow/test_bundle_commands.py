@@ -1,0 +1,190 @@
+"""``wetread bundle``: from one site to another box, by the commands alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hostile_bundles as hostile
+from network_bundles import threshold_bundle
+from peers import config
+from threshold_bundle import write_threshold_bundle
+from wetread.cli.main import run
+from wetread.errors import EngineUnavailable
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run ``wetread bundle … --json`` in an empty folder of a user without configuration; what it printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def bundle(*arguments: object, code: int = 0, as_json: bool = True) -> Any:
+        capsys.readouterr()
+        given = ["bundle", *map(str, arguments), *(["--json"] if as_json else [])]
+        found = run(given)
+        printed = capsys.readouterr()
+        assert found == code, printed.err
+        return json.loads(printed.out) if as_json else printed.out
+
+    return bundle
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_threshold_bundle(tmp_path / "source" / "threshold")
+
+
+def test_bundle_goes_from_its_maker_to_a_box_by_signature(tmp_path: Path, source: Path, command: Command) -> None:
+    refused = command("install", source, code=2)
+    assert (refused["state"], refused["code"]) == ("failed", "bundle-not-trusted")
+    made = command("sign", "--new-key", "maker.key")
+    signed = command("sign", source, "--key", "maker.key")
+    assert (signed["key"], signed["files"]) == (made["key"], 4)
+    store = tmp_path / "home" / ".config" / "wetread" / "trusted_keys"
+    store.mkdir(parents=True)
+    Path("maker.key.pub").rename(store / "maker.pub")
+    installed = command("install", source)
+    assert installed["trusted"] == f"signature, {made['key']}"
+    exported = command("export", "threshold", "--out", "threshold.zip")
+    assert exported["digest"] == installed["digest"]
+    again = command("install", "threshold.zip", "--into", "box")
+    assert (again["digest"], again["trusted"]) == (installed["digest"], installed["trusted"])
+    (listed,) = [b for b in command("list") if b["name"] == "threshold"]
+    assert (listed["state"], listed["trust"]) == ("ready", f"signature: {made['key']}")
+
+
+def test_check_says_what_stands_in_the_way(tmp_path: Path, source: Path, command: Command) -> None:
+    report = command("check", source)
+    assert (report["state"], report["loads"], report["tier"], report["missing"]) == ("ready", True, "components", [])
+    assert report["needs_trusted_code"] == []
+    assert len(report["certificate"]) == 64
+    canary = tmp_path / "canary"
+    bad = hostile.config_with(tmp_path / "bad", here=f"$open('{canary}', 'w')")
+    report = command("check", bad, code=2)
+    assert report["needs_trusted_code"] == [
+        f"needs trusted code: configs/inference.json, here: $open('{canary}', 'w') (uses open)"
+    ]
+    assert "Nothing of it was run" in report["problems"][0]
+    assert not canary.exists()
+
+
+def test_check_writes_a_template_for_a_bundle_of_the_zoo(source: Path, command: Command) -> None:
+    (source / "configs" / "wetread.json").unlink()
+    report = command("check", source, code=2)
+    assert "configs/wetread.json is missing" in report["missing"][0]
+    assert Path(report["template"]).read_text().startswith("{")
+
+
+def test_bundle_of_the_zoo_with_code_of_its_own_is_not_tried(tmp_path: Path, source: Path, command: Command) -> None:
+    canary = tmp_path / "canary"
+    folder = hostile.config_with(tmp_path / "zoo", network_def={"_target_": "scripts.net.Net"})
+    (folder / "scripts").mkdir()
+    (folder / "scripts" / "__init__.py").write_text(f"open({str(canary)!r}, 'w')")
+    (folder / "configs" / "wetread.json").unlink()
+    report = command("check", folder, code=2)
+    assert "cannot be tried because it needs trusted code" in report["problems"][0]
+    assert not canary.exists()
+    assert source.exists()
+
+
+def test_tables_fit_into_eighty_columns(source: Path, command: Command) -> None:
+    command("install", source, "--trust-local")
+    for arguments in (
+        ["list"],
+        ["check", "threshold"],
+        ["compile", "threshold"],
+        ["export", "threshold", "--out", "t"],
+    ):
+        text = command(*arguments, as_json=False)
+        assert max(map(len, text.splitlines())) <= 80, arguments
+        assert "threshold" in text
+
+
+def test_compiled_engines_are_listed(source: Path, command: Command) -> None:
+    (engine,) = command("compile", source)
+    assert (engine["engine"], engine["precision"], engine["on_device_part"]) == ("openvino", "f32", "passed")
+
+
+def test_ready_engines_travel_with_a_signature_of_their_own(
+    source: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        from wetread.infer.engine import backend
+
+        backend("tensorrt-rtx").library_version()
+    except EngineUnavailable as exc:
+        pytest.skip(f"no engine can be built ahead of time here: {exc}")
+    (built,) = command("compile", source, "--gpu", "sm89")
+    command("sign", "--new-key", "maker.key")
+    command("sign", source, "--key", "maker.key")
+    Path("keys").mkdir()
+    Path("maker.key.pub").rename(Path("keys") / "maker.pub")
+    assert command("export", source, "--out", "unsigned.zip", "--with-engines")["engines"] == 1
+    assert command("export", source, "--out", "signed.zip", "--with-engines", "--key", "maker.key")["engines"] == 1
+    monkeypatch.setenv("XDG_CACHE_HOME", "other-cache")
+    left_out = command("install", "unsigned.zip", "--keys", "keys", "--into", "box1")
+    assert left_out["engines"] == 0
+    assert "the ready engines were left out, they will be built here" in left_out["notes"][0]
+    taken = command("install", "signed.zip", "--keys", "keys", "--into", "box2")
+    assert (taken["engines"], taken["notes"]) == (1, [])
+    (again,) = command("compile", source, "--gpu", "sm89")
+    assert again["sha256"] == built["sha256"]
+    assert Path(again["path"]) != Path(built["path"])
+
+
+def test_bench_gives_one_object_for_each_engine(tmp_path: Path, command: Command) -> None:
+    source = threshold_bundle(tmp_path / "golden" / "threshold").folder
+    rows = command("bench", source, "--repeats", "1", "--engine", "openvino")
+    assert [(r["bundle"], r["engine"], r["precision"]) for r in rows] == [
+        ("threshold", "torch", "f32"),
+        ("threshold", "openvino", "f32"),
+    ]
+    assert set(rows[0]) >= {"device", "median_s", "speedup_vs_torch", "peak_mb", "agreement"}
+    assert rows[0]["speedup_vs_torch"] == 1.0
+    assert all(r["median_s"] > 0 and r["peak_mb"] > 100 and r["agreement"] == 1.0 for r in rows)
+
+
+def test_weights_of_a_bundle_that_is_there_are_fetched_by_its_name(source: Path, command: Command) -> None:
+    source.parent.rename("monai_bundles")
+    report = command("install", "threshold")
+    assert (report["state"], report["weights"]) == ("ready", ["models/model.safetensors"])
+    assert report["trusted"] == "no; runs because nothing in it needs trusted code"
+    assert command("install", "threshold", "--trust-local")["trusted"].startswith("local, ")
+
+
+def test_zip_that_leads_out_of_its_folder_is_refused(tmp_path: Path, source: Path, command: Command) -> None:
+    archive = hostile.zip_of(source, tmp_path / "b.zip")
+    hostile.add_entry(archive, "../../evil")
+    refused = command("install", archive, "--trust-local", code=2)
+    assert refused["code"] == "bundle-invalid"
+    assert "leads out of the folder; nothing was extracted" in refused["reason"]
+    assert zipfile.is_zipfile(archive)
+
+
+def test_service_does_not_start_with_a_bundle_that_changed(tmp_path: Path, source: Path, command: Command) -> None:
+    command("install", source, "--trust-local", "--into", "site")
+    path = Path("site/threshold/configs/inference.json")
+    path.chmod(0o644)
+    path.write_text(path.read_text() + "\n")
+    Path("wetread.toml").write_text(config(tmp_path / "site").replace("{port}", "0"))
+    served = subprocess.run(
+        [sys.executable, "-m", "wetread", "serve", "--config", "wetread.toml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert served.returncode == 2
+    assert "the files of bundle threshold have changed since it was installed on" in served.stderr
