@@ -8,11 +8,7 @@ window still covers are kept.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import product
 from math import prod
 from typing import Any, TypeGuard
 
@@ -24,28 +20,22 @@ from monai.utils import BlendMode, PytorchPadMode, ensure_tuple_rep, fall_back_t
 from torch import Tensor
 from torch.nn import functional
 
-Box = tuple[slice, ...]
-Cell = tuple[int, ...]
+from wetread.infer.sliding_cells import Box, Cells, Sums, WindowGrid
+
 Network = Callable[[Tensor], Tensor]
-"""``(window, channel, *roi)`` → ``(window, channel, *roi)``."""
+"""``(window, channel, *roi)`` → ``(window, class, *roi)``."""
+_PLENTY_MB = 256
+"""Sums of this size are cut along one axis only, which takes less time."""
 
 
 class OtherGrid(Exception):
     """The network answers on another grid than it was asked on: these windows cannot be added up here."""
 
 
-@dataclass(frozen=True, slots=True)
-class WindowGrid:
-    """Where the windows of one volume lie, in MONAI's order."""
-
-    shape: tuple[int, ...]
-    """Of the volume."""
-    padding: tuple[int, ...]
-    """Before the first voxel of each axis, when the volume is smaller than a window."""
-    padded: tuple[int, ...]
-    roi: tuple[int, ...]
-    windows: tuple[Box, ...]
-    """In the padded volume."""
+def can_stream(inferer: Any) -> TypeGuard[SlidingWindowInferer]:
+    """Whether ``inferer`` is MONAI's plain sliding window; a subclass may do anything."""
+    plain = isinstance(inferer, SlidingWindowInferer) and type(inferer) is SlidingWindowInferer
+    return plain and not inferer.with_coord
 
 
 def window_grid(inferer: SlidingWindowInferer, shape: tuple[int, ...]) -> WindowGrid:
@@ -58,10 +48,10 @@ def window_grid(inferer: SlidingWindowInferer, shape: tuple[int, ...]) -> Window
     return WindowGrid(tuple(shape), padding, padded, roi, windows)
 
 
-def can_stream(inferer: Any) -> TypeGuard[SlidingWindowInferer]:
-    """Whether ``inferer`` is MONAI's plain sliding window; a subclass may do anything."""
-    plain = isinstance(inferer, SlidingWindowInferer) and type(inferer) is SlidingWindowInferer
-    return plain and not inferer.with_coord
+def cells(grid: WindowGrid, classes: int) -> Cells:
+    """How the volume is cut for sums of so many classes."""
+    layers = prod((grid.roi[0] * 2, *grid.padded[1:])) * classes * 4 / 2**20
+    return Cells(grid, axes=1 if layers <= _PLENTY_MB else len(grid.roi))
 
 
 def stream(
@@ -74,14 +64,13 @@ def stream(
     Raises: ``OtherGrid`` before anything was given.
     """
     grid = window_grid(inferer, tuple(image.shape[1:]))
-    weights = _weights(inferer, grid)
-    sums = _Sums(grid, weights, weigh=weigh)
-    padded = _padded(inferer, image, grid)
+    padded, weights, sums = _padded(inferer, image, grid), _weights(inferer, grid), None
     for first in range(0, len(grid.windows), inferer.sw_batch_size):
         windows = grid.windows[first : first + inferer.sw_batch_size]
         answers = _answers(network, torch.stack([padded[(slice(None), *w)] for w in windows]), grid.roi)
+        sums = sums or Sums(grid, cells(grid, answers.shape[1]), weights, weigh=weigh)
         for window, answer in zip(windows, answers, strict=True):
-            yield from sums.add(window, answer if weights is None else answer.mul_(weights))
+            yield from sums.add(window, answer)
         del answers, answer  # or a batch's answers live until the next has come
 
 
@@ -112,85 +101,3 @@ def _padded(inferer: SlidingWindowInferer, image: Tensor, grid: WindowGrid) -> T
         sides += [before, p - n - before]
     mode = look_up_option(inferer.padding_mode, PytorchPadMode)
     return functional.pad(image[None], sides, mode=mode, value=inferer.cval)[0]
-
-
-class _Sums:
-    """The cells that have begun and are not complete."""
-
-    def __init__(self, grid: WindowGrid, weights: Tensor | None, *, weigh: bool) -> None:
-        self._grid = grid
-        self._weights = weights
-        self._weigh = weigh
-        self._cuts = _cuts(grid)
-        self._awaited = Counter(cell for window in grid.windows for cell in _covered(self._cuts, window))
-        self._answers: dict[Cell, Tensor] = {}
-        self._weight_sums: dict[Cell, Tensor] = {}
-
-    def add(self, window: Box, answer: Tensor) -> Iterator[tuple[Box, Tensor]]:
-        """Add one window's answer ``(class, *roi)``; gives the cells that this completes."""
-        for cell in _covered(self._cuts, window):
-            self._awaited[cell] -= 1
-            complete = not self._awaited[cell]
-            part = self._inside(cell, window)
-            total = _added(self._answers, cell, answer[(slice(None), *part)], complete=complete)
-            if self._weigh:
-                weight = _added(self._weight_sums, cell, self._weight(part), complete=complete)
-                total = total / weight if complete else total
-            if complete:
-                yield from self._given(cell, total)
-
-    def _weight(self, part: Box) -> Tensor:
-        return torch.ones(()) if self._weights is None else self._weights[part]
-
-    def _inside(self, cell: Cell, window: Box) -> Box:
-        sides = zip(cell, self._cuts, window, strict=True)
-        return tuple(slice(cuts[i] - side.start, cuts[i + 1] - side.start) for i, cuts, side in sides)
-
-    def _given(self, cell: Cell, total: Tensor) -> Iterator[tuple[Box, Tensor]]:
-        """The cell without padding, in the volume's own indices; nothing when it is all padding."""
-        box, kept = [], []
-        for i, cuts, before, n in zip(cell, self._cuts, self._grid.padding, self._grid.shape, strict=True):
-            start, stop = max(cuts[i] - before, 0), min(cuts[i + 1] - before, n)
-            box.append(slice(start, stop))
-            kept.append(slice(start + before - cuts[i], stop + before - cuts[i]))
-        if all(side.start < side.stop for side in box):
-            yield tuple(box), total[(slice(None), *kept)]
-
-
-def _cuts(grid: WindowGrid) -> list[list[int]]:
-    """Along each axis, where any window begins or ends: the borders of the cells."""
-    axes = range(len(grid.roi))
-    return [sorted({edge for w in grid.windows for edge in (w[a].start, w[a].stop)}) for a in axes]
-
-
-def _covered(cuts: list[list[int]], window: Box) -> Iterator[Cell]:
-    axes = zip(window, cuts, strict=True)
-    return product(*(range(bisect_left(c, side.start), bisect_left(c, side.stop)) for side, c in axes))
-
-
-def _added(sums: dict[Cell, Tensor], cell: Cell, piece: Tensor, *, complete: bool) -> Tensor:
-    begun = sums.pop(cell, None)
-    if begun is None and complete:
-        return piece
-    total = piece.clone() if begun is None else begun.add_(piece)
-    if not complete:
-        sums[cell] = total
-    return total
-
-
-def most_voxels_begun(grid: WindowGrid) -> int:
-    """Voxels in begun cells at the worst moment: times classes × 4 bytes, what the sums need."""
-    cuts = _cuts(grid)
-    awaited = Counter(cell for window in grid.windows for cell in _covered(cuts, window))
-    held: dict[Cell, int] = {}
-    most = now = 0
-    for window in grid.windows:
-        for cell in _covered(cuts, window):
-            awaited[cell] -= 1
-            if awaited[cell] and cell not in held:
-                held[cell] = prod(c[i + 1] - c[i] for i, c in zip(cell, cuts, strict=True))
-                now += held[cell]
-            elif not awaited[cell]:
-                now -= held.pop(cell, 0)
-        most = max(most, now)
-    return most

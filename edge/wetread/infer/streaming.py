@@ -47,13 +47,14 @@ class Streaming:
         image = prepared.as_tensor()
         shape = tuple(int(n) for n in image.shape[1:])
         if self.invert is None:
-            labels = largest(_finite(stream(self.inferer, image, network, weigh=False)), shape)
+            labels = largest(_finite(stream(self.inferer, image, _reduced(network), weigh=False)), shape)
             return self._label_map(labels, prepared, operations=prepared.applied_operations)
         back = way_back(prepared, origin)
         if back is None:
             return None
-        boxes = _finite(stream(self.inferer, image, network))
-        labels = back.to_source(largest_after(_reduced(boxes, softmax=self.softmax), shape, back))
+        boxes = _finite(stream(self.inferer, image, _reduced(network)))
+        boxes = _probabilities(boxes) if self.softmax else boxes
+        labels = back.to_source(largest_after(boxes, shape, back))
         label_map = self._label_map(labels, prepared, operations=[])
         label_map.affine = torch.as_tensor(origin.affine)
         return label_map
@@ -110,8 +111,19 @@ def _finite(boxes: Boxes) -> Boxes:
         yield box, answer
 
 
-def _reduced(boxes: Boxes, *, softmax: bool) -> Boxes:
-    """Probabilities; of two classes only by how much the second is ahead, which interpolates just as well."""
-    for box, answer in boxes:
-        scores = torch.softmax(answer, dim=0) if softmax else answer
-        yield box, scores[1:] - scores[:1] if len(scores) == 2 else scores
+def _reduced(network: Network) -> Network:
+    """``network`` that answers, of two classes, only by how much the second is ahead: half of everything after it."""
+
+    def answer(windows: Tensor) -> Tensor:
+        scores = network(windows)
+        if not isinstance(scores, Tensor) or scores.shape[1] > 2:
+            return scores
+        return scores[:, 1:] - scores[:, :1] if scores.shape[1] == 2 else torch.zeros_like(scores)
+
+    return answer
+
+
+def _probabilities(boxes: Boxes) -> Boxes:
+    """Softmax; of two classes again by how much the second is ahead."""
+    for box, scores in boxes:
+        yield box, scores.div_(2).tanh_() if len(scores) == 1 else torch.softmax(scores, dim=0)

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from wetread.infer.sliding import Box
+from wetread.infer.sliding_cells import Box
 from wetread.infer.streaming_axes import resampled_planes
 from wetread.infer.streaming_invert import WayBack
 
 Boxes = Iterator[tuple[Box, Tensor]]
-"""Boxes that fill a volume without overlap, each with its scores ``(class, *box)``."""
+"""Boxes that fill a volume without overlap, each with its scores ``(class, *box)``.
+
+A single score stands for two classes: by how much the second is ahead of the first.
+"""
 _PLANES = 16
 """Resampled at once: enough for vector instructions, few enough for the cache."""
 
@@ -23,14 +26,14 @@ def largest(boxes: Boxes, shape: tuple[int, ...]) -> Tensor:
     labels = torch.zeros(shape, dtype=torch.uint8)
     for box, scores in boxes:
         labels = _wide_enough(labels, len(scores))
-        labels[box] = _argmax(iter(scores), labels.dtype)
+        labels[box] = _argmax(iter(scores), len(scores), labels.dtype)
     return labels
 
 
 def largest_after(boxes: Boxes, shape: tuple[int, ...], back: WayBack) -> Tensor:
     """The same on the oriented grid: scores are resampled, one class at a time, as soon as a layer of them is there.
 
-    ``shape``: of the volume that the boxes fill. A single score stands for two classes: 1 where it is above 0.
+    ``shape``: of the volume that the boxes fill.
     """
     labels = torch.zeros(tuple(map(len, back.maps)), dtype=torch.uint8)
     last_needed = back.maps[0].high
@@ -39,8 +42,7 @@ def largest_after(boxes: Boxes, shape: tuple[int, ...], back: WayBack) -> Tensor
         planes = torch.nonzero((last_needed >= layer.start) & (last_needed < layer.stop)).flatten()
         for some in planes.split(_PLANES):
             resampled = (resampled_planes(s, back.maps, some, offset=layer.start - 1) for s in layer.scores)
-            single = len(layer.scores) == 1
-            labels[some] = (next(resampled) > 0).to(labels.dtype) if single else _argmax(resampled, labels.dtype)
+            labels[some] = _argmax(resampled, len(layer.scores), labels.dtype)
     return labels
 
 
@@ -79,7 +81,9 @@ def _layers(boxes: Boxes, shape: tuple[int, ...]) -> Iterator[_Layer]:
             yield layer
 
 
-def _argmax(scores: Iterator[Tensor], dtype: torch.dtype) -> Tensor:
+def _argmax(scores: Iterator[Tensor], count: int, dtype: torch.dtype) -> Tensor:
+    if count == 1:
+        return (next(scores) > 0).to(dtype)
     best = next(scores).clone()
     labels = torch.zeros(best.shape, dtype=dtype)
     for number, score in enumerate(scores, start=1):
