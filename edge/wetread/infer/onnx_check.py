@@ -8,19 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from pydantic import BaseModel, ConfigDict
 
 from wetread.errors import EngineUnavailable
 from wetread.infer.engine import FloatArray
+from wetread.infer.onnx_half import emulated
 from wetread.infer.plan import Precision
 
 _SEED = 20240822
 _SAMPLES = 2048
-_MIN_SHARE_WITHIN = 0.9999
-"""Norms over nearly constant channels let single voxels differ more; the label of a voxel must not hang on one."""
+MIN_SHARE_WITHIN: dict[Precision, float] = {"f32": 0.9999, "f16": 0.98, "bf16": 0.98}
+"""Norms over nearly constant channels let single voxels differ more; in half, a steep softmax moves probabilities at
+the border of two labels a lot (LinkNet of brain extraction: 1.2 % of them) and hardly a label.
+"""
 _FARTHEST = 50
 """No value may be farther off than this many limits."""
-_MIN_SAME_LABEL = {"f32": 0.9999, "f16": 0.999, "bf16": 0.99}
+MIN_SAME_LABEL: dict[Precision, float] = {"f32": 0.9999, "f16": 0.995, "bf16": 0.99}
+"""On noise, where many classes are near a tie; masks of real images are held to more by the golden case."""
 _BATCH_OF_TWO_UP_TO = 96**3 * 4
 """Input values of one image; above it only one at a time is tried, for the sake of memory."""
 
@@ -37,6 +42,8 @@ class Fingerprint(BaseModel):
     values: tuple[float, ...]
     limit: float
     """How far a value may be off."""
+    min_share: float
+    """Share of the places that must be within; lower than for the graph, as these are fewer."""
 
     def problem(self, answer: FloatArray) -> str:
         """What is wrong with an engine's answer to ``noise(shape)``, as a sentence; empty when nothing is."""
@@ -48,10 +55,10 @@ class Fingerprint(BaseModel):
             return "the answer holds values that are not finite"
         off = np.abs(found - np.asarray(self.values, np.float32))
         share = float(np.mean(off <= self.limit))
-        if share < 0.999 or not float(off.max()) <= _FARTHEST * self.limit:
+        if not share >= self.min_share or not float(off.max()) <= _FARTHEST * self.limit:
             return (
                 f"{share:.2%} of {len(found)} sampled outputs are within {self.limit:.2g} of the reference, the worst "
-                f"is {float(off.max()):.2g} off; at least 99.9 % must be within"
+                f"is {float(off.max()):.2g} off; at least {self.min_share:.1%} must be within"
             )
         return ""
 
@@ -77,12 +84,13 @@ class GraphCheck(BaseModel):
     def problem(self) -> str:
         """What is outside the tolerance of this precision, as a sentence; empty when nothing is."""
         limit = self.fingerprint.limit
-        if not self.share_within >= _MIN_SHARE_WITHIN:
-            return f"{self.share_within:.4%} of the outputs are within {limit:.2g} of PyTorch's, 99.99 % must be"
+        if not self.share_within >= MIN_SHARE_WITHIN[self.precision]:
+            needed = MIN_SHARE_WITHIN[self.precision]
+            return f"{self.share_within:.4%} of the outputs are within {limit:.2g} of PyTorch's, {needed:.2%} must be"
         if not self.max_difference <= _FARTHEST * limit:
             return f"an output is {self.max_difference:.2g} off PyTorch's, {_FARTHEST * limit:.2g} is allowed"
-        if not self.same_label >= _MIN_SAME_LABEL[self.precision]:
-            return f"{self.same_label:.4%} of the labels agree, {_MIN_SAME_LABEL[self.precision]:.2%} must"
+        if not self.same_label >= MIN_SAME_LABEL[self.precision]:
+            return f"{self.same_label:.4%} of the labels agree, {MIN_SAME_LABEL[self.precision]:.2%} must"
         return ""
 
 
@@ -116,7 +124,7 @@ def check_graph(
     batch = 2 if np.prod(one) <= _BATCH_OF_TWO_UP_TO else 1
     image = noise(one)
     images = np.concatenate([image, image[:, :, ::-1]])[:batch]
-    answer = _answer(path, images, threads)
+    answer = _answer(path, images, threads, rounding=precision == "f16")
     expected = np.concatenate([reference(images[k : k + 1]) for k in range(batch)])
     if answer.shape != expected.shape:
         raise EngineUnavailable(f"the exported graph answers with {answer.shape}, the network with {expected.shape}")
@@ -133,7 +141,13 @@ def check_graph(
         max_difference=float(off.max()),
         same_label=same_label,
         batch=batch,
-        fingerprint=Fingerprint(shape=one, places=tuple(places.tolist()), values=values, limit=limit),
+        fingerprint=Fingerprint(
+            shape=one,
+            places=tuple(places.tolist()),
+            values=values,
+            limit=limit,
+            min_share=0.999 if precision == "f32" else 0.97,
+        ),
     )
 
 
@@ -142,14 +156,17 @@ def runtime_version() -> str:
     return f"onnxruntime {_library().__version__}"
 
 
-def _answer(path: Path, images: FloatArray, threads: int) -> FloatArray:
+def _answer(path: Path, images: FloatArray, threads: int, *, rounding: bool) -> FloatArray:
     runtime = _library()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.enable_cpu_mem_arena = False  # the memory is given back after this one question
     options.log_severity_level = 4
+    source: str | bytes = str(path)
+    if rounding:
+        source = emulated(onnx.load(path)).SerializeToString()
     try:
-        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         (name,) = (i.name for i in session.get_inputs())
         return np.array(session.run(None, {name: images})[0], np.float32)
     except Exception as exc:  # its errors have no common base of their own

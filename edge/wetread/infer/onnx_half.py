@@ -60,6 +60,46 @@ def in_half(model: ModelProto) -> ModelProto:
     return result
 
 
+def emulated(model: ModelProto) -> ModelProto:
+    """A half model written out in float32, every tensor rounded to half by two casts: for comparing on a CPU only.
+
+    ONNX Runtime has hardly any half kernels there. Given the half model itself it computes in float32 and takes out the
+    casts it put in between two nodes, so that no value would ever be rounded, or too large for half.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    for initializer in graph.initializer:
+        initializer.CopyFrom(_in_float(initializer))
+    nodes = [NodeProto.FromString(node.SerializeToString()) for node in graph.node]
+    del graph.node[:], graph.value_info[:]
+    for node in nodes:
+        graph.node.extend(_with_rounding(node))
+    onnx.checker.check_model(result, full_check=True)
+    return result
+
+
+def _with_rounding(node: NodeProto) -> list[NodeProto]:
+    halves = [name for name in node.output if name.endswith(_HALF)]
+    node.output[:] = [f"{name}_exact" if name in halves else name for name in node.output]
+    for attribute in node.attribute:
+        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+            attribute.i = TensorProto.FLOAT
+        elif attribute.type == AttributeProto.TENSOR:
+            attribute.t.CopyFrom(_in_float(attribute.t))
+    rounding = []
+    for name in halves:
+        rounding.append(helper.make_node("Cast", [f"{name}_exact"], [f"{name}_rounded"], to=TensorProto.FLOAT16))
+        rounding.append(helper.make_node("Cast", [f"{name}_rounded"], [name], to=TensorProto.FLOAT))
+    return [node, *rounding]
+
+
+def _in_float(tensor: TensorProto) -> TensorProto:
+    if tensor.data_type != TensorProto.FLOAT16:
+        return tensor
+    return numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name)
+
+
 class _Rewriting:
     """One pass over the nodes, which ONNX keeps in topological order."""
 

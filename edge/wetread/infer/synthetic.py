@@ -16,7 +16,7 @@ from wetread.errors import BundleInvalid
 from wetread.infer.compare import Agreement, limits
 from wetread.infer.engine import REFERENCE, Engine, FloatArray, backend
 from wetread.infer.gate import Case, kept_or_made, precision_of
-from wetread.infer.onnx_check import allowed_difference, noise
+from wetread.infer.onnx_check import MIN_SAME_LABEL, allowed_difference, noise
 from wetread.infer.plan import NetworkPlan, Precision
 
 REFERENCE_SERVES = "reference"
@@ -43,7 +43,8 @@ def certify_without_golden(
     def measure() -> Agreement:
         return _worst(measured(plan, engines[plan.name], shape, precision) for plan in plans)
 
-    case = Case(bundle.name, "synthetic", {}, limits(Tolerance(), precision), measure)
+    allowed = limits(Tolerance(), precision).model_copy(update={"min_agreement": MIN_SAME_LABEL[precision]})
+    case = Case(bundle.name, "synthetic", {}, allowed, measure)
     return kept_or_made(case, what, engines=engines, cache_folder=cache_folder).digest()
 
 
