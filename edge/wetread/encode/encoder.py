@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from io import BytesIO
 from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 
+from wetread.bundles.bundle import file_sha256
 from wetread.encode.context import Draft, EncodeContext, Encoder
 from wetread.encode.overlay import encode_overlays
 from wetread.encode.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -49,10 +48,7 @@ def encode(context: EncodeContext) -> tuple[EncodedResult, ...]:
 def _write(dataset: Dataset, kind: str, path: Path) -> EncodedResult:
     dataset.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    buffer = BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    content = buffer.getbuffer()  # no copy: a segmentation of many structures has hundreds of megabytes
-    _write_durably(content, path)
+    _write_durably(dataset, path)
     return EncodedResult(
         kind=kind,
         sop_class_uid=str(dataset.SOPClassUID),
@@ -60,16 +56,19 @@ def _write(dataset: Dataset, kind: str, path: Path) -> EncodedResult:
         series_instance_uid=str(dataset.SeriesInstanceUID),
         transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
         path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=file_sha256(path),
     )
 
 
-def _write_durably(content: memoryview, path: Path) -> None:
-    """The file has all of ``content`` or does not exist, also after a power cut; only its owner may read it."""
+def _write_durably(dataset: Dataset, path: Path) -> None:
+    """The file is complete or does not exist, also after a power cut; only its owner may read it.
+
+    Straight to disk: a segmentation of a hundred structures has hundreds of megabytes.
+    """
     temporary = path.with_name(f".{path.name}.part")
     temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
-        stream.write(content)
+    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b") as stream:
+        dcmwrite(stream, dataset, enforce_file_format=True)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)
