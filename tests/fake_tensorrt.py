@@ -285,10 +285,14 @@ class _Context:
     def execute_async_v3(self, stream_handle: int) -> bool:
         stream, shape = _Stream.known[stream_handle], self._shape
         if stream.recording is not None:
-            stream.recording.append(lambda: self._run(shape))
+            stream.recording.append(lambda: self._run_again(shape))
         else:
             self._run(shape)
         return bool(shape)
+
+    def _run_again(self, shape: tuple[int, ...]) -> None:
+        assert self._shape == shape, "a CUDA graph is valid only as long as the context keeps the shape it was made in"
+        self._run(shape)
 
     def _run(self, shape: tuple[int, ...]) -> None:
         source, target = (self._addresses[name] for name in self._engine.names)

@@ -99,10 +99,14 @@ def test_half_graph_computes_in_half_but_for_norms_and_softmax(make: type[nn.Mod
         assert types[value.name] == TensorProto.FLOAT
 
 
-def test_all_norms_of_the_test_network_are_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", ["InstanceNormalization", "BatchNormalization", "LayerNormalization", "Softmax", "Conv", "Resize"]
+)
+def test_each_norm_is_in_float32_and_convolutions_are_not(kind: str, tmp_path: Path) -> None:
     model = onnx.load(exported(_plan(Norms, tmp_path), SHAPE, "f16").path)
-    kinds = {node.op_type for node in model.graph.node}
-    assert {"InstanceNormalization", "BatchNormalization", "LayerNormalization", "Softmax", "Resize"} <= kinds
+    types = _types(model)
+    found = {types[node.output[0]] for node in model.graph.node if node.op_type == kind}
+    assert found == {TensorProto.FLOAT16 if kind in ("Conv", "Resize") else TensorProto.FLOAT}
 
 
 @pytest.mark.parametrize("make", [Norms, Recurrent, _First])

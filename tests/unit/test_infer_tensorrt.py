@@ -90,6 +90,8 @@ def test_second_batch_of_one_size_is_a_cuda_graph_and_another_size_is_not_it(
     alone = np.concatenate([engine(images[k : k + 1]) for k in range(4)])
     assert memory.graphs == 1
     np.testing.assert_allclose(engine(images[:3]), alone[:3], atol=1e-5)
+    np.testing.assert_allclose(engine(images[:1]), alone[:1], atol=1e-5)
+    np.testing.assert_allclose(engine(images[:3]), alone[:3], atol=1e-5)
     assert memory.graphs == 1
     np.testing.assert_allclose(engine(images[1:4]), alone[1:4], atol=1e-5)
     assert memory.graphs == 2
@@ -127,7 +129,7 @@ def _must_not_be_made() -> nn.Module:
     raise AssertionError("the network was built although a proven engine is in the cache")
 
 
-@pytest.mark.parametrize("damage", ["engine", "record", "foreign"])
+@pytest.mark.parametrize("damage", ["engine", "other engine", "record", "foreign"])
 def test_damaged_or_foreign_entry_is_built_anew(
     damage: str, plan: NetworkPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +140,8 @@ def test_damaged_or_foreign_entry_is_built_anew(
     record = entry.folder / "build.json"
     if damage == "engine":
         entry.path.write_bytes(whole[:-1] + b"x")
+    elif damage == "other engine":
+        entry.path.write_bytes(whole.replace(b'"flags": []', b'"flags": ["TF32"]'))
     elif damage == "record":
         record.write_text(record.read_text()[:-40])
     else:
