@@ -46,6 +46,7 @@ EXPRESSIONS: dict[str, Callable[[Path], str]] = {
     "method that writes": lambda canary: f"$numpy.zeros(3).tofile('{canary}')",
     "path that writes": lambda canary: f"$pathlib.Path('{canary}').write_text('x')",
     "module as a value": lambda canary: f"$[m.os.system('{_touch(canary)}') for m in [monai.data.image_reader]]",
+    "module by its bare name": lambda _: "$[m.run() for m in [os]]",
     "builtin under another name": lambda canary: f"$(lambda eval: 0) or eval(\"open('{canary}', 'w')\")",
     "generator's frame": lambda _: "$(x for x in [1]).gi_frame.f_builtins",
     "assignment expression": lambda canary: f"$(o := open)('{canary}', 'w')",

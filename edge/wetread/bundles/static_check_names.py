@@ -72,14 +72,13 @@ ATTRIBUTES = _words(
     shape size split squeeze startswith state state_dict stem strftime strip suffix sum sw_batch_size to
     tolist train transform transpose unsqueeze update upper values view permute zfill std sqrt clamp"""
 )
-"""Attributes of values we know nothing about. Nothing that leads to code, globals, files or other
-    objects' insides."""
+"""Attributes of values we know nothing about. Nothing that leads to code, globals, files or other objects' insides."""
 
 _MONAI_PACKAGES = _words(
     """monai.transforms monai.networks.nets monai.networks.blocks monai.networks.layers monai.networks.schedulers
     monai.inferers monai.engines monai.handlers monai.losses monai.metrics monai.optimizers monai.utils.enums
-    monai.apps.detection monai.apps.deepedit monai.apps.deepgrow monai.apps.vista3d monai.apps.generation
-    monai.apps.reconstruction monai.apps.pathology"""
+    monai.apps.nuclick monai.apps.detection monai.apps.deepedit monai.apps.deepgrow monai.apps.vista3d
+    monai.apps.generation monai.apps.reconstruction monai.apps.pathology"""
 )
 _MONAI_SINGLE = _words(
     """Dataset CacheDataset SmartCacheDataset CSVDataset PatchWSIDataset MaskedPatchWSIDataset DataLoader

@@ -45,6 +45,7 @@ def forbid_code_in_data() -> None:
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # the opposite; PyTorch refuses both together
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
 def _leave_network() -> str:
