@@ -107,6 +107,15 @@ def test_nothing_is_downloaded_and_no_pickle_is_code() -> None:
     assert config["state"] == "$torch.load('x.pt', weights_only=True)"
 
 
+def test_reference_labels_are_left_out_with_their_arguments() -> None:
+    spacing = {"_target_": "Spacingd", "keys": ["image", "label"], "pixdim": [1, 2], "mode": ["bilinear", "nearest"]}
+    cast = {"_target_": "CastToTyped", "keys": "label", "dtype": "$torch.uint8"}
+    config: Config = {"preprocessing": {"_target_": "Compose", "transforms": [spacing, cast]}}
+    assert "no_labels" in _applied(config)
+    assert spacing == {"_target_": "Spacingd", "keys": ["image"], "pixdim": [1, 2], "mode": ["bilinear"]}
+    assert cast == {"_target_": "wetread.infer.config_memory.Unchanged"}
+
+
 def test_initialize_does_not_load_weights() -> None:
     steps = ["$setattr(torch.backends.cudnn, 'benchmark', True)", "$@checkpointloader(@evaluator)"]
     config: Config = {"initialize": [*steps, "$@network_def.load_state_dict(torch.load('x.pt'))"]}

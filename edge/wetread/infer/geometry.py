@@ -78,7 +78,7 @@ def check_grid(prediction: torch.Tensor, volume: Volume, *, channels: int) -> No
         what = "one label channel" if channels == 1 else f"{channels} masks"
         raise OutputInvalid(
             f"the bundle's answer has the shape {tuple(prediction.shape)}, expected {what} on the source "
-            f"grid, {expected}: postprocessing must end in a label map and invert what preprocessing did to the grid"
+            f"grid, {expected}: postprocessing must end in {what} and invert what preprocessing did to the grid"
         )
     if isinstance(prediction, MetaTensor):
         difference = float(np.abs(prediction.affine.cpu().numpy() - monai_affine(volume.affine)).max())

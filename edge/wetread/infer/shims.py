@@ -226,6 +226,30 @@ def weights_are_ours(config: Config, _folder: Path) -> list[str]:
     return []
 
 
+_PER_KEY = ("mode", "padding_mode", "align_corners", "dtype", "nearest_interp", "orig_keys", "meta_keys")
+
+
+def no_labels(config: Config, _folder: Path) -> list[str]:
+    """A study has no ``label``, the reference that some inference configs load for evaluation: that key is left out."""
+    done = []
+    for name, component in components(config):
+        keys = component.get("keys")
+        if keys in ("label", ["label"]):
+            component.clear()
+            component["_target_"] = "wetread.infer.config_memory.Unchanged"
+        elif isinstance(keys, list) and "label" in keys:
+            index = keys.index("label")
+            for argument in _PER_KEY:
+                given = component.get(argument)
+                if isinstance(given, list) and len(given) == len(keys):
+                    component[argument] = given[:index] + given[index + 1 :]
+            component["keys"] = keys[:index] + keys[index + 1 :]
+        else:
+            continue
+        done.append(f"{name}: the key 'label' is left out")
+    return done
+
+
 def no_torchvision(config: Config, _folder: Path) -> list[str]:
     """MONAI's RetinaNet takes two small pieces from torchvision; ours stand in where it is not installed."""
     text = str(config)
@@ -251,5 +275,6 @@ SHIMS: tuple[Shim, ...] = (
     safe_loading,
     run_key,
     weights_are_ours,
+    no_labels,
     no_torchvision,
 )
