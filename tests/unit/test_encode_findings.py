@@ -26,6 +26,8 @@ from conformance.tree import groups, items, name_of
 from wetread.encode.layout import Layout
 from wetread.encode.lettering import legend_rows
 from wetread.encode.marks import Outline, Rectangle, draw_marks, marks_on_slice, rectangle
+from wetread.encode.read_back import read_segmentation
+from wetread.errors import OutputInvalid
 from wetread.records.finding import Detection
 
 
@@ -191,6 +193,12 @@ def test_overlapping_structures_share_voxels_and_the_object_says_so(tmp_path: Pa
         pytest.approx(m.sum() * case.context.volume.voxel_volume_ml, rel=1e-5) for m in masks[1:]
     ]
     assert _meanings(report, "86049000") == ["Absent"]
+
+
+def test_overlapping_structures_are_not_read_back_as_one_label_map(tmp_path: Path) -> None:
+    case = read_case(tmp_path, TUMOUR, answer=overlapping(), manifest={"overlapping": True})
+    with pytest.raises(OutputInvalid, match="overlap"):
+        read_segmentation(case.paths("SEG")[0], case.context.volume)
 
 
 def test_rims_that_run_together_are_all_seen(tmp_path: Path) -> None:

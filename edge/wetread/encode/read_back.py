@@ -27,9 +27,11 @@ def read_segmentation(path: Path, volume: Volume) -> LabelMap:
     """The mask of a SEG on the grid of ``volume``; values are Segment Numbers.
 
     Frames are put where their Plane Position says (PS3.3 C.7.6.16.2.3), not where they stand in the file.
-    Raises: ``OutputInvalid`` when the SEG does not lie on the volume's grid.
+    Raises: ``OutputInvalid`` when the SEG does not lie on the volume's grid, or its segments overlap.
     """
     segmentation = segread(path)
+    if segmentation.get("SegmentsOverlap") == "YES":
+        raise OutputInvalid(f"{path.name} holds segments that overlap; one label map cannot say where they are")
     grid = VolumeGeometry(
         affine=volume.affine,
         spatial_shape=volume.array.shape,
