@@ -88,10 +88,6 @@ class Entry:
         )
         write_atomically(self.folder / _ON_DEVICE, lambda target: target.write_text(noted.model_dump_json(indent=2)))
 
-    def remove(self) -> None:
-        """Forget it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
 
 def key_of(what: Mapping[str, str]) -> str:
     """SHA-256 (hex) of everything that decides something: its name in the cache."""

@@ -83,7 +83,7 @@ class TensorRtEngine:
             try:
                 return self._checked(entry, content, shape, memory)
             except (EngineDisagrees, EngineUnavailable):
-                entry.remove()
+                pass  # a new one takes its place, or says why it cannot
         entry = self._backend.build(self._plan, shape, gpu=memory.gpu)
         return self._checked(entry, entry.path.read_bytes(), shape, memory)
 

@@ -60,7 +60,10 @@ class CudaMemory:
 
     def allocate(self, shape: tuple[int, ...]) -> Tensor:
         """Static buffers: their address is given to the library once."""
-        return torch.empty(shape, dtype=torch.float32, device="cuda")
+        try:
+            return torch.empty(shape, dtype=torch.float32, device="cuda")
+        except torch.cuda.OutOfMemoryError as exc:
+            raise EngineUnavailable(f"{self.gpu} has no memory for {shape} float32 values: {exc}") from exc
 
     def upload(self, source: FloatArray | Tensor, buffer: Tensor) -> None:
         """Host arrays go through pinned memory; of device tensors the work that makes them is waited for."""
@@ -78,12 +81,17 @@ class CudaMemory:
 
     def download(self, buffer: Tensor, *, to_host: bool) -> Tensor:
         """Waits for the stream: afterwards the buffers may be filled again."""
+        caller = torch.cuda.current_stream()
         with torch.cuda.stream(self._stream):
             copy = torch.empty(buffer.shape, dtype=torch.float32, pin_memory=True) if to_host else buffer.clone()
             if to_host:
                 copy.copy_(buffer, non_blocking=True)
         self._stream.synchronize()
-        return copy.clone() if to_host else copy
+        if to_host:
+            return copy.clone()  # out of the pinned memory, of which there is little
+        # It was allocated on our stream; the allocator must know that the caller's will use it.
+        copy.record_stream(caller)
+        return copy
 
     def captured(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         """Replays on the same stream."""
