@@ -2,3 +2,9 @@
 
 Nothing is imported here: ``wetread --help`` must not pay for torch. Start reading at ``model.py``.
 """
+
+import os
+
+# PyTorch's threads otherwise spin for the next task while OpenVINO's want the cores: on a busy machine, everything
+# round the network took several times as long. Read when the library is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

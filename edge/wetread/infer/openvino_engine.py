@@ -29,19 +29,34 @@ class OpenVinoEngine:
         self._core: Any = _library().Core()
         self._compiled: Any = None
         self._shape: tuple[int, ...] = ()
+        self._streams = 0
 
     def __call__(self, array: FloatArray) -> FloatArray:
         """The network's answer; the first call with a new spatial shape exports and compiles."""
         if self._core is None:
             raise RuntimeError("the OpenVINO engine is closed")
         array = checked_input(array)
-        if self._shape != array.shape[1:]:
+        streams = min(self._plan.threads, len(array))
+        if self._shape != array.shape[1:] or self._streams < streams:
             self._compiled = None
-            self._compiled = self._compile(array.shape)
-            self._shape = array.shape[1:]
-        # One request per call, so that activations are freed between the networks of a bundle.
-        answer = self._compiled.create_infer_request().infer([array], share_inputs=True, share_outputs=False)
-        return np.asarray(answer[0], np.float32)
+            self._compiled = self._compile(array.shape, streams)
+            self._shape, self._streams = array.shape[1:], streams
+        return self._answers(array)
+
+    def _answers(self, array: FloatArray) -> FloatArray:
+        """Row by row, as many at once as there are streams: threads that share no row do not wait for one another."""
+        # Requests of this call, so that activations are freed between the networks of a bundle.
+        requests = [self._compiled.create_infer_request() for _ in range(min(self._streams, len(array)))]
+        answers = np.empty((len(array), *self._compiled.output(0).shape[1:]), np.float32)
+        for first in range(0, len(array), len(requests)):
+            rows = range(first, min(first + len(requests), len(array)))
+            begun = list(zip(rows, requests, strict=False))
+            for row, request in begun:
+                request.start_async([array[row : row + 1]], share_inputs=True)
+            for row, request in begun:
+                request.wait()
+                answers[row] = request.get_output_tensor(0).data[0]
+        return answers
 
     def artefacts(self) -> dict[str, str]:
         """Nothing compiled is kept."""
@@ -51,16 +66,17 @@ class OpenVinoEngine:
         """Free the compiled model."""
         self._compiled = self._core = None
 
-    def _compile(self, shape: tuple[int, ...]) -> Any:
+    def _compile(self, shape: tuple[int, ...], streams: int) -> Any:
         options = {
             "INFERENCE_PRECISION_HINT": self.precision,
             "EXECUTION_MODE_HINT": "ACCURACY" if self.precision == "f32" else "PERFORMANCE",
             "INFERENCE_NUM_THREADS": self._plan.threads,
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": streams,
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         }
         try:
             model = self._core.read_model(exported(self._plan, shape).path)
+            model.reshape([1, *shape[1:]])  # 10 to 15 % faster than with a batch that may be anything
             compiled = self._core.compile_model(model, self.device, options)
         except RuntimeError as exc:
             raise EngineUnavailable(f"OpenVINO cannot run the network {self._plan.name}: {exc}") from exc
