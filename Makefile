@@ -7,14 +7,14 @@ APT := dcmtk orthanc libpixelmed-java default-jre-headless
 WEIGHTS := monai_bundles/mr_brain_extraction/models/fine_network.safetensors
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c packaging/constraints.txt
 
-.PHONY: demo test check bench serve soak clean
+.PHONY: demo test check bench bench-gpu serve clean
 
 demo: $(VENV)/.edge $(WEIGHTS)  ## the whole way on this machine; ARGS="--keep" leaves it running
 	$(BIN)/wetread demo $(ARGS)
 
 test: $(VENV)/.test $(WEIGHTS) check  ## linters, types, import contracts, all tests that need no GPU
 	packaging/apt-install.sh $(APT)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.test  ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -24,13 +24,15 @@ check: $(VENV)/.test  ## formatting, lint, types, import contracts
 
 bench: $(VENV)/.test $(WEIGHTS)  ## speed and memory; packaging/docs/BENCHMARKS.md says what was measured where
 	$(BIN)/python tests/bench/bench_infer.py
+	$(BIN)/python tests/bench/bench_networks.py
+	$(BIN)/python tests/bench/bench_end_to_end.py
 	$(BIN)/python tests/bench/bench_service.py
+
+bench-gpu: $(VENV)/.test $(WEIGHTS)  ## what only a machine with an NVIDIA GPU can show
+	$(BIN)/python tests/bench/bench_gpu.py
 
 serve: $(VENV)/.edge $(WEIGHTS)  ## serve with ./wetread.toml
 	$(BIN)/wetread serve $(ARGS)
-
-soak: $(VENV)/.test $(WEIGHTS)  ## long kill -9 runs
-	$(BIN)/python -m pytest tests -m soak $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV) && packaging/apt-install.sh python3-venv && $(PYTHON) -m venv $(VENV); }

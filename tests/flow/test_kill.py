@@ -68,10 +68,11 @@ def test_kill_between_read_and_delivery_sends_the_committed_bytes(
 
 def test_two_services_never_share_a_data_folder(wetread: Start) -> None:
     service = wetread(mode="off")
+    assert service.process is not None
     command = [sys.executable, "-m", "wetread", "serve", "--config", str(service.config)]
     second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 2
-    assert "another wetread serve is using" in second.stderr
+    assert f"another wetread serve (process {service.process.pid}) is using" in second.stderr
 
 
 def test_sigterm_ends_with_code_zero_and_frees_the_port(wetread: Start) -> None:
