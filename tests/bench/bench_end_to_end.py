@@ -12,7 +12,8 @@ Each side is a process of its own; they run in turns, never at once. What is tim
   the speed-up is given with and without them.
 
 Cold is from the start of the process to its first answer (imports, weights, one volume; networks exported and certified
-before). CPU seconds are of all threads: on a busy machine they say more than the clock. Peak memory is the process's own after that first answer. Agreement is the share of voxels with the same label.
+before). CPU seconds are those of all threads: on a busy machine they say more than the clock. Peak memory is the
+process's own after that first answer. Agreement is the share of voxels with the same label.
 """
 
 from __future__ import annotations

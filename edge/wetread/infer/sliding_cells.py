@@ -55,6 +55,11 @@ class Cells:
         """How many windows share voxels with each cell."""
         return Counter(cell for window in self._grid.windows for cell in self.covered(window))
 
+    def most_voxels_held(self) -> int:
+        """Voxels at the worst moment: of the cells that have begun, and of one that was handed on just before."""
+        sizes = (prod(self.size(cell)) for cell in self.windows_per_cell())
+        return self.most_voxels_begun() + max(sizes)
+
     def most_voxels_begun(self) -> int:
         """Voxels in begun cells at the worst moment."""
         awaited, held = self.windows_per_cell(), dict[Cell, int]()

@@ -55,7 +55,8 @@ class Tail:
             return applied(Compose(self.streaming.rest), data, program.output_key)[program.output_key]
 
     def _labels(self, program: Program, prepared: MetaTensor, image: MetaTensor) -> MetaTensor | None:
-        origin = Origin(tuple(int(n) for n in image.shape), image.affine.numpy())
+        spatial = tuple(int(n) for n in image.shape[1 - prepared.ndim :])  # stacked series have a channel, one has none
+        origin = Origin(spatial, image.affine.numpy())
         network = self.air.around(program.network, prepared.as_tensor()) if self.air else program.network
         with stage("the inferer"):
             try:
