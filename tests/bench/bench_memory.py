@@ -21,6 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from wetread.infer.model import open_model
+from wetread.infer.predict import can_predict, measure, predict
 from wetread.records.study import SeriesRef
 from wetread.records.volume import Volume
 
@@ -55,19 +56,25 @@ def measured(folder: Path, shape: tuple[int, int, int], *, engine: str, cache: P
     volume = Volume(zoo_like.body_ct(shape), affine, SeriesRef("1.2.3", "CT", ()), (), "1.2.4")
     started = time.perf_counter()
     model = open_model(bundle, engine=engine, cache_folder=cache)
-    opened, open_peak = time.perf_counter(), status_mb("VmHWM")
+    opened_s, open_peak = time.perf_counter() - started, status_mb("VmHWM")
+    program = model._program
+    assert can_predict(program)
+    prediction = predict(program, shape, affine, measure(program))
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # starts a new high-water mark
-    before = status_mb("VmRSS")
+    before, started = status_mb("VmRSS"), time.perf_counter()
     answer = model.run({"image": volume})
     return {
         "bundle": "SegResNet, 105 classes, 1.5 mm",
         "volume": list(shape[::-1]),
         "engine": f"{model.identity.name} {model.identity.precision}",
-        "open_s": round(opened - started, 1),
+        "open_s": round(opened_s, 1),
         "open_peak_mb": open_peak,
         "before_mb": before,
-        "run_s": round(time.perf_counter() - opened, 1),
+        "run_s": round(time.perf_counter() - started, 1),
         "run_peak_mb": status_mb("VmHWM"),
+        "predicted_s": prediction.seconds,
+        "predicted_peak_mb": before + prediction.memory_mb,
+        "windows": prediction.windows,
         "labels": len(np.unique(answer.array)),
     }
 

@@ -20,7 +20,7 @@ from wetread.errors import StudyRejected, Temporary
 from wetread.infer.files import write_atomically
 from wetread.infer.geometry import monai_affine
 from wetread.infer.program import Program, Runnable, stage
-from wetread.infer.sliding import Network, can_stream, cells, window_grid
+from wetread.infer.sliding import Network, can_stream, planned, window_grid
 from wetread.infer.sliding_cells import WindowGrid
 from wetread.infer.streaming import Streaming
 from wetread.infer.streaming_tail import Tail
@@ -155,7 +155,7 @@ def _answering(sizes: _Sizes, cost: WindowCost, streaming: Streaming | None) -> 
             held + _FLOAT * cost.classes * (2 * sizes.working + 2 * sizes.source) / _MB,
         )
     classes = 1 if cost.classes == 2 else cost.classes
-    sums = cells(sizes.grid, classes).most_voxels_held() * classes * _FLOAT / _MB
+    sums = planned(sizes.grid, classes).most_voxels_held() * classes * _FLOAT / _MB
     if streaming.invert is None:
         labels = (sizes.working + _FLOAT * sizes.working * 2 + _FLOAT * sizes.source * 4) / _MB
         return held + sums + sizes.working / _MB, held + labels

@@ -1,9 +1,9 @@
 """MONAI's sliding window in bounded memory: a part of the volume is finished, handed on and forgotten.
 
 MONAI adds every window to one buffer of the size of the volume and divides at the end. Here the volume is cut along the
-borders of all windows into *cells*; a cell is complete with the last window that covers it. Windows, their order,
-their weights and the order in which they are added up are MONAI's, so the sums are the same; only cells that some later
-window still covers are kept.
+borders of all windows into *cells*; a cell is complete with the last window that covers it, and only cells that some
+later window still covers are kept. Windows and weights are MONAI's, and so is the order in which they are added up,
+except for many classes: there another order needs less memory, and three or more answers may differ in the last digit.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from monai.utils import BlendMode, PytorchPadMode, ensure_tuple_rep, fall_back_t
 from torch import Tensor
 from torch.nn import functional
 
-from wetread.infer.sliding_cells import Box, Cells, Sums, WindowGrid
+from wetread.infer.sliding_cells import Box, Cells, Sums, WindowGrid, neighbours_together
 
 Network = Callable[[Tensor], Tensor]
 """``(window, channel, *roi)`` → ``(window, class, *roi)``."""
 _PLENTY_MB = 256
-"""Sums of this size are cut along one axis only, which takes less time."""
+"""Sums up to this size are kept in layers of the volume and added up in MONAI's order, which takes less time."""
 
 
 class OtherGrid(Exception):
@@ -48,10 +48,12 @@ def window_grid(inferer: SlidingWindowInferer, shape: tuple[int, ...]) -> Window
     return WindowGrid(tuple(shape), padding, padded, roi, windows)
 
 
-def cells(grid: WindowGrid, classes: int) -> Cells:
-    """How the volume is cut for sums of so many classes."""
+def planned(grid: WindowGrid, classes: int) -> Cells:
+    """How the volume is cut, and the order of the windows, for sums of so many classes."""
     layers = prod((grid.roi[0] * 2, *grid.padded[1:])) * classes * 4 / 2**20
-    return Cells(grid, axes=1 if layers <= _PLENTY_MB else len(grid.roi))
+    if layers <= _PLENTY_MB:
+        return Cells(grid, axes=1)
+    return Cells(neighbours_together(grid), axes=len(grid.roi))
 
 
 def stream(
@@ -65,10 +67,14 @@ def stream(
     """
     grid = window_grid(inferer, tuple(image.shape[1:]))
     padded, weights, sums = _padded(inferer, image, grid), _weights(inferer, grid), None
-    for first in range(0, len(grid.windows), inferer.sw_batch_size):
-        windows = grid.windows[first : first + inferer.sw_batch_size]
+    waiting = list(grid.windows)
+    while waiting:
+        windows, waiting = waiting[: inferer.sw_batch_size], waiting[inferer.sw_batch_size :]
         answers = _answers(network, torch.stack([padded[(slice(None), *w)] for w in windows]), grid.roi)
-        sums = sums or Sums(grid, cells(grid, answers.shape[1]), weights, weigh=weigh)
+        if sums is None:
+            cells = planned(grid, answers.shape[1])
+            sums = Sums(cells, weights, weigh=weigh)
+            waiting = [window for window in cells.grid.windows if window not in windows]
         for window, answer in zip(windows, answers, strict=True):
             yield from sums.add(window, answer)
         del answers, answer  # or a batch's answers live until the next has come
