@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wetread.cli.options import add_json
+
+if TYPE_CHECKING:
+    from wetread.dimse.scu import SendReport
 
 HELP = "send the DICOM files of a folder to a peer by C-STORE"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
-    parser.add_argument("folder", type=Path, help="folder (searched with its subfolders) or file")
+    parser.add_argument("folder", type=Path, help="folder, searched with its subfolders")
     parser.add_argument("--to", required=True, metavar="HOST:PORT")
     parser.add_argument("--called", required=True, metavar="AE", help="AE title of the peer")
     parser.add_argument("--calling", default="WETREAD", metavar="AE", help="our AE title (default WETREAD)")
@@ -24,8 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from wetread import log
-    from wetread.cli.table import print_json
-    from wetread.dimse.scu import Remote, SendReport, send_files
+    from wetread.dimse.scu import Remote, send_files
     from wetread.errors import Misconfigured
     from wetread.images.folder import scan_folder
 
@@ -50,14 +53,20 @@ def run(args: argparse.Namespace) -> int:
             progress.advance(task)
 
         reports = send_files(remote, paths, on_report=advance)
+    return _show(reports, args)
+
+
+def _show(reports: list[SendReport], args: argparse.Namespace) -> int:
+    from wetread.cli.table import print_json
+
     refused = [r for r in reports if not r.accepted]
     if args.json:
         failures = [{"file": str(r.path), "answer": r.answer} for r in refused]
         print_json({"sent": len(reports) - len(refused), "failed": failures})
-    else:
-        print(f"{len(reports) - len(refused)} of {len(reports)} instances taken by {args.called}")
-        for report in refused[:20]:
-            print(f"  {report.path.name}: {report.answer}")
-        if len(refused) > 20:
-            print(f"  and {len(refused) - 20} more")
+        return 1 if refused else 0
+    print(f"{len(reports) - len(refused)} of {len(reports)} instances taken by {args.called}")
+    for report in refused[:20]:
+        print(f"  {report.path.name}: {report.answer}")
+    if len(refused) > 20:
+        print(f"  and {len(refused) - 20} more")
     return 1 if refused else 0
