@@ -169,7 +169,9 @@ class _Side:
         self._answer = folder / f"{side}.npy"
         started = time.perf_counter()
         command = [sys.executable, __file__, "--serve", side, str(folder)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # This process has imported wetread.infer, which tells OpenMP how to wait; MONAI is to run as it does by itself.
+        own = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own)
         self.first = self.run()
         self.cold_s = round(time.perf_counter() - started, 2)
 
