@@ -21,9 +21,9 @@ import onnxruntime
 import pytest
 import torch
 
-from wetread.infer import tensorrt_memory
-from wetread.infer.engine import FloatArray
-from wetread.infer.tensorrt_memory import Gpu
+from wetread.infer.engines import tensorrt_memory
+from wetread.infer.engines.engine import FloatArray
+from wetread.infer.engines.tensorrt_memory import Gpu
 
 VARIANTS = {
     "tensorrt-10": ("tensorrt", "10.13.3.9"),

@@ -13,7 +13,7 @@ from monai.networks.nets.resnet import ResNet
 from torch import nn
 
 from bundles import label
-from wetread.infer.detection_backbone import stand_in_for_torchvision
+from wetread.infer.networks.detection_backbone import stand_in_for_torchvision
 from zoo_lookalikes import (
     ARGMAX,
     CHANNEL,

@@ -72,7 +72,7 @@ def _ct(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> 
 def _head() -> Volume:
     import nilearn.datasets
 
-    from wetread.infer.golden import golden_volume
+    from wetread.infer.gate.golden import golden_volume
 
     data = Path(nilearn.datasets.__file__).parent / "data"
     return golden_volume(data / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")

@@ -22,11 +22,11 @@ import torch
 from networks import AHEAD_OF_TIME, Network
 
 from wetread.errors import EngineDisagrees, EngineUnavailable
-from wetread.infer.engine import backend
-from wetread.infer.onnx_check import noise
-from wetread.infer.plan import Precision
-from wetread.infer.tensorrt_engine import TensorRtBackend
-from wetread.infer.tensorrt_memory import this_gpu
+from wetread.infer.engines.engine import backend
+from wetread.infer.engines.plan import Precision
+from wetread.infer.engines.tensorrt_engine import TensorRtBackend
+from wetread.infer.engines.tensorrt_memory import this_gpu
+from wetread.infer.graph.onnx_check import noise
 
 ENGINES = ("tensorrt", "tensorrt-rtx")
 PRECISIONS: tuple[Precision, ...] = ("f32", "f16")

@@ -25,11 +25,11 @@ import nilearn.datasets
 import numpy as np
 
 from wetread.bundles import Bundle, load_bundle
-from wetread.infer.config import InferenceConfig
-from wetread.infer.engine import backend
-from wetread.infer.golden import golden_volume
+from wetread.infer.configs.config import InferenceConfig
+from wetread.infer.engines.engine import backend
+from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.gate.golden import golden_volume
 from wetread.infer.model import Model, open_model
-from wetread.infer.plan import NetworkPlan
 from wetread.records.volume import Volume
 
 ENGINES = ("torch", "openvino")

@@ -25,12 +25,12 @@ from networks import AHEAD_OF_TIME, LINKNET, ON_THE_CPU, Network
 
 from wetread.bundles import load_bundle
 from wetread.errors import EngineDisagrees, EngineUnavailable, WeightsMissing
-from wetread.infer.config import InferenceConfig
-from wetread.infer.engine import Engine, FloatArray, backend
-from wetread.infer.onnx_check import noise
-from wetread.infer.plan import NetworkPlan, Precision
-from wetread.infer.tensorrt_engine import TENSORRT_RTX
-from wetread.infer.tensorrt_memory import Gpu
+from wetread.infer.configs.config import InferenceConfig
+from wetread.infer.engines.engine import Engine, FloatArray, backend
+from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.engines.tensorrt_engine import TENSORRT_RTX
+from wetread.infer.engines.tensorrt_memory import Gpu
+from wetread.infer.graph.onnx_check import noise
 
 BUNDLE = Path(__file__).parents[2] / "monai_bundles" / "mr_brain_extraction"
 GPUS = ("sm86", "sm89", "sm120")

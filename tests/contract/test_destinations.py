@@ -104,10 +104,15 @@ def _outbox(tmp_path: Path, path: Path) -> Database:
     db = Database(tmp_path / "wetread.db")
     with db.transaction() as tx:
         tx.run(
-            "INSERT INTO studies VALUES (1, '1.2', 'f', '{}', 'complete', '', :now, :now)",
+            "INSERT INTO studies (id, study_instance_uid, folder, attributes, state, created_at, updated_at)"
+            " VALUES (1, '1.2', 'f', '{}', 'complete', :now, :now)",
             {"now": now()},
         )
-        tx.run("INSERT INTO revisions VALUES (1, 1, 1, 'd', 'quiet', :now, :now)", {"now": now()})
+        tx.run(
+            "INSERT INTO revisions (id, study_id, number, digest, reason, created_at, routed_at)"
+            " VALUES (1, 1, 1, 'd', 'quiet', :now, :now)",
+            {"now": now()},
+        )
         tx.run(
             "INSERT INTO jobs (id, study_id, revision_id, route, mode, destinations, bundle, bundle_version,"
             " bundle_digest, bundle_folder, chosen, input_digest, config_digest, state, available_at, created_at)"
@@ -177,7 +182,11 @@ def test_result_about_to_be_superseded_waits(tmp_path: Path, paths: list[Path]) 
     db = _outbox(tmp_path, paths[0])
     delivery = _delivery(db, tmp_path, tmp_path / "target")
     with db.transaction() as tx:
-        tx.run("INSERT INTO revisions VALUES (2, 1, 2, 'e', 'quiet', :now, :now)", {"now": now()})
+        tx.run(
+            "INSERT INTO revisions (id, study_id, number, digest, reason, created_at, routed_at)"
+            " VALUES (2, 1, 2, 'e', 'quiet', :now, :now)",
+            {"now": now()},
+        )
         tx.run(
             "INSERT INTO jobs (id, study_id, revision_id, route, mode, destinations, bundle, bundle_version,"
             " bundle_digest, bundle_folder, chosen, input_digest, config_digest, state, available_at, created_at)"

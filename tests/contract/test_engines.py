@@ -1,4 +1,4 @@
-"""What every engine keeps: the numbered contract in ``wetread.infer.engine.Engine``."""
+"""What every engine keeps: the numbered contract in ``wetread.infer.engines.engine.Engine``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import nn
 
 import fake_tensorrt
 from wetread.errors import EngineUnavailable
-from wetread.infer.engine import ENGINES, PRECISIONS, REFERENCE, Engine, FloatArray, backend, choose_engine
-from wetread.infer.plan import NetworkPlan
+from wetread.infer.engines.engine import ENGINES, PRECISIONS, REFERENCE, Engine, FloatArray, backend, choose_engine
+from wetread.infer.engines.plan import NetworkPlan
 
 
 def _unet() -> nn.Module:

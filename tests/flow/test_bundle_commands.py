@@ -121,7 +121,7 @@ def test_ready_engines_travel_with_a_signature_of_their_own(
     source: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     try:
-        from wetread.infer.engine import backend
+        from wetread.infer.engines.engine import backend
 
         backend("tensorrt-rtx").library_version()
     except EngineUnavailable as exc:

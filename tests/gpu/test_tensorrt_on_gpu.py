@@ -14,14 +14,14 @@ from torch import nn
 
 from network_bundles import unet_bundle
 from wetread.errors import EngineUnavailable
-from wetread.infer.cache import adopt, entries
 from wetread.infer.compile import compile_bundle
-from wetread.infer.engine import FloatArray, backend, choose_engine
+from wetread.infer.engines.cache import adopt, entries
+from wetread.infer.engines.engine import FloatArray, backend, choose_engine
+from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.engines.tensorrt_engine import TensorRtEngine
+from wetread.infer.engines.tensorrt_memory import this_gpu
+from wetread.infer.graph.onnx_check import allowed_difference
 from wetread.infer.model import open_model
-from wetread.infer.onnx_check import allowed_difference
-from wetread.infer.plan import NetworkPlan
-from wetread.infer.tensorrt_engine import TensorRtEngine
-from wetread.infer.tensorrt_memory import this_gpu
 
 pytestmark = [
     pytest.mark.gpu,
@@ -110,8 +110,8 @@ def test_engine_compiled_ahead_of_time_serves_here_without_a_rebuild(name: str, 
     if name != "tensorrt-rtx":
         pytest.skip("TensorRT does not build ahead of time")
     bundle = unet_bundle(tmp_path / "b")
-    from wetread.infer.tensorrt_engine import TENSORRT_RTX
-    from wetread.infer.tensorrt_memory import Gpu
+    from wetread.infer.engines.tensorrt_engine import TENSORRT_RTX
+    from wetread.infer.engines.tensorrt_memory import Gpu
 
     plan = NetworkPlan("network_def", key="unet", make=_unet, cache_folder=tmp_path / "there")
     built = TENSORRT_RTX.build(plan, (1, 2, 32, 32, 32), gpu=Gpu("", this_gpu().sm))

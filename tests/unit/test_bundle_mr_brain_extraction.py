@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from wetread.bundles import Bundle, load_bundle
-from wetread.infer.golden import golden_labels, golden_volume
+from wetread.infer.gate.golden import golden_labels, golden_volume
 
 FOLDER = Path(__file__).parents[2] / "monai_bundles" / "mr_brain_extraction"
 

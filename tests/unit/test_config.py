@@ -79,7 +79,7 @@ def test_every_commented_example_is_accepted(tmp_path: Path) -> None:
 
 def test_engine_names_are_those_of_the_engine_table() -> None:
     from wetread.config import JobsSettings
-    from wetread.infer.engine import ENGINES
+    from wetread.infer.engines.engine import ENGINES
 
     hint = typing.get_type_hints(JobsSettings)["engine"]
     assert set(typing.get_args(hint)) == {"auto", *ENGINES}

@@ -11,8 +11,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from wetread.errors import ImageUnusable, OutputInvalid
-from wetread.infer.cascade import CascadeInferer, box_with_margin
-from wetread.infer.components import SolidComponentd, largest_component, without_holes
+from wetread.infer.networks.cascade import CascadeInferer, box_with_margin
+from wetread.infer.networks.components import SolidComponentd, largest_component, without_holes
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6))
 

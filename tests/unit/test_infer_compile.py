@@ -12,7 +12,7 @@ import fake_tensorrt
 from network_bundles import threshold_bundle, unet_bundle
 from wetread.errors import EngineUnavailable
 from wetread.infer.compile import compile_bundle
-from wetread.infer.engine import backend
+from wetread.infer.engines.engine import backend
 from wetread.infer.model import open_model
 
 

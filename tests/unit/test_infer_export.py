@@ -15,11 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from wetread.errors import EngineDisagrees, EngineUnavailable
-from wetread.infer import export
-from wetread.infer.export import exported
-from wetread.infer.onnx_check import Fingerprint, allowed_difference, noise
-from wetread.infer.onnx_half import KEPT_IN_FLOAT32, in_half
-from wetread.infer.plan import NetworkPlan
+from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.graph import export
+from wetread.infer.graph.export import exported
+from wetread.infer.graph.onnx_check import Fingerprint, allowed_difference, noise
+from wetread.infer.graph.onnx_half import KEPT_IN_FLOAT32, in_half
 
 SHAPE = (1, 1, 16, 16, 16)
 

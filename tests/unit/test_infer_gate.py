@@ -15,10 +15,10 @@ from network_bundles import threshold_bundle, unet_bundle
 from wetread.bundles import Bundle
 from wetread.bundles.manifest import Tolerance
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineUnavailable
-from wetread.infer import openvino_engine
-from wetread.infer.compare import Agreement, compare, compare_boxes, compare_masks, compare_scores, iou, limits
-from wetread.infer.engine import Choice, choose_engine, next_choice
-from wetread.infer.golden import golden_output
+from wetread.infer.engines import openvino_engine
+from wetread.infer.engines.engine import Choice, choose_engine, next_choice
+from wetread.infer.gate.compare import Agreement, compare, compare_boxes, compare_masks, compare_scores, iou, limits
+from wetread.infer.gate.golden import golden_output
 from wetread.infer.model import open_model
 from wetread.records.output import Box, Boxes, Scores
 

@@ -11,9 +11,9 @@ import pytest
 from network_bundles import THRESHOLD, oblique_volume, threshold_bundle, unet_bundle
 from wetread.bundles import Bundle
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineUnavailable, WeightsMissing
-from wetread.infer.gate import Certificate
+from wetread.infer.engines.openvino_engine import OpenVinoEngine
+from wetread.infer.gate.gate import Certificate
 from wetread.infer.model import open_model
-from wetread.infer.openvino_engine import OpenVinoEngine
 
 ENGINES = ("torch", "openvino")
 
@@ -71,7 +71,7 @@ def test_certificate_is_kept_and_names_what_it_is_for(tmp_path: Path, monkeypatc
     assert set(content["golden"]) == {"in.nii.gz", "out.nii.gz"}
     assert content["measured"]["dice"] == {"1": 1.0}
 
-    monkeypatch.setattr("wetread.infer.gate.golden_volume", _never)
+    monkeypatch.setattr("wetread.infer.gate.gate.golden_volume", _never)
     again = open_model(bundle, engine="openvino", cache_folder=tmp_path / "c")
     assert again.identity == first.identity
 

@@ -32,7 +32,7 @@ from wetread.infer.predict import (
     working_shape,
 )
 from wetread.infer.program import Program
-from wetread.infer.streaming_tail import streamed
+from wetread.infer.streaming.tail import streamed
 
 GEOMETRY = [Orientationd("image", axcodes="RAS", labels=None), Spacingd("image", pixdim=(1.5, 1.5, 2.0))]
 COST_105 = WindowCost(seconds=2.0, memory_mb=1000, classes=105)

@@ -18,10 +18,10 @@ from wetread.bundles import Bundle, load_bundle
 from wetread.errors import WeightsMissing
 from wetread.images.folder import scan_folder
 from wetread.images.volume import read_volume
-from wetread.infer.compare import compare
-from wetread.infer.config import InferenceConfig
+from wetread.infer.configs.config import InferenceConfig
+from wetread.infer.gate.compare import compare
+from wetread.infer.gate.golden import golden_labels, golden_volume
 from wetread.infer.geometry import monai_affine
-from wetread.infer.golden import golden_labels, golden_volume
 from wetread.infer.model import open_model
 from wetread.records.volume import Volume
 

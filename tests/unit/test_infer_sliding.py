@@ -10,9 +10,9 @@ from monai.inferers import SlidingWindowInferer, SlidingWindowInfererAdapt
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
-from wetread.infer import sliding
-from wetread.infer.sliding import OtherGrid, can_stream, stream, window_grid
-from wetread.infer.sliding_cells import Cells, Sums
+from wetread.infer.windows import sliding
+from wetread.infer.windows.cells import Cells, Sums
+from wetread.infer.windows.sliding import OtherGrid, can_stream, stream, window_grid
 
 ROI = (32, 16, 24)
 

@@ -27,9 +27,9 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from wetread.errors import OutputInvalid
-from wetread.infer.sliding import OtherGrid
-from wetread.infer.streaming import Origin, Streaming, recognised
-from wetread.infer.streaming_spacing import resample_axis_by_axis
+from wetread.infer.streaming.chain import Origin, Streaming, recognised
+from wetread.infer.streaming.spacing import resample_axis_by_axis
+from wetread.infer.windows.sliding import OtherGrid
 
 SHAPE = (31, 26, 36)
 TURN = Rotation.from_euler("xyz", [0.2, -0.35, 0.4]).as_matrix()

@@ -8,7 +8,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import UNet
 from torch import Tensor, nn
 
-from wetread.infer.air import AirSkipping
+from wetread.infer.windows.air import AirSkipping
 
 INFERER = SlidingWindowInferer((16, 16, 16), 3, 0.25, mode="gaussian")
 

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd, Orientationd, Spacing, Spacingd, SpatialResample
 from scipy.spatial.transform import Rotation
 
-from wetread.infer.streaming_spacing import SeparableResample, resample_axis_by_axis
+from wetread.infer.streaming.spacing import SeparableResample, resample_axis_by_axis
 
 TURN = Rotation.from_euler("xyz", [0.3, -0.2, 0.5]).as_matrix()
 

@@ -15,10 +15,10 @@ from monai.transforms import Activationsd, AsDiscreted, Compose, EnsureTyped, In
 from torch import nn
 
 from network_bundles import oblique_volume
-from wetread.infer.config_memory import InMemoryd, Unchanged
+from wetread.infer.configs.in_memory import InMemoryd, Unchanged
 from wetread.infer.geometry import to_meta_tensor
 from wetread.infer.program import Program
-from wetread.infer.streaming_tail import Tail, streamed
+from wetread.infer.streaming.tail import Tail, streamed
 
 
 def _image() -> MetaTensor:

@@ -15,13 +15,13 @@ from torch import nn
 
 import fake_tensorrt
 from wetread.errors import EngineDisagrees, EngineUnavailable
-from wetread.infer import tensorrt_memory
-from wetread.infer.cache import adopt, entries
-from wetread.infer.engine import backend
-from wetread.infer.plan import NetworkPlan
-from wetread.infer.tensorrt_build import batches
-from wetread.infer.tensorrt_engine import TENSORRT, TENSORRT_RTX, TensorRtEngine
-from wetread.infer.tensorrt_memory import Gpu
+from wetread.infer.engines import tensorrt_memory
+from wetread.infer.engines.cache import adopt, entries
+from wetread.infer.engines.engine import backend
+from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.engines.tensorrt_build import batches
+from wetread.infer.engines.tensorrt_engine import TENSORRT, TENSORRT_RTX, TensorRtEngine
+from wetread.infer.engines.tensorrt_memory import Gpu
 
 SHAPE = (1, 2, 16, 16, 16)
 

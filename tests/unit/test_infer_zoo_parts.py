@@ -22,14 +22,14 @@ from wetread.bundles.manifest import BoxRule, InputRule, LabelRule, ScoreRule
 from wetread.errors import BundleInvalid, GeometryInvalid, OutputInvalid
 from wetread.guard.grid import check_same_grid
 from wetread.infer.adapters import to_masks, to_scores
-from wetread.infer.config import InferenceConfig
-from wetread.infer.config_weights import load_weights, state_dict
-from wetread.infer.detection import Detections
-from wetread.infer.detection_boxes import to_boxes
+from wetread.infer.configs.config import InferenceConfig
+from wetread.infer.configs.weights import load_weights, state_dict
+from wetread.infer.engines.torch_engine import TorchEngine
 from wetread.infer.geometry import monai_affine, to_label_map, to_meta_tensor
 from wetread.infer.model import open_model
+from wetread.infer.networks.detection import Detections
+from wetread.infer.networks.detection_boxes import to_boxes
 from wetread.infer.program import EngineNetwork
-from wetread.infer.torch_engine import TorchEngine
 from wetread.records.study import SeriesRef
 from zoo_catalogue import LOOKALIKES
 from zoo_lookalikes import CODE, conv, write

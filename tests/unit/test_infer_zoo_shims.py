@@ -12,9 +12,9 @@ from monai.apps.detection.networks.retinanet_network import RetinaNet, resnet_fp
 from monai.bundle import ConfigParser
 from monai.networks.nets.resnet import resnet10
 
-from wetread.infer import shims
-from wetread.infer.config_tree import Config
-from wetread.infer.detection_backbone import stand_in_for_torchvision
+from wetread.infer.configs import shims
+from wetread.infer.configs.tree import Config
+from wetread.infer.networks.detection_backbone import stand_in_for_torchvision
 
 HERE = Path("/bundles/this")
 
@@ -113,7 +113,7 @@ def test_reference_labels_are_left_out_with_their_arguments() -> None:
     config: Config = {"preprocessing": {"_target_": "Compose", "transforms": [spacing, cast]}}
     assert "no_labels" in _applied(config)
     assert spacing == {"_target_": "Spacingd", "keys": ["image"], "pixdim": [1, 2], "mode": ["bilinear"]}
-    assert cast == {"_target_": "wetread.infer.config_memory.Unchanged"}
+    assert cast == {"_target_": "wetread.infer.configs.in_memory.Unchanged"}
 
 
 def test_initialize_does_not_load_weights() -> None:

@@ -206,3 +206,34 @@ def test_newer_schema_is_refused(store: Store) -> None:
     store.db._connection().execute("PRAGMA user_version = 99")
     with pytest.raises(Misconfigured, match="newer Wetread"):
         Database(store.folder / "wetread.db")
+
+
+def test_database_of_the_first_schema_is_upgraded_with_all_it_holds(tmp_path: Path) -> None:
+    """A data folder written before schema 2: revisions get their attributes, jobs their due time, the outbox stays."""
+    import sqlite3
+    from importlib import resources
+
+    path = tmp_path / "wetread.db"
+    first = (resources.files("wetread") / "schema" / "0001_initial.sql").read_text(encoding="utf-8")
+    rows = """
+        INSERT INTO studies VALUES (1, '1.2', 'f', '{"a": 1}', 'complete', '', 't', 't');
+        INSERT INTO revisions VALUES (1, 1, 1, 'd', 'quiet', 't', 't');
+        INSERT INTO jobs (id, study_id, revision_id, route, mode, destinations, bundle, bundle_version, bundle_digest,
+            bundle_folder, chosen, input_digest, config_digest, state, available_at, created_at)
+            VALUES ('j', 1, 1, 'r', 'live', '[]', 'b', '1', 'd', 'f', '[]', 'i', 'c', 'done', 't', 'created');
+        INSERT INTO results VALUES ('1.5', 'j', 0, 'SEG', '1', '1', '1', 'p', 's');
+        INSERT INTO outbox (job_id, sop_instance_uid, destination, state, available_at, last_error)
+            VALUES ('j', '1.5', 'pacs', 'pending', 't', 'away');
+        PRAGMA user_version = 1;
+    """
+    with sqlite3.connect(path) as old:
+        old.executescript(first + rows)
+    old.close()
+    db = Database(path)
+    assert db.fetch("SELECT attributes, evidence FROM revisions")[0]["attributes"] == '{"a": 1}'
+    assert db.fetch("SELECT due FROM jobs")[0]["due"] == "created"
+    assert dict(db.fetch("SELECT destination, state, last_error, verified FROM outbox")[0]) == {
+        "destination": "pacs", "state": "pending", "last_error": "away", "verified": "",
+    }  # fmt: skip
+    assert db.fetch("SELECT state, reason FROM study_status")[0]["state"] == "delivering"
+    db.close()

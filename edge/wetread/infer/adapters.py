@@ -12,9 +12,9 @@ from monai.data import MetaTensor
 
 from wetread.bundles.manifest import LabelRule, Manifest, ScoreRule
 from wetread.errors import OutputInvalid
-from wetread.infer.detection import Detections
-from wetread.infer.detection_boxes import to_boxes
 from wetread.infer.geometry import check_grid, stack, to_label_map, to_meta_tensor
+from wetread.infer.networks.detection import Detections
+from wetread.infer.networks.detection_boxes import to_boxes
 from wetread.infer.program import Runnable
 from wetread.records.output import Masks, ModelOutput, Scores
 from wetread.records.volume import Volume

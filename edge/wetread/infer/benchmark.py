@@ -22,10 +22,10 @@ import numpy as np
 from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.manifest import InputRule, Tolerance
 from wetread.errors import EngineDisagrees, EngineUnavailable, OutputInvalid, WetreadError, WorkerDied
-from wetread.infer.compare import compare_outputs, limits
-from wetread.infer.engine import ENGINES, PRECISIONS, REFERENCE
-from wetread.infer.golden import golden_volume
-from wetread.infer.plan import Precision
+from wetread.infer.engines.engine import ENGINES, PRECISIONS, REFERENCE
+from wetread.infer.engines.plan import Precision
+from wetread.infer.gate.compare import compare_outputs, limits
+from wetread.infer.gate.golden import golden_volume
 from wetread.records.output import ModelOutput
 from wetread.records.study import SeriesRef
 from wetread.records.volume import Volume

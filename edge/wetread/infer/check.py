@@ -16,8 +16,8 @@ from wetread.bundles.check import (
 from wetread.bundles.manifest import Runtime, WeightsFile
 from wetread.bundles.template import write_template
 from wetread.errors import BundleInvalid, WetreadError
-from wetread.infer.config import InferenceConfig, Source
-from wetread.infer.engine import FloatArray
+from wetread.infer.configs.config import InferenceConfig, Source
+from wetread.infer.engines.engine import FloatArray
 from wetread.infer.tiers import choose_tier, open_program
 
 _NETWORK_IDS = ("network_def", "network", "net", "model")

@@ -13,16 +13,16 @@ from typing import Literal, cast
 
 from wetread.bundles import Bundle
 from wetread.errors import EngineDisagrees, EngineUnavailable
-from wetread.infer import tensorrt_memory
-from wetread.infer.config import InferenceConfig
-from wetread.infer.engine import PRECISIONS, REFERENCE, backend, choose_engine
-from wetread.infer.export import exported
+from wetread.infer.configs.config import InferenceConfig
+from wetread.infer.engines import tensorrt_memory
+from wetread.infer.engines.engine import PRECISIONS, REFERENCE, backend, choose_engine
+from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.engines.tensorrt_engine import TensorRtBackend
+from wetread.infer.engines.tensorrt_memory import Gpu
+from wetread.infer.gate.synthetic import network_input_shape
+from wetread.infer.graph.export import exported
+from wetread.infer.graph.onnx_check import noise
 from wetread.infer.model import open_model
-from wetread.infer.onnx_check import noise
-from wetread.infer.plan import NetworkPlan, Precision
-from wetread.infer.synthetic import network_input_shape
-from wetread.infer.tensorrt_engine import TensorRtBackend
-from wetread.infer.tensorrt_memory import Gpu
 
 Progress = Callable[[str, float], None]
 Shape = tuple[int, ...]

@@ -12,12 +12,12 @@ from wetread.bundles.check import check_supported
 from wetread.bundles.manifest import Manifest
 from wetread.errors import EngineDisagrees, EngineUnavailable
 from wetread.infer.adapters import answer
-from wetread.infer.config import InferenceConfig
-from wetread.infer.engine import Choice, Engine, backend, choose_engine, next_choice
-from wetread.infer.gate import certify, subject
-from wetread.infer.plan import NetworkPlan, Precision
+from wetread.infer.configs.config import InferenceConfig
+from wetread.infer.engines.engine import Choice, Engine, backend, choose_engine, next_choice
+from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.gate.gate import certify, subject
+from wetread.infer.gate.synthetic import certify_without_golden
 from wetread.infer.program import Runnable
-from wetread.infer.synthetic import certify_without_golden
 from wetread.infer.tiers import Tier, choose_tier, open_program
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity

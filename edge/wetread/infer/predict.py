@@ -20,10 +20,10 @@ from wetread.errors import StudyRejected, Temporary
 from wetread.infer.files import write_atomically
 from wetread.infer.geometry import monai_affine
 from wetread.infer.program import Program, Runnable, stage
-from wetread.infer.sliding import Network, can_stream, planned, window_grid
-from wetread.infer.sliding_cells import WindowGrid
-from wetread.infer.streaming import Streaming
-from wetread.infer.streaming_tail import Tail
+from wetread.infer.streaming.chain import Streaming
+from wetread.infer.streaming.tail import Tail
+from wetread.infer.windows.cells import WindowGrid
+from wetread.infer.windows.sliding import Network, can_stream, planned, window_grid
 from wetread.records.volume import Affine
 
 COST = "cost.json"

@@ -17,8 +17,8 @@ from monai.transforms import Compose, LoadImage, LoadImaged, MapTransform, SaveI
 from torch import Tensor, nn
 
 from wetread.errors import BundleInvalid, WetreadError
-from wetread.infer.config_memory import InMemory, InMemoryd
-from wetread.infer.engine import Engine
+from wetread.infer.configs.in_memory import InMemory, InMemoryd
+from wetread.infer.engines.engine import Engine
 
 Step = Callable[[Any], Any]
 Data = dict[str, Any]

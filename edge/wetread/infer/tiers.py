@@ -9,11 +9,11 @@ from typing import Any
 from monai.inferers import SimpleInferer
 
 from wetread.errors import BundleInvalid
-from wetread.infer.config import InferenceConfig
-from wetread.infer.config_tree import Config, components, detector_id, short_name
-from wetread.infer.engine import Engine
+from wetread.infer.configs.config import InferenceConfig
+from wetread.infer.configs.tree import Config, components, detector_id, short_name
+from wetread.infer.engines.engine import Engine
 from wetread.infer.program import EngineNetwork, Program, Runnable, in_memory
-from wetread.infer.streaming_tail import streamed
+from wetread.infer.streaming.tail import streamed
 
 COMPONENTS, EVALUATOR, DETECTOR = "components", "evaluator", "detector"
 
@@ -90,7 +90,7 @@ def _evaluator(config: InferenceConfig, engines: Mapping[str, Engine]) -> Runnab
 
 
 def _detector(config: InferenceConfig, engines: Mapping[str, Engine]) -> Runnable:
-    from wetread.infer.detection import open_detector
+    from wetread.infer.networks.detection import open_detector
 
     return open_detector(config, engines, detector_id(config.config))
 

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from torch import Tensor, nn
 
 from wetread.errors import BundleInvalid, EngineUnavailable
-from wetread.infer.config import InferenceConfig
+from wetread.infer.configs.config import InferenceConfig
 from wetread.infer.program import Images, stage
 
 logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # it warns that it leaves our logging alone

@@ -56,8 +56,8 @@ def _collect(bundle: Bundle, engine_cache: Path, target: Path) -> int:
 
 
 def _entries(bundle: Bundle, engine_cache: Path) -> Iterator[Path]:
-    from wetread.infer.cache import entries
-    from wetread.infer.config import InferenceConfig
+    from wetread.infer.configs.config import InferenceConfig
+    from wetread.infer.engines.cache import entries
 
     config = InferenceConfig(bundle)
     for weights in bundle.manifest.weights:

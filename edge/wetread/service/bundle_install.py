@@ -223,7 +223,7 @@ def _adopt(engines: Path | None, name: str, settings: InstallSettings) -> tuple[
     except BundleNotTrusted as exc:
         if not settings.trust_local:
             return 0, (f"the ready engines were left out, they will be built here: {exc}",)
-    from wetread.infer.cache import adopt
+    from wetread.infer.engines.cache import adopt
 
     taken = [adopt(folder, settings.cache_folder) for folder in sorted(engines.iterdir()) if folder.is_dir()]
     good = sum(entry is not None for entry in taken)

@@ -50,8 +50,8 @@ SELECT * FROM instances WHERE study_id = :study_id AND role = 'source' ORDER BY 
 SELECT * FROM revisions WHERE study_id = :study_id ORDER BY number DESC LIMIT 1
 
 -- name: add_revision
-INSERT INTO revisions (study_id, number, digest, reason, created_at)
-VALUES (:study_id, :number, :digest, :reason, :now)
+INSERT INTO revisions (study_id, number, digest, reason, evidence, attributes, created_at)
+SELECT :study_id, :number, :digest, :reason, 'quiet', s.attributes, :now FROM studies s WHERE s.id = :study_id
 RETURNING id
 
 -- name: add_revision_instance
@@ -62,7 +62,7 @@ SELECT r.id, r.study_id FROM revisions r JOIN studies s ON s.id = r.study_id
 WHERE r.routed_at IS NULL AND s.state != 'held' ORDER BY r.id
 
 -- name: revision
-SELECT r.*, s.study_instance_uid, s.attributes FROM revisions r JOIN studies s ON s.id = r.study_id
+SELECT r.*, s.study_instance_uid FROM revisions r JOIN studies s ON s.id = r.study_id
 WHERE r.id = :revision_id
 
 -- name: revision_series

@@ -1,0 +1,155 @@
+"""A bundle's inference config (JSON or YAML), read, adapted to this machine, and made into a program."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from torch import nn
+
+from wetread.bundles import Bundle
+from wetread.bundles.bundle import file_sha256
+from wetread.bundles.manifest import Runtime, WeightsFile
+from wetread.errors import BundleInvalid
+from wetread.infer.configs.in_memory import keep_in_memory
+from wetread.infer.configs.shims import Applied, apply_shims
+from wetread.infer.configs.tree import META, Config, detector_id
+from wetread.infer.configs.weights import load_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which config, and how the manifest wants it driven."""
+
+    folder: Path
+    config_path: Path
+    runtime: Runtime
+
+
+class InferenceConfig:
+    """``configs/inference.json`` or YAML of a bundle, with what it needs to run here.
+
+    Config files are code (``_target_``, ``$``): open only bundles that are trusted. Nothing is evaluated before a part
+    is asked for, so expressions about files that only the author had are never run.
+    """
+
+    def __init__(self, bundle: Bundle | Source) -> None:
+        """Read the config and apply the shims. Raises: ``BundleInvalid``."""
+        runtime = bundle.manifest.runtime if isinstance(bundle, Bundle) else bundle.runtime
+        self.folder, self.path, self.runtime = bundle.folder, bundle.config_path, runtime
+        self._config = _read(self.path)
+        for key, value in runtime.override.items():
+            self._override(key, value)
+        self.shims: tuple[Applied, ...] = apply_shims(self._config, self.folder)
+        self.dropped = keep_in_memory(self._config, drop=runtime.drop)
+        _use_scripts(self.folder)
+
+    @property
+    def config(self) -> Config:
+        """The config after shims, not parsed: for deciding what the bundle needs."""
+        return self._config
+
+    def network_key(self, weights: WeightsFile) -> str:
+        """SHA-256 (hex) over everything that makes one network: config, overrides, scripts and weights."""
+        digest = hashlib.sha256(self.path.read_bytes())
+        digest.update(self.runtime.model_dump_json(include={"override"}).encode())
+        for script in sorted((self.folder / "scripts").rglob("*.py")):
+            digest.update(script.relative_to(self.folder).as_posix().encode() + file_sha256(script).encode())
+        digest.update(f"\0{weights.network}\0{weights.sha256}".encode())
+        return digest.hexdigest()
+
+    def make_network(self, weights: WeightsFile) -> nn.Module:
+        """One network with its weights, in evaluation mode. Raises: ``BundleInvalid`` when they do not fit."""
+        network = self.bare_network(weights.network)
+        load_weights(network, self.folder / weights.path, name=f"{weights.path} for {weights.network}")
+        return _for_engines(network.eval().requires_grad_(False), detector=bool(detector_id(self._config)))
+
+    def bare_network(self, name: str) -> nn.Module:
+        """One network as the config makes it. Raises: ``BundleInvalid`` when it is none."""
+        network = self.resolved(self.parser(), name)
+        if not isinstance(network, nn.Module):
+            raise BundleInvalid(f"{self.path}: {name} is not a network but {type(network)}")
+        return network
+
+    def parser(self, replaced: Mapping[str, Any] | None = None) -> ConfigParser:
+        """A parser over a fresh copy of the config, with live objects in the place of the ids in ``replaced``."""
+        parser = ConfigParser()
+        parser.read_config(_copied(self._config))
+        for name, value in (replaced or {}).items():
+            parser[name] = value
+        return parser
+
+    def resolved(self, parser: ConfigParser, name: str) -> Any:
+        """What the config makes of ``name``. Raises: ``BundleInvalid`` with what MONAI says."""
+        try:
+            with warnings.catch_warnings():
+                # MONAI's DICOM reader misses an optional GPU decoder; readers are not used here anyway.
+                warnings.filterwarnings("ignore", message="NvImgCodec")
+                return parser.get_parsed_content(name)
+        except Exception as exc:  # a config may raise anything: it is code
+            raise BundleInvalid(f"{self.path}: {name!r} cannot be made: {_root(exc)}") from exc
+
+    def _override(self, key: str, value: object) -> None:
+        target: Any = self._config
+        *way, last = key.replace("#", "::").split("::")
+        for name in way:
+            target = target.get(name) if isinstance(target, dict) else None
+        if not isinstance(target, dict) or last not in target:
+            raise BundleInvalid(f"wetread.json overrides {key!r}, which {self.path.name} does not have")
+        target[last] = value
+
+
+def _for_engines(network: nn.Module, *, detector: bool) -> nn.Module:
+    """Engines answer with one tensor; a detector's network answers with many, which are packed into one."""
+    if not detector:
+        return network
+    from wetread.infer.networks.detection import packed
+
+    return packed(network)
+
+
+def _read(path: Path) -> Config:
+    try:
+        config = ConfigParser.load_config_file(str(path))
+    except Exception as exc:  # json, yaml and MONAI's own checks each have their errors
+        raise BundleInvalid(f"{path} cannot be read: {exc}") from exc
+    if not isinstance(config, dict):
+        raise BundleInvalid(f"{path} must hold one mapping, it holds a {type(config).__name__}")
+    metadata = path.parent / "metadata.json"
+    config[META] = ConfigParser.load_config_file(str(metadata)) if metadata.is_file() else {}
+    return dict(config)
+
+
+def _copied(value: Any) -> Any:
+    """A deep copy of the containers; MONAI changes the config it is given."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
+
+
+def _root(exc: BaseException) -> str:
+    """What first went wrong; MONAI's wrappers only say which id was being made."""
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    return f"{type(exc).__name__}: {exc}"
+
+
+def _use_scripts(folder: Path) -> None:
+    """Make ``import scripts`` find this bundle's. Raises: ``BundleInvalid`` when another bundle's are loaded."""
+    if not (folder / "scripts").is_dir():
+        return
+    loaded = sys.modules.get("scripts")
+    homes = [Path(path) for path in getattr(loaded, "__path__", ())]
+    if homes and (folder / "scripts").resolve() not in [home.resolve() for home in homes]:
+        raise BundleInvalid(
+            f"this process already runs the scripts of {homes[0].parent.name}; {folder.name} has scripts of its own "
+            "and needs a process of its own"
+        )
+    if str(folder) not in sys.path:
+        sys.path.insert(1, str(folder))

@@ -1,0 +1,161 @@
+"""The engine seam: what an engine is, which there are, and which one serves.
+
+A new engine is one file with ``library_version`` and ``open_engine``, and one line in ``ENGINES``; the contract test
+(``tests/contract/test_engines.py``) then runs on it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from wetread.errors import EngineUnavailable
+from wetread.infer.engines.plan import NetworkPlan, Precision
+
+FloatArray = npt.NDArray[np.float32]
+
+REFERENCE = "torch"
+ENGINES = {
+    "torch": "wetread.infer.engines.torch_engine",
+    "openvino": "wetread.infer.engines.openvino_engine",
+    "tensorrt": "wetread.infer.engines.tensorrt_engine:TENSORRT",
+    "tensorrt-rtx": "wetread.infer.engines.tensorrt_engine:TENSORRT_RTX",
+}
+"""Module of each engine, or an object in one."""
+PRECISIONS: dict[str, tuple[Precision, ...]] = {
+    "torch": ("f32",),
+    "openvino": ("f32", "bf16"),
+    "tensorrt": ("f32", "f16"),
+    "tensorrt-rtx": ("f32", "f16"),
+}
+"""What each engine can compute in."""
+_GPU_ENGINES = ("tensorrt", "tensorrt-rtx")
+_NEXT = {"tensorrt": "openvino", "tensorrt-rtx": "openvino", "openvino": REFERENCE}
+"""Which engine serves instead of one that may not."""
+
+
+class Engine(Protocol):
+    """One network, ready to answer.
+
+    1. It is called with a float32 array ``(batch, channel, *spatial)``, in any memory layout, and does not change it.
+    2. It answers with a new C-contiguous float32 array, batch first, which belongs to the caller.
+    3. Any batch size works, also another than the last time; rows of the batch do not influence one another.
+    4. Any spatial shape works that the network takes; a new shape may cost a compilation.
+    5. It computes in ``precision`` whatever the hardware could do faster, on at most the planned number of CPU threads.
+    6. ``close`` frees what it holds and may be called twice; a call after it raises ``RuntimeError``.
+    7. Errors of its library do not leave it: a library that is missing, or cannot run the network, is
+       ``EngineUnavailable``; an array of another type or rank is ``ValueError``.
+    """
+
+    name: str
+    precision: str
+    library_version: str
+    device: str
+
+    def __call__(self, array: FloatArray) -> FloatArray:
+        """The network's answer."""
+        ...
+
+    def artefacts(self) -> Mapping[str, str]:
+        """Compiled engines it has answered with: key in the cache → SHA-256; none where nothing compiled is kept."""
+        ...
+
+    def close(self) -> None:
+        """Free memory; the engine cannot be used any more."""
+        ...
+
+
+class Backend(Protocol):
+    """What an engine's module offers."""
+
+    def library_version(self) -> str:
+        """Versions of the library, as recorded with every result. Raises: ``EngineUnavailable``."""
+        ...
+
+    def device(self) -> str:
+        """What it would run on, e.g. ``CPU``. Raises: ``EngineUnavailable`` when this machine has no such device."""
+        ...
+
+    def open_engine(self, plan: NetworkPlan) -> Engine:
+        """An engine for the network. Raises: ``EngineUnavailable``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which engine, and why, as a sentence for a person."""
+
+    name: str
+    reason: str
+    precision: Precision = "f32"
+
+
+def backend(name: str) -> Backend:
+    """The module behind an engine's name. Raises: ``EngineUnavailable`` for a name that is not in the table."""
+    if name not in ENGINES:
+        raise EngineUnavailable(f"there is no engine {name!r}; there are: auto, {', '.join(ENGINES)}")
+    module, _, attribute = ENGINES[name].partition(":")
+    found = importlib.import_module(module)
+    return cast(Backend, getattr(found, attribute) if attribute else found)
+
+
+def engine_precision(name: str, allowed: Precision) -> Precision:
+    """What an engine computes in when a bundle allows ``allowed``: that if it can, else float32."""
+    return allowed if allowed in PRECISIONS.get(name, ()) else "f32"
+
+
+def choose_engine(requested: str, *, precision: Precision) -> Choice:
+    """Which engine is to serve a bundle that allows ``precision``, by the hardware at hand.
+
+    ``auto`` takes TensorRT where there is an NVIDIA GPU, else OpenVINO, which is faster on every CPU measured, else the
+    reference. Raises: ``EngineUnavailable`` when the engine asked for by name is not there.
+    """
+    if requested != "auto":
+        backend(requested).library_version()
+        return _with_precision(requested, "asked for by name", precision)
+    problems = []
+    for name in (*_GPU_ENGINES, "openvino"):
+        try:
+            version, device = backend(name).library_version(), backend(name).device()
+        except EngineUnavailable as exc:
+            problems.append(f"{name} cannot be used: {exc}")
+            continue
+        return _with_precision(
+            name, f"{name} {version} is installed, the default on {_kind(name)} ({device})", precision
+        )
+    return _with_precision(REFERENCE, "; ".join(problems), precision)
+
+
+def next_choice(choice: Choice, problem: Exception, *, requested: str) -> Choice | None:
+    """What serves when ``choice`` may not: first the same engine in float32, then, with ``auto``, another engine.
+
+    ``None`` when nothing is left; then ``problem`` is the answer.
+    """
+    if choice.precision != "f32":
+        return Choice(choice.name, f"{choice.name} may not serve in {choice.precision}: {problem}")
+    if requested != "auto" or choice.name not in _NEXT:
+        return None
+    return Choice(_NEXT[choice.name], f"{choice.name} may not serve: {problem}")
+
+
+def _with_precision(name: str, reason: str, allowed: Precision) -> Choice:
+    used = engine_precision(name, allowed)
+    if used != allowed:
+        reason += f"; the bundle allows {allowed}, which {name} does not offer: float32"
+    return Choice(name, reason, used)
+
+
+def _kind(name: str) -> str:
+    return "an NVIDIA GPU" if name in _GPU_ENGINES else "a CPU"
+
+
+def checked_input(array: FloatArray) -> FloatArray:
+    """The array, if it is what the contract promises an engine. Raises: ``ValueError``."""
+    if array.dtype != np.float32 or array.ndim < 3:
+        raise ValueError(f"an engine takes float32 (batch, channel, *spatial), got {array.dtype} {array.shape}")
+    return np.ascontiguousarray(array)

@@ -1,0 +1,171 @@
+"""The gate: an engine serves only after it gave the reference answer, and the certificate that says so.
+
+For an engine that was compiled ahead of time this is the on-device part: the build part (``cache.BuildRecord``) was
+done where it was built, and a certificate is made only by running the engine here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, cast
+
+import monai
+import scipy
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from wetread import __version__
+from wetread.bundles import Bundle
+from wetread.bundles.bundle import file_sha256
+from wetread.bundles.manifest import Golden
+from wetread.errors import BundleInvalid, EngineDisagrees
+from wetread.infer.engines.cache import key_of, still_there
+from wetread.infer.engines.engine import Engine
+from wetread.infer.engines.plan import Precision
+from wetread.infer.files import write_atomically
+from wetread.infer.gate.compare import Agreement, Limits, compare_outputs, limits
+from wetread.infer.gate.golden import golden_output, golden_volume
+from wetread.infer.graph.export import EXPORTER
+from wetread.records.output import ModelOutput
+from wetread.records.volume import Volume
+
+FORMAT_VERSION = 1
+CERTIFICATE = "certificate.json"
+
+
+class Certificate(BaseModel):
+    """Under what an engine serves. Kept in ``<cache>/<key>/certificate.json``; its digest goes into every result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: Literal[1] = 1
+    kind: Literal["golden", "synthetic"]
+    subject: Mapping[str, str]
+    """What was certified: bundle, engine, versions, machine. The key is the digest of this."""
+    golden: Mapping[str, str]
+    """SHA-256 (hex) of the golden files; empty for a synthetic certificate."""
+    artefacts: Mapping[str, str] = {}
+    """Engine files that answered: key in the cache → SHA-256 (hex). Empty where nothing compiled is kept."""
+    measured: Agreement
+    made_at: datetime
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over the content."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def subject(
+    bundle: Bundle, *, engine: str, precision: str, library_version: str, device: str = "CPU"
+) -> dict[str, str]:
+    """Everything an engine's answer may depend on; change one and the gate runs again."""
+    return {
+        "format": str(FORMAT_VERSION),
+        "bundle": bundle.digest(),
+        "engine": engine,
+        "precision": precision,
+        "library": library_version,
+        "device": device,
+        "exporter": EXPORTER,
+        "torch": str(torch.__version__),
+        "monai": str(monai.__version__),
+        "scipy": str(scipy.__version__),
+        "wetread": __version__,
+        "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+    }
+
+
+def certify(
+    bundle: Bundle,
+    golden: Golden,
+    what: Mapping[str, str],
+    *,
+    run: Callable[[Volume], ModelOutput],
+    engines: Mapping[str, Engine],
+    cache_folder: Path,
+) -> Certificate:
+    """The certificate from the bundle's golden case.
+
+    Raises: ``EngineDisagrees`` with the figures when the answer is outside the bundle's tolerance.
+    """
+    files = {name: _existing_sha256(bundle.folder / name) for name in (golden.input, golden.output)}
+    allowed = limits(golden.tolerance, precision_of(what))
+
+    def measure() -> Agreement:
+        volume = golden_volume(bundle.folder / golden.input)
+        stored = golden_output(bundle.folder / golden.output, volume.affine)
+        return compare_outputs(run(volume), stored, bundle.manifest, allowed)
+
+    case = Case(bundle.name, "golden", files, allowed, measure)
+    return kept_or_made(case, what, engines=engines, cache_folder=cache_folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What an engine is measured on."""
+
+    bundle_name: str
+    kind: Literal["golden", "synthetic"]
+    files: Mapping[str, str]
+    """SHA-256 (hex) of the golden files."""
+    allowed: Limits
+    measure: Callable[[], Agreement]
+
+
+def kept_or_made(
+    case: Case, what: Mapping[str, str], *, engines: Mapping[str, Engine], cache_folder: Path
+) -> Certificate:
+    """The certificate for ``what``: the one in the cache if it still holds, else a new one from measuring.
+
+    Raises: ``EngineDisagrees``; then no certificate is left in the cache.
+    """
+    path = cache_folder / key_of(what) / CERTIFICATE
+    kept = _kept(path)
+    if kept and _holds(kept, case, what) and still_there(cache_folder, kept.artefacts):
+        return kept
+    path.unlink(missing_ok=True)
+    measured = case.measure()
+    problem = measured.problem(case.allowed)
+    if problem:
+        raise EngineDisagrees(
+            f"engine {what['engine']} ({what['library']}) in {what['precision']} does not give the reference answer of "
+            f"bundle {case.bundle_name}: {problem}"
+        )
+    made = Certificate(
+        kind=case.kind,
+        subject=what,
+        golden=case.files,
+        artefacts={key: sha for engine in engines.values() for key, sha in engine.artefacts().items()},
+        measured=measured,
+        made_at=datetime.now(UTC),
+    )
+    write_atomically(path, lambda target: target.write_text(made.model_dump_json(indent=2) + "\n"))
+    return made
+
+
+def precision_of(what: Mapping[str, str]) -> Precision:
+    """The precision in a certificate's subject."""
+    return cast(Precision, what["precision"])
+
+
+def _holds(kept: Certificate, case: Case, what: Mapping[str, str]) -> bool:
+    same = (kept.subject, kept.golden, kept.kind) == (what, case.files, case.kind)
+    return same and not kept.measured.problem(case.allowed)
+
+
+def _existing_sha256(path: Path) -> str:
+    if not path.is_file():
+        raise BundleInvalid(f"the golden file {path} is missing; the manifest names it")
+    return file_sha256(path)
+
+
+def _kept(path: Path) -> Certificate | None:
+    """The certificate in the cache; one that cannot be read counts as absent, because the gate makes a new one."""
+    try:
+        return Certificate.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

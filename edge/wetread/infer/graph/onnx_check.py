@@ -1,0 +1,186 @@
+"""Does the exported graph say what the network says? Asked on the CPU, before any engine may use it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from pydantic import BaseModel, ConfigDict
+
+from wetread.errors import EngineUnavailable
+from wetread.infer.engines.engine import FloatArray
+from wetread.infer.engines.plan import Precision
+from wetread.infer.graph.onnx_half import emulated
+
+_SEED = 20240822
+_SAMPLES = 2048
+MIN_SHARE_WITHIN: dict[Precision, float] = {"f32": 0.9999, "f16": 0.98, "bf16": 0.98}
+"""Norms over nearly constant channels let single voxels differ more; in half, a steep softmax moves probabilities at
+the border of two labels a lot (LinkNet of brain extraction: 1.2 % of them) and hardly a label.
+"""
+_FARTHEST = 50
+"""No value may be farther off than this many limits."""
+MIN_SAME_LABEL: dict[Precision, float] = {"f32": 0.9999, "f16": 0.995, "bf16": 0.99}
+"""On noise, where many classes are near a tie; masks of real images are held to more by the golden case."""
+_BATCH_OF_TWO_UP_TO = 96**3 * 4
+"""Input values of one image; above it only one at a time is tried, for the sake of memory."""
+
+
+class Fingerprint(BaseModel):
+    """Reference outputs at random places for seeded noise: enough to recognise an engine on another machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shape: tuple[int, ...]
+    """Of the input, batch 1."""
+    places: tuple[int, ...]
+    """Indices into the flattened answer."""
+    values: tuple[float, ...]
+    limit: float
+    """How far a value may be off."""
+    min_share: float
+    """Share of the places that must be within; lower than for the graph, as these are fewer."""
+
+    def problem(self, answer: FloatArray) -> str:
+        """What is wrong with an engine's answer to ``noise(shape)``, as a sentence; empty when nothing is."""
+        flat = answer.ravel()
+        if self.places and max(self.places) >= flat.size:
+            return f"the answer has {flat.size} values, more than {max(self.places)} are expected"
+        found = flat[list(self.places)]
+        if not np.isfinite(found).all():
+            return "the answer holds values that are not finite"
+        off = np.abs(found - np.asarray(self.values, np.float32))
+        share = float(np.mean(off <= self.limit))
+        if not share >= self.min_share or not float(off.max()) <= _FARTHEST * self.limit:
+            return (
+                f"{share:.2%} of {len(found)} sampled outputs are within {self.limit:.2g} of the reference, the worst "
+                f"is {float(off.max()):.2g} off; at least {self.min_share:.1%} must be within"
+            )
+        return ""
+
+
+class GraphCheck(BaseModel):
+    """How near ONNX Runtime on the CPU came to PyTorch with one graph; kept beside it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: str
+    """Of the graph."""
+    precision: Precision
+    checked_with: str
+    share_within: float
+    """Of the output values within ``fingerprint.limit`` of the reference."""
+    max_difference: float
+    same_label: float
+    """Share of places whose largest channel is the same."""
+    batch: int
+    """Images asked about together; 2 also shows that the graph takes any batch."""
+    fingerprint: Fingerprint
+
+    def problem(self) -> str:
+        """What is outside the tolerance of this precision, as a sentence; empty when nothing is."""
+        limit = self.fingerprint.limit
+        if not self.share_within >= MIN_SHARE_WITHIN[self.precision]:
+            needed = MIN_SHARE_WITHIN[self.precision]
+            return f"{self.share_within:.4%} of the outputs are within {limit:.2g} of PyTorch's, {needed:.2%} must be"
+        if not self.max_difference <= _FARTHEST * limit:
+            return f"an output is {self.max_difference:.2g} off PyTorch's, {_FARTHEST * limit:.2g} is allowed"
+        if not self.same_label >= MIN_SAME_LABEL[self.precision]:
+            return f"{self.same_label:.4%} of the labels agree, {MIN_SAME_LABEL[self.precision]:.2%} must"
+        return ""
+
+
+def noise(shape: Sequence[int]) -> FloatArray:
+    """Seeded normal noise, the same on every machine."""
+    return np.random.default_rng(_SEED).normal(size=tuple(shape)).astype(np.float32)
+
+
+def allowed_difference(expected: FloatArray, precision: Precision) -> float:
+    """How far an output of this precision may be off: 1e-3 of the largest; half and bfloat16 of the spread."""
+    if precision == "f32":
+        return 1e-3 * max(1.0, float(np.abs(expected).max()))
+    share, least = {"f16": (2e-2, 5e-3), "bf16": (2e-1, 2e-2)}[precision]
+    return max(share * float(expected.std()), least)
+
+
+def check_graph(
+    path: Path,
+    shape: tuple[int, ...],
+    *,
+    sha256: str,
+    precision: Precision,
+    reference: Callable[[FloatArray], FloatArray],
+    threads: int,
+) -> GraphCheck:
+    """Compare the graph with the reference on noise of ``shape`` (the first axis is ignored).
+
+    Raises: ``EngineUnavailable`` when ONNX Runtime is not installed or cannot run the graph.
+    """
+    one = (1, *shape[1:])
+    batch = 2 if np.prod(one) <= _BATCH_OF_TWO_UP_TO else 1
+    image = noise(one)
+    images = np.concatenate([image, image[:, :, ::-1]])[:batch]
+    answer = _answer(path, images, threads, rounding=precision == "f16")
+    expected = np.concatenate([reference(images[k : k + 1]) for k in range(batch)])
+    if answer.shape != expected.shape:
+        raise EngineUnavailable(f"the exported graph answers with {answer.shape}, the network with {expected.shape}")
+    places = np.sort(np.random.default_rng(_SEED).choice(expected[0].size, min(_SAMPLES, expected[0].size), False))
+    limit = allowed_difference(expected, precision)
+    same_label = float(np.mean(answer.argmax(axis=1) == expected.argmax(axis=1)))
+    values = tuple(expected[0].ravel()[places].tolist())
+    off = np.abs(np.subtract(answer, expected, out=answer), out=answer)
+    return GraphCheck(
+        sha256=sha256,
+        precision=precision,
+        checked_with=runtime_version(),
+        share_within=float(np.mean(off <= limit)),
+        max_difference=float(off.max()),
+        same_label=same_label,
+        batch=batch,
+        fingerprint=Fingerprint(
+            shape=one,
+            places=tuple(places.tolist()),
+            values=values,
+            limit=limit,
+            min_share=0.999 if precision == "f32" else 0.97,
+        ),
+    )
+
+
+def runtime_version() -> str:
+    """ONNX Runtime's version. Raises: ``EngineUnavailable``."""
+    return f"onnxruntime {_library().__version__}"
+
+
+def _answer(path: Path, images: FloatArray, threads: int, *, rounding: bool) -> FloatArray:
+    runtime = _library()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.enable_cpu_mem_arena = False  # the memory is given back after this one question
+    options.log_severity_level = 4
+    source: str | bytes = str(path)
+    if rounding:
+        source = emulated(onnx.load(path)).SerializeToString()
+    try:
+        session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        (name,) = (i.name for i in session.get_inputs())
+        return np.array(session.run(None, {name: images})[0], np.float32)
+    except Exception as exc:  # its errors have no common base of their own
+        raise EngineUnavailable(f"ONNX Runtime cannot run the exported graph on {len(images)} images: {exc}") from exc
+
+
+def _library() -> Any:
+    # Its Linux builds report usage and leave a session file in the temporary folder; a hospital's box does neither.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as exc:
+        raise EngineUnavailable(
+            f"the package onnxruntime, which checks exported graphs, is not installed ({exc}); "
+            "pip install 'wetread[edge]'"
+        ) from exc

@@ -1,0 +1,1 @@
+"""Networks and chains of them that are ours: LinkNet, the cascade, detection without torchvision."""

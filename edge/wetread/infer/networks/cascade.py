@@ -1,0 +1,121 @@
+"""Two networks in a row: a box network finds the organ on a coarse grid, a fine network segments it inside the box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.inferers.inferer import Inferer
+from monai.utils import convert_to_dst_type
+from torch import Tensor
+from torch.nn import functional
+
+from wetread.errors import ImageUnusable, OutputInvalid
+from wetread.infer.networks.components import largest_component
+
+Box = tuple[slice, slice, slice]
+Network = Callable[[Tensor], Tensor]
+"""``(1, 1, i, j, k)`` → ``(1, 2, i, j, k)``: probabilities of background and foreground."""
+
+_IMAGENET_MEAN, _IMAGENET_STD = 0.449, 0.226
+"""Mean grey value and deviation the networks were trained with."""
+
+
+class CascadeInferer(Inferer):
+    """MONAI inferer that asks ``box_network`` where to look and then ``network`` what is there.
+
+    The scheme of deepbet 1.0.2 (Fisch et al. 2024, doi 10.1016/j.compbiomed.2024.108845): every resize is
+    *nearest-exact*, both networks see intensities clipped at the same two quantiles of the whole coarse image, and the
+    box is that of the largest 26-connected component, enlarged by ``box_margin`` of its size on every side. The
+    orientation of the input matters (RAS): bring it there in preprocessing.
+    """
+
+    def __init__(
+        self,
+        box_network: Network,
+        *,
+        box_shape: Sequence[int] = (128, 128, 128),
+        fine_shape: Sequence[int] = (256, 256, 256),
+        box_margin: float = 0.1,
+        quantiles: tuple[float, float] = (0.005, 0.995),
+    ) -> None:
+        self.box_network = box_network
+        self.box_shape = tuple(box_shape)
+        self.fine_shape = tuple(fine_shape)
+        self.box_margin = box_margin
+        self.quantiles = quantiles
+
+    def __call__(self, inputs: Tensor, network: Network, *_args: object, **_kwargs: object) -> Tensor:
+        """Probability of foreground, ``(1, 1, i, j, k)`` on the grid of ``inputs``; 0 outside the box.
+
+        Raises: ``ImageUnusable`` for an image without contrast, ``OutputInvalid`` when the box network finds nothing.
+        """
+        image = torch.nan_to_num(torch.as_tensor(inputs).as_subclass(Tensor))
+        if image.ndim != 5 or image.shape[:2] != (1, 1):
+            raise ValueError(f"the cascade takes one volume of shape (1, 1, i, j, k), got {tuple(image.shape)}")
+        coarse = _resized(image, self.box_shape)
+        window = self._window(coarse)
+        box = self._box(_foreground(self.box_network, _normalised(coarse, window)), image.shape[2:])
+        del coarse
+        inside = image[(..., *box)]
+        fine = _foreground(network, _normalised(_resized(inside, self.fine_shape), window))
+        probability = torch.zeros_like(image)
+        probability[(..., *box)] = _resized(fine, inside.shape[2:])
+        # Evaluator and saver find affine and file name here, as they do with MONAI's own sliding window.
+        return convert_to_dst_type(probability, inputs)[0]
+
+    def _window(self, coarse: Tensor) -> tuple[float, float]:
+        low, high = torch.quantile(coarse, torch.tensor(self.quantiles, device=coarse.device)).tolist()
+        if not high > low:
+            raise ImageUnusable(
+                f"the image has no contrast: {self.quantiles[0]:.1%} and {self.quantiles[1]:.1%} of its values are "
+                f"at most {low:g}"
+            )
+        return low, high
+
+    def _box(self, foreground: Tensor, shape: Sequence[int]) -> Box:
+        mask = largest_component((foreground[0, 0] > 0.5).cpu().numpy())
+        return box_with_margin(mask, shape, margin=self.box_margin)
+
+
+def box_with_margin(
+    mask: npt.NDArray[np.bool_], shape: Sequence[int], *, margin: float, min_share: float = 0.02
+) -> Box:
+    """The box round ``mask``, carried over to a grid of ``shape`` voxels, with ``margin`` of its size on every side.
+
+    A plane of the mask counts when more than ``min_share`` of it is set, so that a thin spur does not widen the box.
+    Computed in float32 and rounded half to even, like the reference: a border one voxel off would shift the whole fine
+    grid.
+    Raises: ``OutputInvalid`` when no plane counts.
+    """
+    planes = [np.flatnonzero(mask.mean(axis=others) > min_share) for others in ((1, 2), (0, 2), (0, 1))]
+    if any(p.size == 0 for p in planes):
+        raise OutputInvalid(
+            "no brain found: the box network marks no region of sufficient size; expected a head that fills "
+            "a good part of the volume"
+        )
+    scale = (np.array(shape) / np.array(mask.shape)).astype(np.float32)
+    centre = np.array([(p.max() + 1 + p.min()) / 2 for p in planes], np.float32) * scale
+    size = np.array([p.max() + 1 - p.min() for p in planes], np.float32) * scale * np.float32(1 + 2 * margin)
+    centre, size = np.rint(centre), np.rint(size)
+    first, second, third = (
+        slice(max(0, int(c - s / 2)), min(n, int(c + s / 2))) for c, s, n in zip(centre, size, shape, strict=True)
+    )
+    return first, second, third
+
+
+def _resized(image: Tensor, shape: Sequence[int]) -> Tensor:
+    return functional.interpolate(image, tuple(shape), mode="nearest-exact")
+
+
+def _normalised(image: Tensor, window: tuple[float, float]) -> Tensor:
+    low, high = window
+    image = ((image - low) / (high - low)).clamp_(min=0, max=1)
+    image = (image - image.mean()) / image.std()
+    return image.mul_(_IMAGENET_STD).add_(_IMAGENET_MEAN)
+
+
+def _foreground(network: Network, image: Tensor) -> Tensor:
+    return network(image)[:, 1:2].clone()

@@ -1,0 +1,128 @@
+-- Priorities, evidence of completeness, corrected attributes, pauses, held and verified deliveries, refused senders.
+
+ALTER TABLE studies ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;   -- of the called AE title; larger is sooner
+ALTER TABLE studies ADD COLUMN last_instance_at TEXT NOT NULL DEFAULT '';
+ALTER TABLE studies ADD COLUMN correction TEXT NOT NULL DEFAULT '';   -- JSON: attributes a person or the PACS put right
+
+ALTER TABLE instances ADD COLUMN association_id TEXT NOT NULL DEFAULT '';
+
+-- What a study said of itself when the revision was made, corrections included: never changes afterwards.
+ALTER TABLE revisions ADD COLUMN attributes TEXT NOT NULL DEFAULT '';
+ALTER TABLE revisions ADD COLUMN evidence TEXT NOT NULL DEFAULT 'quiet'
+    CHECK (evidence IN ('release', 'pacs-count', 'announced-count', 'quiet', 'person'));
+UPDATE revisions SET attributes = (SELECT attributes FROM studies s WHERE s.id = study_id);
+
+-- due: when the job would have been created had it no priority; waiting ages it, so nothing starves.
+ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN due TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;         -- after a worker died of it: with no other job
+ALTER TABLE jobs ADD COLUMN cancel_asked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN predicted_mb INTEGER;
+ALTER TABLE jobs ADD COLUMN predicted_s REAL;
+UPDATE jobs SET due = created_at;
+DROP INDEX jobs_to_claim;
+CREATE INDEX jobs_waiting ON jobs (due) WHERE state = 'waiting';
+CREATE INDEX jobs_running ON jobs (id) WHERE state = 'running';
+CREATE INDEX jobs_of_study ON jobs (study_id, state);
+
+-- What a person stopped. Survives a restart; reception goes on.
+CREATE TABLE pauses (
+    kind TEXT NOT NULL CHECK (kind IN ('all', 'route', 'bundle')),
+    name TEXT NOT NULL DEFAULT '',              -- of the route or bundle
+    reason TEXT NOT NULL DEFAULT '',
+    since TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT;
+
+-- Who was refused, how often and why; hint names a peer that is nearly the same (case, blanks, another network).
+CREATE TABLE refusals (
+    calling TEXT NOT NULL,
+    called TEXT NOT NULL,
+    address TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    hint TEXT NOT NULL DEFAULT '',
+    count INTEGER NOT NULL DEFAULT 1,
+    first_at TEXT NOT NULL,
+    last_at TEXT NOT NULL,
+    PRIMARY KEY (calling, called, address)
+) STRICT;
+
+-- Associations as the listeners saw them end: evidence that a sender has finished.
+CREATE TABLE associations (
+    id TEXT PRIMARY KEY,
+    peer TEXT NOT NULL,
+    ended TEXT NOT NULL CHECK (ended IN ('released', 'aborted', 'lost')),
+    instances INTEGER NOT NULL,
+    ended_at TEXT NOT NULL
+) STRICT;
+
+-- held: a person decides (patient differs, too old, paused); withdrawn: superseded before it was sent.
+CREATE TABLE outbox_new (
+    id INTEGER PRIMARY KEY,
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    sop_instance_uid TEXT NOT NULL REFERENCES results (sop_instance_uid) ON DELETE CASCADE,
+    destination TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'held', 'delivered', 'withdrawn')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    available_at TEXT NOT NULL,
+    last_error TEXT NOT NULL DEFAULT '',
+    hold_reason TEXT NOT NULL DEFAULT '',
+    confirmed TEXT NOT NULL DEFAULT '',         -- what a person confirmed: this reason does not hold it again
+    warning TEXT NOT NULL DEFAULT '',           -- of a peer that took the object all the same
+    delivered_at TEXT,
+    verified TEXT NOT NULL DEFAULT '' CHECK (verified IN ('', 'commitment', 'query', 'status', 'digest')),
+    verified_at TEXT,
+    UNIQUE (sop_instance_uid, destination)
+) STRICT;
+INSERT INTO outbox_new (id, job_id, sop_instance_uid, destination, state, attempts, available_at, last_error, delivered_at)
+    SELECT id, job_id, sop_instance_uid, destination, state, attempts, available_at, last_error, delivered_at FROM outbox;
+DROP VIEW study_status;
+DROP TABLE outbox;
+ALTER TABLE outbox_new RENAME TO outbox;
+CREATE INDEX outbox_to_send ON outbox (destination, available_at) WHERE state = 'pending';
+CREATE INDEX outbox_of_job ON outbox (job_id, state);
+
+-- Storage commitment: one transaction for each request, whose report may come on another association.
+CREATE TABLE commitments (
+    transaction_uid TEXT PRIMARY KEY,
+    destination TEXT NOT NULL,
+    outbox_ids TEXT NOT NULL,                   -- JSON list
+    asked_at TEXT NOT NULL,
+    answered_at TEXT,
+    failed TEXT NOT NULL DEFAULT '{}'           -- JSON: SOP Instance UID to failure reason
+) STRICT;
+
+-- Every study is in exactly one visible state.
+CREATE VIEW study_status AS
+SELECT s.id, s.study_instance_uid, s.attributes, s.created_at, s.updated_at,
+    (SELECT count(*) FROM instances i WHERE i.study_id = s.id AND i.role = 'source') AS instances,
+    (SELECT max(number) FROM revisions r WHERE r.study_id = s.id) AS revision,
+    CASE
+        WHEN s.state != 'complete' THEN s.state
+        WHEN EXISTS (SELECT 1 FROM revisions r WHERE r.study_id = s.id AND r.routed_at IS NULL) THEN 'complete'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'running') THEN 'reading'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'waiting') THEN 'waiting'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'failed') THEN 'failed'
+        WHEN EXISTS (SELECT 1 FROM outbox o JOIN jobs j ON j.id = o.job_id
+                     WHERE j.study_id = s.id AND o.state = 'held') THEN 'result held'
+        WHEN EXISTS (SELECT 1 FROM outbox o JOIN jobs j ON j.id = o.job_id
+                     WHERE j.study_id = s.id AND o.state = 'pending') THEN 'delivering'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'done') THEN 'read'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'rejected')
+          OR EXISTS (SELECT 1 FROM decisions d JOIN revisions r ON r.id = d.revision_id
+                     WHERE r.study_id = s.id AND d.outcome = 'rejected') THEN 'rejected'
+        WHEN EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'cancelled') THEN 'cancelled'
+        ELSE 'not read'
+    END AS state,
+    coalesce(
+        nullif(s.reason, ''),
+        (SELECT nullif(j.reason, '') FROM jobs j WHERE j.study_id = s.id
+         ORDER BY j.state IN ('failed', 'rejected', 'cancelled') DESC, j.created_at DESC LIMIT 1),
+        (SELECT nullif(o.hold_reason, '') FROM outbox o JOIN jobs j ON j.id = o.job_id
+         WHERE j.study_id = s.id AND o.state = 'held' LIMIT 1),
+        (SELECT nullif(o.last_error, '') FROM outbox o JOIN jobs j ON j.id = o.job_id
+         WHERE j.study_id = s.id AND o.state = 'pending' LIMIT 1),
+        (SELECT d.reason FROM decisions d JOIN revisions r ON r.id = d.revision_id
+         WHERE r.study_id = s.id AND d.outcome IN ('rejected', 'passed') ORDER BY r.number DESC LIMIT 1),
+        '') AS reason
+FROM studies s;

@@ -1,0 +1,96 @@
+"""Duty: waiting jobs go to workers, and what workers report is recorded."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from wetread.bundles import Bundle
+from wetread.config import ResultSettings
+from wetread.jobs.executor import LocalExecutor, Report
+from wetread.jobs.queue import ClaimedJob, Queue
+from wetread.jobs.worker import Progressed
+from wetread.records.job import ChosenSeries, JobSpec
+from wetread.store.revisions import Revisions
+
+logger = logging.getLogger(__name__)
+
+_WAIT_S = 0.1
+
+
+class Reads:
+    """From jobs to committed results."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        executor: LocalExecutor,
+        revisions: Revisions,
+        *,
+        warm: Iterable[Bundle],
+        data_folder: Path,
+        results: ResultSettings,
+    ) -> None:
+        self._queue = queue
+        self._executor = executor
+        self._revisions = revisions
+        self._warm = tuple(warm)
+        self._data_folder = data_folder
+        self._results = results
+        self._reports: deque[Report] = deque()
+
+    def recover(self) -> None:
+        """Put jobs back that were running when the last coordinator ended, and let workers load their models."""
+        interrupted = self._queue.recover()
+        if interrupted:
+            logger.info("%d interrupted jobs are waiting again", interrupted)
+        for bundle in self._warm:
+            self._executor.warm_up(bundle.folder, bundle.digest())
+
+    def round(self) -> None:
+        """Start what there is room for, then wait a moment for reports and record them."""
+        while self._executor.has_room():
+            job = self._queue.claim()
+            if job is None:
+                break
+            self._executor.submit(self._spec(job))
+        self._reports.extend(self._executor.reports(_WAIT_S))
+        while self._reports:
+            self._record(self._reports[0])
+            self._reports.popleft()  # only now: what could not be written is recorded in the next round
+
+    def close(self) -> None:
+        """End the workers; what they were reading waits for the next start."""
+        self._executor.close()
+        self._queue.put_back()
+
+    def _record(self, report: Report) -> None:
+        if isinstance(report, Progressed):
+            self._queue.heartbeat(report.job_id, f"{report.stage} {report.fraction:.0%}")
+        else:
+            self._queue.finish(report, data_folder=self._data_folder)
+
+    def _spec(self, job: ClaimedJob) -> JobSpec:
+        study = self._revisions.load(job.revision_id).study
+        by_uid = {s.series_instance_uid: s for s in study.series}
+        job_folder = self._data_folder / "results" / job.job_id
+        # What earlier attempts left was never committed. A folder for each: a worker that outlives a killed coordinator
+        # for a moment must not write among the files of its successor.
+        shutil.rmtree(job_folder, ignore_errors=True)
+        offset = datetime.now(ZoneInfo(self._results.timezone)).utcoffset()
+        return JobSpec(
+            job_id=job.job_id,
+            study=study,
+            chosen=tuple(ChosenSeries(name, by_uid[uid], reason) for name, uid, reason in job.chosen),
+            bundle_folder=job.bundle_folder,
+            bundle_digest=job.bundle_digest,
+            out_folder=job_folder / str(job.attempt),
+            route=job.route,
+            series_number_base=self._results.series_number_base,
+            utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
+        )
