@@ -5,6 +5,8 @@ ALTER TABLE studies ADD COLUMN last_instance_at TEXT NOT NULL DEFAULT '';
 ALTER TABLE studies ADD COLUMN correction TEXT NOT NULL DEFAULT '';   -- JSON: attributes a person or the PACS put right
 
 ALTER TABLE instances ADD COLUMN association_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE instances ADD COLUMN removed_at TEXT;                     -- its file was removed by retention
+ALTER TABLE results ADD COLUMN removed_at TEXT;
 
 -- What a study said of itself when the revision was made, corrections included: never changes afterwards.
 ALTER TABLE revisions ADD COLUMN attributes TEXT NOT NULL DEFAULT '';
