@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
+from pydicom.uid import UID
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
 
@@ -27,6 +28,11 @@ class Remote:
     ae_title: str
     calling_ae_title: str = "WETREAD"
     timeout_s: float = 30.0
+
+    @property
+    def label(self) -> str:
+        """How a message names it."""
+        return f"{self.ae_title} at {self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +57,10 @@ def echo(remote: Remote) -> None:
 
     Raises: ``DestinationUnavailable`` when the peer does not answer with success.
     """
-    with _association(remote, {(str(VERIFICATION), "1.2.840.10008.1.2")}) as assoc:
+    with association(remote, {(str(VERIFICATION), "1.2.840.10008.1.2")}) as assoc:
         status = assoc.send_c_echo()
         if not status or status.Status != 0x0000:
-            raise DestinationUnavailable(f"{_name(remote)} did not answer C-ECHO")
+            raise DestinationUnavailable(f"{remote.label} did not answer C-ECHO")
 
 
 def send_files(
@@ -70,7 +76,7 @@ def send_files(
     files = [_inspect(path) for path in paths]
     reports: list[SendReport] = []
     for batch in _batches(files):
-        with _association(remote, {(f.sop_class_uid, f.transfer_syntax_uid) for f in batch}) as assoc:
+        with association(remote, {(f.sop_class_uid, f.transfer_syntax_uid) for f in batch}) as assoc:
             for file in batch:
                 report = _store(assoc, file, remote)
                 reports.append(report)
@@ -104,23 +110,27 @@ def _inspect(path: Path) -> _File:
 
 def _store(assoc: Association, file: _File, remote: Remote) -> SendReport:
     if not assoc.is_established:
-        return SendReport(file.path, False, f"{_name(remote)} ended the association")
+        return SendReport(file.path, False, f"{remote.label} ended the association")
     try:
         status = assoc.send_c_store(file.path)
     except ValueError:
-        return SendReport(file.path, False, f"{_name(remote)} does not accept SOP class {file.sop_class_uid}")
+        return SendReport(file.path, False, f"{remote.label} does not accept SOP class {file.sop_class_uid}")
     code = getattr(status, "Status", None)
     if code is None:
-        return SendReport(file.path, False, f"{_name(remote)} gave no answer")
+        return SendReport(file.path, False, f"{remote.label} gave no answer")
     # Success, or a warning: stored with coercion (PS3.4 Table B.2-1).
     if code == 0x0000 or 0xB000 <= code <= 0xBFFF:
         return SendReport(file.path, True, "")
     comment = str(getattr(status, "ErrorComment", "") or "")
-    return SendReport(file.path, False, f"{_name(remote)} answered status 0x{code:04X} {comment}".rstrip())
+    return SendReport(file.path, False, f"{remote.label} answered status 0x{code:04X} {comment}".rstrip())
 
 
 @contextmanager
-def _association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Association]:
+def association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Association]:
+    """An association that proposes these ``(abstract syntax, transfer syntax)`` pairs; released at the end.
+
+    Raises: ``DestinationUnavailable`` with the peer's reason when there is none.
+    """
     _config.LOG_HANDLER_LEVEL = "none"
     # Send the encoded bytes as they lie on disk: nothing is decoded and encoded again.
     _config.STORE_SEND_CHUNKED_DATASET = True
@@ -131,9 +141,9 @@ def _association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Ass
         contexts_offered = offered_contexts(contexts)
         assoc = ae.associate(remote.host, remote.port, contexts=contexts_offered, ae_title=remote.ae_title)
     except socket.gaierror as exc:
-        raise DestinationUnavailable(f"{_name(remote)}: the host name cannot be resolved ({exc.strerror})") from exc
+        raise DestinationUnavailable(f"{remote.label}: the host name cannot be resolved ({exc.strerror})") from exc
     if not assoc.is_established:
-        raise DestinationUnavailable(f"{_name(remote)} {_refusal(assoc)}")
+        raise DestinationUnavailable(f"{remote.label} {_refusal(assoc)}")
     try:
         yield assoc
     finally:
@@ -144,11 +154,10 @@ def _association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Ass
 def _refusal(assoc: Association) -> str:
     """Why there is no association, in the peer's words if it said any (PS3.8 9.3.4)."""
     if not assoc.is_rejected:
+        if assoc.rejected_contexts:
+            services = ", ".join(sorted({UID(str(cx.abstract_syntax)).name for cx in assoc.rejected_contexts}))
+            return f"does not offer what was asked for ({services})"
         return "cannot be reached"
     primitive = assoc.acceptor.primitive
     why = getattr(primitive, "reason_str", "") or "no reason given"
     return f"rejected the association: {why}"
-
-
-def _name(remote: Remote) -> str:
-    return f"{remote.ae_title} at {remote.host}:{remote.port}"
