@@ -68,6 +68,7 @@ CREATE TABLE outbox_new (
     attempts INTEGER NOT NULL DEFAULT 0,
     available_at TEXT NOT NULL,
     last_error TEXT NOT NULL DEFAULT '',
+    refused INTEGER NOT NULL DEFAULT 0,         -- the peer does not take this object for what it is: others go on
     hold_reason TEXT NOT NULL DEFAULT '',
     confirmed TEXT NOT NULL DEFAULT '',         -- what a person confirmed: this reason does not hold it again
     warning TEXT NOT NULL DEFAULT '',           -- of a peer that took the object all the same
@@ -76,13 +77,16 @@ CREATE TABLE outbox_new (
     verified_at TEXT,
     UNIQUE (sop_instance_uid, destination)
 ) STRICT;
-INSERT INTO outbox_new (id, job_id, sop_instance_uid, destination, state, attempts, available_at, last_error, delivered_at)
-    SELECT id, job_id, sop_instance_uid, destination, state, attempts, available_at, last_error, delivered_at FROM outbox;
+INSERT INTO outbox_new (id, job_id, sop_instance_uid, destination, state, attempts, available_at, last_error, delivered_at,
+                        verified)
+    SELECT id, job_id, sop_instance_uid, destination, state, attempts, available_at, last_error, delivered_at,
+        CASE state WHEN 'delivered' THEN 'status' ELSE '' END FROM outbox;
 DROP VIEW study_status;
 DROP TABLE outbox;
 ALTER TABLE outbox_new RENAME TO outbox;
 CREATE INDEX outbox_to_send ON outbox (destination, available_at) WHERE state = 'pending';
 CREATE INDEX outbox_of_job ON outbox (job_id, state);
+CREATE INDEX outbox_to_verify ON outbox (destination) WHERE state = 'delivered' AND verified = '';
 
 -- Storage commitment: one transaction for each request, whose report may come on another association.
 CREATE TABLE commitments (
