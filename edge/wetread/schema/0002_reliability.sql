@@ -14,18 +14,46 @@ ALTER TABLE revisions ADD COLUMN evidence TEXT NOT NULL DEFAULT 'quiet'
     CHECK (evidence IN ('release', 'pacs-count', 'announced-count', 'quiet', 'person'));
 UPDATE revisions SET attributes = (SELECT attributes FROM studies s WHERE s.id = study_id);
 
--- due: when the job would have been created had it no priority; waiting ages it, so nothing starves.
-ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+-- The claim takes the first job of each lane (route, bundle, priority) and of these the one due first, so nothing that
+-- may not run is looked at one by one: jobs that back off or whose study is held are not in the lanes, and a pause
+-- leaves out whole lanes. due: when the job was made, by a clock that never runs back; a higher priority is a head start.
+ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;      -- of its study
 ALTER TABLE jobs ADD COLUMN due TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN backs_off INTEGER NOT NULL DEFAULT 0;     -- waits until available_at
+ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0;          -- its study is held; kept by the triggers below
 ALTER TABLE jobs ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;         -- after a worker died of it: with no other job
 ALTER TABLE jobs ADD COLUMN cancel_asked INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN predicted_mb INTEGER;
 ALTER TABLE jobs ADD COLUMN predicted_s REAL;
-UPDATE jobs SET due = created_at;
+UPDATE jobs SET due = created_at, backs_off = state = 'waiting',
+    held = (SELECT s.state = 'held' FROM studies s WHERE s.id = study_id);
 DROP INDEX jobs_to_claim;
-CREATE INDEX jobs_waiting ON jobs (due) WHERE state = 'waiting';
+CREATE INDEX jobs_ready ON jobs (route, bundle, priority, due) WHERE state = 'waiting' AND backs_off = 0 AND held = 0;
+CREATE INDEX jobs_backing_off ON jobs (available_at) WHERE state = 'waiting' AND backs_off = 1;
 CREATE INDEX jobs_running ON jobs (id) WHERE state = 'running';
 CREATE INDEX jobs_of_study ON jobs (study_id, state);
+CREATE INDEX jobs_by_time ON jobs (created_at);
+CREATE INDEX jobs_by_state ON jobs (state, created_at, route);
+
+-- Whoever holds a study or raises its priority: its jobs know at once.
+CREATE TRIGGER study_holds_jobs AFTER UPDATE OF state ON studies WHEN (NEW.state = 'held') != (OLD.state = 'held')
+BEGIN
+    UPDATE jobs SET held = (NEW.state = 'held') WHERE study_id = NEW.id;
+END;
+CREATE TRIGGER study_hurries_jobs AFTER UPDATE OF priority ON studies WHEN NEW.priority > OLD.priority
+BEGIN
+    UPDATE jobs SET priority = NEW.priority WHERE study_id = NEW.id AND priority < NEW.priority;
+END;
+
+-- What a shadow read says beside the live read of the same series; document is '' until both were looked at.
+CREATE TABLE comparisons (
+    shadow_job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    live_job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    document TEXT NOT NULL DEFAULT '',          -- JSON: for each structure Dice, volumes, scores
+    compared_at TEXT,
+    PRIMARY KEY (shadow_job_id, live_job_id)
+) STRICT;
+CREATE INDEX comparisons_to_make ON comparisons (shadow_job_id) WHERE compared_at IS NULL;
 
 -- What a person stopped. Survives a restart; reception goes on.
 CREATE TABLE pauses (
@@ -122,6 +150,10 @@ SELECT s.id, s.study_instance_uid, s.attributes, s.created_at, s.updated_at,
     END AS state,
     coalesce(
         nullif(s.reason, ''),
+        (SELECT 'paused' || coalesce(': ' || nullif(p.reason, ''), '') FROM jobs j JOIN pauses p
+             ON p.kind = 'all' OR (p.kind = 'route' AND p.name = j.route) OR (p.kind = 'bundle' AND p.name = j.bundle)
+         WHERE j.study_id = s.id AND (j.state = 'waiting'
+             OR EXISTS (SELECT 1 FROM outbox o WHERE o.job_id = j.id AND o.state = 'pending')) LIMIT 1),
         (SELECT nullif(j.reason, '') FROM jobs j WHERE j.study_id = s.id
          ORDER BY j.state IN ('failed', 'rejected', 'cancelled') DESC, j.created_at DESC LIMIT 1),
         (SELECT nullif(o.hold_reason, '') FROM outbox o JOIN jobs j ON j.id = o.job_id
