@@ -122,8 +122,8 @@ def test_refused_sender_is_told_and_listed(wetread: Start, tmp_path: Path) -> No
     wrong = storescu(service.port, paths, called="OTHER")
     assert "Calling AE Title Not Recognized" in stranger.stderr
     assert "Called AE Title Not Recognized" in wrong.stderr
-    until(lambda: len(service.overview.refused_associations()) == 2)
-    details = " ".join(r["detail"] for r in service.overview.refused_associations())
+    until(lambda: len(service.overview.refusals()) == 2)
+    details = " ".join(r["reason"] for r in service.overview.refusals())
     assert "'STRANGER' belongs to no peer" in details
     assert "'OTHER' is not ours" in details
     assert service.overview.studies() == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from phantoms import write_series
 from received import received
 from wetread.db import Database
+from wetread.records.notes import AssociationEnd, Event, Refusal
 from wetread.store.index import Index
 from wetread.store.revisions import CompletenessSettings, Revisions
 from wetread.store.spool import Spool
@@ -237,3 +240,44 @@ def test_database_of_the_first_schema_is_upgraded_with_all_it_holds(tmp_path: Pa
     }  # fmt: skip
     assert db.fetch("SELECT state, reason FROM study_status")[0]["state"] == "delivering"
     db.close()
+
+
+def test_end_of_an_association_and_its_instances_find_each_other(store: Store, tmp_path: Path) -> None:
+    for path in write_series(tmp_path / "a", shape=(3, 16, 16)).paths:
+        store.spool.keep(received(path))
+    store.spool.note(AssociationEnd("a1", "ct1", "released", 3, "2026-03-14T15:09:26.000+00:00"))
+    store.index.take_in()
+    (row,) = store.db.fetch(
+        "SELECT a.*, count(*) AS found FROM associations a JOIN instances i ON i.association_id = a.id GROUP BY a.id"
+    )
+    assert (row["id"], row["peer"], row["ended"], row["instances"], row["found"]) == ("a1", "ct1", "released", 3, 3)
+    assert list(store.spool.waiting()) == []
+
+
+def test_refusals_are_counted_per_caller_and_the_oldest_strangers_forgotten(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wetread.store.notes.KEPT_REFUSALS", 2)
+    for number, calling in enumerate(("A", "B", "A", "C")):
+        at = f"2026-03-14T15:09:2{number}.000+00:00"
+        store.spool.note(Refusal(calling, "WETREAD", "10.0.0.9", f"reason {number}", "", 5, at, at))
+    store.index.take_in()
+    rows = store.db.fetch("SELECT calling, count, reason, first_at < last_at AS again FROM refusals ORDER BY calling")
+    assert [tuple(r) for r in rows] == [("A", 10, "reason 2", 1), ("C", 5, "reason 3", 0)]
+
+
+def test_note_of_an_earlier_version_is_an_event(store: Store) -> None:
+    path = store.spool.note(Event("x", "y"))
+    path.write_text(json.dumps({"action": "association_closed", "detail": "CT1@10.0.0.7: 3 instances stored"}))
+    store.index.take_in()
+    assert [r["action"] for r in store.db.fetch("SELECT action FROM events")] == ["association_closed"]
+
+
+def test_highest_priority_of_the_instances_is_the_studys(store: Store, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "a", shape=(3, 16, 16)).paths
+    for path, priority in zip(paths, (0, 10, -10), strict=True):
+        instance = received(path)
+        provenance = dataclasses.replace(instance.provenance, priority=priority)
+        store.spool.keep(dataclasses.replace(instance, provenance=provenance))
+    store.index.take_in()
+    assert [r["priority"] for r in store.db.fetch("SELECT priority FROM studies")] == [10]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, 
 from phantoms import write_series
 from received import PROVENANCE, received
 from wetread.errors import InstanceRefused, SpoolUnavailable
+from wetread.records.notes import AssociationEnd, note_from_json
 from wetread.store.spool import Spool, provenance_of
 
 
@@ -95,6 +95,7 @@ def test_parts_of_a_crash_are_never_shown_and_removed_at_start(spool: Spool, sou
 
 def test_notes_travel_with_the_instances_in_order(spool: Spool, source: Path) -> None:
     first = spool.keep(received(source))
-    note = spool.note("association_closed", "CT1: 1 instances stored")
+    end = AssociationEnd("a1", "ct1", "released", 1, "2026-03-14T15:09:26.000+00:00")
+    note = spool.note(end)
     assert list(spool.waiting()) == [first, note]
-    assert json.loads(note.read_text())["action"] == "association_closed"
+    assert note_from_json(note.read_text()) == end

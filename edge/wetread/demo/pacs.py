@@ -31,7 +31,7 @@ class DemoPacs:
             admit=lambda caller: caller.calling_ae_title,
             keep=self._keep,
             refused=lambda _caller, _why: None,
-            closed=lambda _caller, _count: None,
+            ended=lambda _end: None,
         )
         self._scp = StorageScp(callbacks, limits)
 

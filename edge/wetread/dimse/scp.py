@@ -12,10 +12,12 @@ from typing import Any
 
 from pydicom import Dataset
 from pynetdicom import AE, _config, evt
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.pdu_primitives import A_ABORT
 
 from wetread.dimse.contexts import accepted_contexts
+from wetread.dimse.server import Server
 from wetread.errors import InstanceRefused, Misconfigured, SpoolUnavailable
+from wetread.records.notes import AssociationEnd, Ended
 from wetread.records.received import Provenance, ReceivedInstance
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700  # PS3.4 Table B.2-1
 CANNOT_UNDERSTAND = 0xC000
+
+_STOP_TIMEOUT_S = 3.0
 
 # A-ASSOCIATE-RJ result, source, reason (PS3.8 Table 9-21)
 _CALLING_NOT_RECOGNIZED = (0x01, 0x01, 0x03)
@@ -51,14 +55,14 @@ class Callbacks:
     """The listener's policy.
 
     ``admit`` names the peer of a caller, or raises ``CallingRefused`` / ``CalledRefused``. ``keep`` returns only after
-    the instance is durable; ``InstanceRefused`` and ``SpoolUnavailable`` become failure statuses. ``closed`` is told
-    about the end of each association.
+    the instance is durable; ``InstanceRefused`` and ``SpoolUnavailable`` become failure statuses. ``ended`` is told
+    about the end of each association that was admitted, after the last of its instances was kept.
     """
 
     admit: Callable[[Caller], str]
     keep: Callable[[ReceivedInstance], object]
     refused: Callable[[Caller, str], None]
-    closed: Callable[[Caller, int], None]
+    ended: Callable[[AssociationEnd], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class StorageScp:
         self._ae.maximum_associations = limits.max_associations
         self._ae.network_timeout = limits.network_timeout_s
         self._ae.maximum_pdu_size = limits.max_pdu_bytes
-        self._server: ThreadedAssociationServer | None = None
+        self._server: Server | None = None
 
     def start(self, host: str, port: int) -> int:
         """Listen; returns the port, which matters when 0 was asked for.
@@ -93,24 +97,27 @@ class StorageScp:
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
-            (evt.EVT_RELEASED, self._on_closed),
-            (evt.EVT_ABORTED, self._on_closed),
-            (evt.EVT_CONN_CLOSE, self._on_closed),
+            (evt.EVT_ACSE_RECV, self._on_acse),
+            (evt.EVT_RELEASED, lambda event: self._end(event.assoc)),
         ]
         try:
-            self._server = self._ae.start_server((host, port), block=False, evt_handlers=handlers)
+            self._server = self._ae.make_server(
+                (host, port), evt_handlers=handlers, server_class=Server, on_end=self._end
+            )
         except OSError as exc:
             raise Misconfigured(
                 f"cannot listen on {host}:{port}: {exc.strerror or exc}; is another program using the port?"
             ) from exc
-        return int(self._server.socket.getsockname()[1])
+        self._ae._servers.append(self._server)
+        return self._server.start()
 
     def stop(self) -> None:
         """Close the port; associations under way are aborted, what they stored stays."""
         if self._server is not None:
             self._server.shutdown()
+            self._ae.shutdown()
+            self._server.wait_for_connections(_STOP_TIMEOUT_S)
             self._server = None
-        self._ae.shutdown()
 
     def _on_requested(self, event: Any) -> None:
         caller = _caller(event.assoc)
@@ -139,11 +146,26 @@ class StorageScp:
         event.assoc.wetread_count += 1
         return SUCCESS
 
-    def _on_closed(self, event: Any) -> None:
-        assoc = event.assoc
-        if getattr(assoc, "wetread_id", "") and not getattr(assoc, "wetread_closed", False):
-            assoc.wetread_closed = True
-            self._callbacks.closed(_caller(assoc), assoc.wetread_count)
+    def _on_acse(self, event: Any) -> None:
+        if isinstance(event.primitive, A_ABORT):
+            event.assoc.wetread_aborted = True
+
+    def _end(self, assoc: Any) -> None:
+        """Report the end once: after a release at once, else when the association's thread has ended."""
+        if not getattr(assoc, "wetread_id", "") or getattr(assoc, "wetread_ended", False):
+            return
+        assoc.wetread_ended = True
+        ended: Ended = "lost"
+        if assoc.is_released:
+            ended = "released"
+        elif getattr(assoc, "wetread_aborted", False):
+            ended = "aborted"
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        end = AssociationEnd(assoc.wetread_id, assoc.wetread_peer, ended, assoc.wetread_count, at)
+        try:
+            self._callbacks.ended(end)
+        except SpoolUnavailable as exc:
+            logger.error("the end of an association cannot be noted: %s", exc)
 
 
 def _caller(assoc: Any) -> Caller:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from annotated_types import Ge, Gt, Interval
 
 from wetread.dimse.scp import Callbacks as ScpCallbacks
 from wetread.dimse.scp import CalledRefused, Caller, CallingRefused, Limits, StorageScp
+from wetread.records.notes import AssociationEnd, Note, Refusal
 from wetread.records.received import ReceivedInstance
 
 
@@ -80,8 +82,8 @@ class Callbacks:
 
     keep: Callable[[ReceivedInstance], object]
     """Make the instance durable, then return."""
-    note: Callable[[str, str], object]
-    """Record ``(action, sentence)`` about an association."""
+    note: Callable[[Note], object]
+    """Tell the coordinator, durably: ends of associations, refused callers."""
 
 
 class Listener:
@@ -92,7 +94,7 @@ class Listener:
         self._note = callbacks.note
         limits = Limits(settings.max_associations, settings.network_timeout_s, settings.max_pdu_bytes)
         admit = Admission(settings.called, senders)
-        self._scp = StorageScp(ScpCallbacks(admit, callbacks.keep, self._refused, self._closed), limits)
+        self._scp = StorageScp(ScpCallbacks(admit, callbacks.keep, self._refused, self._ended), limits)
 
     def start(self, port: int | None = None) -> int:
         """Listen on ``port``, else on the configured one; returns it. Raises: ``Misconfigured`` if it is taken."""
@@ -103,8 +105,9 @@ class Listener:
         self._scp.stop()
 
     def _refused(self, caller: Caller, why: str) -> None:
-        self._note("association_refused", f"{caller.calling_ae_title}@{caller.address}: {why}")
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._note(Refusal(caller.calling_ae_title, caller.called_ae_title, caller.address, why, "", 1, at, at))
 
-    def _closed(self, caller: Caller, count: int) -> None:
-        if count:
-            self._note("association_closed", f"{caller.calling_ae_title}@{caller.address}: {count} instances stored")
+    def _ended(self, end: AssociationEnd) -> None:
+        if end.instances:
+            self._note(end)

@@ -20,6 +20,8 @@ class Provenance:
     association_id: str
     received_at: datetime
     """Aware, UTC."""
+    priority: int = 0
+    """Of the door it came through: 10 interactive, 0 normal, -10 background; the highest of a study counts."""
 
 
 @dataclass(frozen=True, slots=True)

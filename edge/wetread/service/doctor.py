@@ -138,8 +138,7 @@ def _studies(config: Config) -> Iterator[Check]:
         yield Check(
             "unreadable", False, f"{len(unreadable)} received instances were set aside", "see: wetread studies list"
         )
-    for refused in overview.refused_associations(limit=5):
-        called = "called AE title" in refused["detail"]
-        entry = "[[listener.called]]" if called else "[[peers]]"
-        advice = f"if it should send: correct its settings, or our {entry}"
-        yield Check("refused sender", True, f"{refused['at'][:19]} {refused['detail']}", advice)
+    for refused in overview.refusals(limit=5):
+        advice = refused["hint"] or "if it should send: correct its settings, or our [[peers]]; wetread peers refused"
+        found = f"{refused['last_at'][:19]} {refused['calling']}@{refused['address']}: {refused['reason']}"
+        yield Check("refused sender", True, found, advice)

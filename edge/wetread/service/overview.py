@@ -70,9 +70,9 @@ class Overview:
         """Acknowledged instances that could not be read afterwards."""
         return _dicts(self._db.fetch(self._queries["unreadable"]))
 
-    def refused_associations(self, *, limit: int = 10) -> list[Document]:
-        """Who was refused lately, and why."""
-        return _dicts(self._db.fetch(self._queries["recent_events"], {"action": "association_refused", "limit": limit}))
+    def refusals(self, *, limit: int = 1000) -> list[Document]:
+        """Who was refused, the latest first, with reason, hint and how often."""
+        return _dicts(self._db.fetch(self._queries["refusals"], {"limit": limit}))
 
     def counts(self) -> dict[str, int]:
         """How many studies are in each state."""

@@ -41,8 +41,8 @@ FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid WHERE o.
 -- name: unreadable
 SELECT path, reason, found_at FROM unreadable ORDER BY found_at
 
--- name: recent_events
-SELECT at, detail FROM events WHERE action = :action ORDER BY id DESC LIMIT :limit
+-- name: refusals
+SELECT * FROM refusals ORDER BY last_at DESC LIMIT :limit
 
 -- name: counts
 SELECT state, count(*) AS n FROM study_status GROUP BY state ORDER BY state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Any
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.dimse.dataset import build_study, content_digest, read_header
 from wetread.errors import NotDicom, SpoolUnavailable
+from wetread.records.notes import note_from_json
 from wetread.records.received import Provenance
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import InstanceRef, SeriesRef, StudyRef
 from wetread.store.attributes import patient_conflict, series_to_json, study_from_json, study_to_json
+from wetread.store.notes import record
 from wetread.store.spool import Spool, provenance_of, sync_folder
 
 BATCH = 200
@@ -84,8 +85,7 @@ class Index:
     def _take_one(self, tx: Transaction, path: Path) -> tuple[int | None, Path | None]:
         """Index one file: the study that changed, and where the file belongs (None: it is not needed any more)."""
         if path.name.endswith(".event.json"):
-            note = json.loads(path.read_text(encoding="utf-8"))
-            tx.event(note["action"], note["detail"])
+            record(tx, self._queries, note_from_json(path.read_text(encoding="utf-8")))
             return None, None
         try:
             arrival = _read(path)
@@ -107,6 +107,8 @@ class Index:
     def _add(self, tx: Transaction, arrival: _Arrival) -> tuple[int | None, Path | None]:
         study = self._study(tx, arrival)
         study_id = int(study["id"])
+        if arrival.provenance and arrival.provenance.priority > study["priority"]:
+            tx.run(self._queries["raise_priority"], {"study_id": study_id, "priority": arrival.provenance.priority})
         known = tx.fetch(
             self._queries["instance"], {"study_id": study_id, "sop_instance_uid": arrival.ref.sop_instance_uid}
         )
@@ -192,6 +194,7 @@ class Index:
             "pixel_digest": arrival.pixel_digest,
             "path": self._relative(target),
             "peer": provenance.peer if provenance else "",
+            "association_id": provenance.association_id if provenance else "",
             "received_at": provenance.received_at.isoformat() if provenance else now(),
         }
 

@@ -27,9 +27,9 @@ SELECT * FROM instances WHERE study_id = :study_id AND sop_instance_uid = :sop_i
 
 -- name: add_instance
 INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid, instance_number, role,
-                       content_digest, pixel_digest, path, peer, received_at)
+                       content_digest, pixel_digest, path, peer, received_at, association_id)
 VALUES (:study_id, :series_instance_uid, :sop_instance_uid, :sop_class_uid, :instance_number, :role,
-        :content_digest, :pixel_digest, :path, :peer, :received_at)
+        :content_digest, :pixel_digest, :path, :peer, :received_at, :association_id)
 
 -- name: is_own
 SELECT 1 FROM results WHERE sop_instance_uid = :sop_instance_uid
@@ -75,3 +75,19 @@ ORDER BY se.series_instance_uid
 -- name: revision_instances
 SELECT i.* FROM revision_instances ri JOIN instances i ON i.id = ri.instance_id
 WHERE ri.revision_id = :revision_id ORDER BY i.series_instance_uid, i.instance_number, i.sop_instance_uid
+
+-- name: add_association
+INSERT INTO associations (id, peer, ended, instances, ended_at)
+VALUES (:association_id, :peer, :ended, :instances, :ended_at) ON CONFLICT DO NOTHING
+
+-- name: add_refusal
+INSERT INTO refusals (calling, called, address, reason, hint, count, first_at, last_at)
+VALUES (:calling, :called, :address, :reason, :hint, :count, :first_at, :last_at)
+ON CONFLICT (calling, called, address) DO UPDATE SET
+    reason = excluded.reason, hint = excluded.hint, count = count + excluded.count, last_at = excluded.last_at
+
+-- name: forget_refusals
+DELETE FROM refusals WHERE rowid NOT IN (SELECT rowid FROM refusals ORDER BY last_at DESC LIMIT :kept)
+
+-- name: raise_priority
+UPDATE studies SET priority = :priority WHERE id = :study_id AND priority < :priority

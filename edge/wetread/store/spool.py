@@ -30,6 +30,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from wetread.errors import InstanceRefused, SpoolUnavailable
+from wetread.records.notes import Note, note_to_json
 from wetread.records.received import Provenance, ReceivedInstance
 
 PROVENANCE_CREATOR = "2.25.269284612403741064427903458216912236981"
@@ -67,10 +68,9 @@ class Spool:
         self._check_room(len(part10))
         return self._write(_new_name(".dcm"), part10)
 
-    def note(self, action: str, detail: str) -> Path:
-        """Leave a message for the coordinator's events table; as durable as an instance."""
-        body = json.dumps({"action": action, "detail": detail}).encode()
-        return self._write(_new_name(".event.json"), body)
+    def note(self, note: Note) -> Path:
+        """Leave a message for the coordinator; as durable as an instance, and taken in after those kept before it."""
+        return self._write(_new_name(".event.json"), note_to_json(note).encode())
 
     def waiting(self) -> Iterator[Path]:
         """Files in ``incoming/`` in the order they came; parts of unfinished writes are not shown."""
