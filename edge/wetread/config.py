@@ -29,6 +29,7 @@ from wetread.jobs.executor import WorkerSettings
 from wetread.jobs.queue import RetrySettings
 from wetread.receive.listener import ListenerSettings, Sender
 from wetread.route.router import RouteSettings
+from wetread.store.retention import RetentionSettings
 from wetread.store.revisions import CompletenessSettings
 
 
@@ -109,6 +110,7 @@ class Config:
     peers: tuple[PeerSettings, ...] = ()
     completeness: CompletenessSettings = CompletenessSettings()
     spool: SpoolSettings = SpoolSettings()
+    retention: RetentionSettings = RetentionSettings()
     bundles: BundleSettings = BundleSettings()
     routes: tuple[RouteSettings, ...] = ()
     jobs: JobsSettings = JobsSettings()
@@ -212,6 +214,11 @@ def _check_together(config: Config, path: Path) -> None:
         raise Misconfigured(f"{path}: [[listener.called]] names no AE title")
     _check_peers(config, path)
     _check_destinations(config, path)
+    if 0 < config.retention.min_free_mb <= config.spool.reserve_mb:
+        raise Misconfigured(
+            f"{path}: [retention] min_free_mb ({config.retention.min_free_mb}) must be above [spool] reserve_mb"
+            f" ({config.spool.reserve_mb}): reception would stop before anything is removed"
+        )
     try:
         ZoneInfo(config.results.timezone)
     except (ZoneInfoNotFoundError, ValueError) as exc:

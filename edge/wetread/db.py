@@ -76,6 +76,20 @@ class Database:
                 raise SpoolUnavailable(f"the database {self.path} cannot be written: {exc}") from exc
             raise
 
+    def copy_to(self, path: Path) -> None:
+        """Write the database as it is at one moment into a new file; others may go on writing meanwhile.
+
+        Raises: ``SpoolUnavailable`` when the copy cannot be written.
+        """
+        path.touch(mode=0o600)
+        copy = sqlite3.connect(path)
+        try:
+            self._connection().backup(copy)
+        except sqlite3.OperationalError as exc:
+            raise SpoolUnavailable(f"the database cannot be copied to {path}: {exc}") from exc
+        finally:
+            copy.close()
+
     def close(self) -> None:
         """Close this thread's connection."""
         connection = getattr(self._local, "connection", None)

@@ -22,6 +22,8 @@ COMMANDS = {
     "studies": "wetread.cli.studies",
     "jobs": "wetread.cli.jobs",
     "bundle": "wetread.cli.bundle",
+    "backup": "wetread.cli.backup",
+    "restore": "wetread.cli.restore",
     "doctor": "wetread.cli.doctor",
     "demo": "wetread.cli.demo",
 }

@@ -10,7 +10,7 @@ from wetread.cli.options import add_config, add_json, config_of
 if TYPE_CHECKING:
     from wetread.store.revisions import Revisions
 
-HELP = "list studies with their state, show one with its timeline, hold or release one, rebuild the index"
+HELP = "list studies with their state, show one with its timeline, hold, release or erase one, rebuild the index"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     hold.add_argument("study_uid")
     hold.add_argument("--reason", required=True)
     _action(actions, "release", "let a held study go on").add_argument("study_uid")
+    erase = _action(actions, "erase", "remove images, results and timeline of one study from this machine")
+    erase.add_argument("study_uid")
+    erase.add_argument("--yes", action="store_true", help="it cannot be undone")
     _action(actions, "reindex", "rebuild a lost database from the spool; every study is held until released")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    return {"list": _list, "show": _show, "hold": _hold, "release": _release, "reindex": _reindex}[args.action](args)
+    actions = {"list": _list, "show": _show, "hold": _hold, "release": _release, "erase": _erase, "reindex": _reindex}
+    return actions[args.action](args)
 
 
 def _action(
@@ -93,6 +97,16 @@ def _hold(args: argparse.Namespace) -> int:
 def _release(args: argparse.Namespace) -> int:
     _revisions(args).release(args.study_uid)
     return _done(args, "released")
+
+
+def _erase(args: argparse.Namespace) -> int:
+    from wetread.errors import Misconfigured
+    from wetread.service.maintenance import erase_study
+
+    if not args.yes:
+        raise Misconfigured("erasing cannot be undone, and removes nothing from the PACS; say --yes")
+    erase_study(config_of(args), args.study_uid)
+    return _done(args, "erased")
 
 
 def _done(args: argparse.Namespace, state: str) -> int:

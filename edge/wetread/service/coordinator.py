@@ -21,6 +21,7 @@ from wetread.errors import Misconfigured, Temporary
 from wetread.jobs.executor import LocalExecutor
 from wetread.jobs.queue import Queue
 from wetread.route.router import Router
+from wetread.service.duties.cleaning import Cleaning
 from wetread.service.duties.deliveries import Deliveries
 from wetread.service.duties.duty import Duty
 from wetread.service.duties.intake import Intake
@@ -31,6 +32,7 @@ from wetread.service.listening import ListenerProcess
 from wetread.service.ownership import own, process_identity
 from wetread.service.reading import RunnerOpener
 from wetread.store.index import Index
+from wetread.store.retention import Retention
 from wetread.store.revisions import Revisions
 from wetread.store.spool import Spool
 
@@ -108,6 +110,7 @@ class Service:
                 data_folder=config.data_dir,
                 results=config.results,
             ),
+            Cleaning(Retention(db, config.data_dir, config.retention)),
         )
 
     def _make_deliveries(self) -> list[Delivery]:

@@ -10,6 +10,7 @@ from wetread.errors import Misconfigured
 from wetread.jobs.queue import Queue
 from wetread.service.ownership import own
 from wetread.store.index import Index
+from wetread.store.retention import Retention
 from wetread.store.revisions import Revisions
 from wetread.store.spool import Spool
 
@@ -22,6 +23,12 @@ def open_revisions(config: Config) -> Revisions:
 def open_queue(config: Config) -> Queue:
     """Retry and cancel jobs."""
     return Queue(_existing(config.data_dir), config.jobs.retry, owner="a person")
+
+
+def erase_study(config: Config, study_instance_uid: str) -> int:
+    """Remove everything of a study; how many files. Raises: ``Misconfigured`` when it is not here or not finished."""
+    database = _existing(config.data_dir)
+    return Retention(database, config.data_dir, config.retention).erase(study_instance_uid)
 
 
 def rebuild_index(data_dir: Path) -> int:

@@ -46,3 +46,14 @@ SELECT * FROM refusals ORDER BY last_at DESC LIMIT :limit
 
 -- name: counts
 SELECT state, count(*) AS n FROM study_status GROUP BY state ORDER BY state
+
+-- name: hold_restored_results
+UPDATE outbox SET state = 'held', hold_reason = :reason WHERE state = 'pending'
+
+-- name: open_studies
+SELECT s.id FROM studies s WHERE s.state = 'receiving'
+    OR EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state IN ('waiting', 'running'))
+    OR EXISTS (SELECT 1 FROM revisions r WHERE r.study_id = s.id AND r.routed_at IS NULL)
+
+-- name: hold_restored_study
+UPDATE studies SET state = 'held', reason = :reason WHERE id = :study_id

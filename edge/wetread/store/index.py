@@ -160,7 +160,9 @@ class Index:
         """An instance we have: free when it says the same, a reason to hold the study when its pixels differ."""
         stored = self._spool.folder / known["path"]
         if not stored.exists() and known["content_digest"] == arrival.ref.digest:
-            return study_id, stored  # the move that a crash prevented
+            # The move that a crash prevented, or what retention removed and the sender brings again.
+            tx.run(self._queries["here_again"], {"instance_id": known["id"]})
+            return study_id, stored
         if stored == arrival.source:
             return None, stored
         if known["pixel_digest"] != arrival.pixel_digest:

@@ -91,3 +91,50 @@ DELETE FROM refusals WHERE rowid NOT IN (SELECT rowid FROM refusals ORDER BY las
 
 -- name: raise_priority
 UPDATE studies SET priority = :priority WHERE id = :study_id AND priority < :priority
+
+-- name: here_again
+UPDATE instances SET removed_at = NULL WHERE id = :instance_id
+
+-- name: oldest_sources
+-- A study is finished when nothing is to be done with it: view study_status says so.
+SELECT s.id AS study_id, s.folder AS name FROM studies s
+WHERE s.state = 'complete' AND s.updated_at < :before
+    AND EXISTS (SELECT 1 FROM instances i WHERE i.study_id = s.id AND i.removed_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state IN ('waiting', 'running', 'failed'))
+    AND (SELECT state FROM study_status v WHERE v.id = s.id) IN ('read', 'rejected', 'not read', 'cancelled')
+ORDER BY s.updated_at LIMIT 1
+
+-- name: oldest_results
+SELECT j.study_id, j.id AS name FROM jobs j JOIN studies s ON s.id = j.study_id
+WHERE j.state = 'done' AND j.finished_at < :before AND s.updated_at < :before
+    AND EXISTS (SELECT 1 FROM results r WHERE r.job_id = j.id AND r.removed_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.job_id = j.id AND o.state IN ('pending', 'held'))
+    AND (SELECT state FROM study_status v WHERE v.id = s.id) IN ('read', 'rejected', 'not read', 'cancelled')
+ORDER BY j.finished_at LIMIT 1
+
+-- name: mark_sources_removed
+UPDATE instances SET removed_at = :now WHERE removed_at IS NULL
+    AND study_id = (SELECT id FROM studies WHERE folder = :name)
+
+-- name: mark_results_removed
+UPDATE results SET removed_at = :now WHERE removed_at IS NULL AND job_id = :name
+
+-- name: forget_events
+DELETE FROM events WHERE at < :before AND (study_id IS NULL OR study_id IN (
+    SELECT s.id FROM studies s WHERE s.state = 'complete'
+        AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.study_id = s.id AND i.removed_at IS NULL)
+        AND NOT EXISTS (SELECT 1 FROM results r JOIN jobs j ON j.id = r.job_id
+                        WHERE j.study_id = s.id AND r.removed_at IS NULL)))
+
+-- name: erasable
+SELECT s.id, s.folder, v.state FROM studies s JOIN study_status v ON v.id = s.id
+WHERE s.study_instance_uid = :study_instance_uid
+
+-- name: job_ids
+SELECT id FROM jobs WHERE study_id = :study_id
+
+-- name: erase_events
+DELETE FROM events WHERE study_id = :study_id
+
+-- name: erase_study
+DELETE FROM studies WHERE id = :study_id

@@ -132,9 +132,17 @@ class Revisions:
             self._set_state(tx, study_id, "complete", "only results and other derived objects, nothing to read")
             tx.event("complete", "no images, nothing to read", study_id=study_id)
             return 0
-        self._set_state(tx, study_id, "complete", "")
         if last and last[0]["digest"] == digest:
+            self._set_state(tx, study_id, "complete", "")
             return 0
+        removed = sum(i["removed_at"] is not None for i in instances)
+        if removed:
+            # A read of the late part alone would be half a read.
+            lost = f"{removed} of {len(instances)} images were removed by retention before late ones came"
+            self._set_state(tx, study_id, "held", f"{lost}; send the study again, then release it")
+            tx.event("held", lost, study_id=study_id)
+            return 0
+        self._set_state(tx, study_id, "complete", "")
         number = int(last[0]["number"]) + 1 if last else 1
         fields = {"study_id": study_id, "number": number, "digest": digest, "reason": reason, "now": now()}
         revision_id = tx.fetch(self._queries["add_revision"], fields)[0]["id"]

@@ -1,0 +1,128 @@
+"""A data folder as ``wetread serve`` leaves it, made by the stages' own code, without network and model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from phantoms import write_series
+from received import received
+from wetread.db import Database
+from wetread.deliver.destination import DestinationSettings, open_destination
+from wetread.deliver.outbox import Delivery, DeliverySettings
+from wetread.jobs.queue import NewJob, Queue, RetrySettings, RouteDecision
+from wetread.records.job import JobOutcome, JobState
+from wetread.records.result import EncodedResult
+from wetread.store.index import Index
+from wetread.store.revisions import CompletenessSettings, Revisions
+from wetread.store.spool import Spool
+
+
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@dataclass
+class Served:
+    """One data folder: studies come in, are read (one made-up result object each) and go to the folder ``out``."""
+
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.open()
+
+    def open(self) -> None:
+        self.db = Database(self.folder / "wetread.db")
+        self.spool = Spool(self.folder / "spool")
+        self.index = Index(self.db, self.spool)
+        self.revisions = Revisions(self.db, self.spool, CompletenessSettings(quiet_s=5.0), clock=self.clock)
+        self.queue = Queue(self.db, RetrySettings(max_attempts=3, first_delay_s=0.0), owner="test")
+        self.out = self.folder.parent / "out"
+        destination = open_destination(DestinationSettings("out", "folder", path=str(self.out)), None)
+        self.delivery = Delivery(
+            "out", destination, db=self.db, data_folder=self.folder, settings=DeliverySettings(first_delay_s=0.0)
+        )
+
+    def images(self, seed: str, count: int = 3) -> list[Path]:
+        """The files of one study."""
+        return list(write_series(self.folder.parent / f"images-{seed}", study_seed=seed, shape=(count, 16, 16)).paths)
+
+    def receive(self, *paths: Path) -> None:
+        """Keep and index instances."""
+        for path in paths:
+            self.spool.keep(received(path))
+        self.take_in()
+
+    def take_in(self) -> None:
+        while any(self.spool.waiting()):
+            self.revisions.changed(self.index.take_in())
+
+    def complete(self) -> None:
+        """Let the quiet time pass and route what is new: one read of everything."""
+        self.revisions.notice_receiving()
+        self.clock.at += 6.0
+        self.revisions.close_quiet()
+        for revision in self.revisions.unrouted():
+            series = revision.study.series[0].series_instance_uid
+            digest = hashlib.sha256(str(revision.revision_id).encode()).hexdigest()
+            job = NewJob("r", "live", ("out",), "b", "1", "bd", Path("/b"), (("image", series, "fits"),), digest)
+            decision = RouteDecision("r", "read", "fits", (), (job,))
+            self.queue.enqueue(study_id=revision.study_id, revision_id=revision.revision_id, decisions=[decision])
+
+    def read(self, state: JobState = JobState.DONE) -> None:
+        """Finish every waiting job; a done one leaves a result file."""
+        while (job := self.queue.claim()) is not None:
+            results = (self._result(job.job_id),) if state is JobState.DONE else ()
+            self.queue.finish(JobOutcome(job.job_id, state, results=results, reason="made up"), data_folder=self.folder)
+
+    def deliver(self) -> int:
+        """Empty the outbox; how many files are at the destination."""
+        while self.delivery.deliver_due():
+            pass
+        return sum(1 for path in self.out.rglob("*") if path.is_file())
+
+    def whole_way(self, seed: str) -> list[Path]:
+        """One study received, read and delivered."""
+        paths = self.images(seed)
+        self.receive(*paths)
+        self.complete()
+        self.read()
+        self.deliver()
+        return paths
+
+    def age(self, days: float) -> None:
+        """Everything happened ``days`` earlier."""
+        shift = {"by": f"-{days * 86400} seconds"}
+        moved = "strftime('%Y-%m-%dT%H:%M:%f+00:00', {column}, :by)"
+        with self.db.transaction() as tx:
+            for table, column in (("studies", "updated_at"), ("jobs", "finished_at"), ("events", "at")):
+                tx.run(f"UPDATE {table} SET {column} = {moved.format(column=column)}", shift)  # noqa: S608 (literals)
+
+    def states(self) -> list[str]:
+        return [r["state"] for r in self.db.fetch("SELECT state FROM study_status ORDER BY id")]
+
+    def actions(self) -> list[str]:
+        return [r["action"] for r in self.db.fetch("SELECT action FROM events ORDER BY id")]
+
+    def source_files(self) -> int:
+        return sum(1 for _ in self.spool.studies.rglob("*.dcm"))
+
+    def result_files(self) -> int:
+        return sum(1 for path in (self.folder / "results").rglob("*") if path.is_file())
+
+    def _result(self, job_id: str) -> EncodedResult:
+        path = self.folder / "results" / job_id / "1" / "sr.dcm"
+        path.parent.mkdir(parents=True)
+        source = next(iter(sorted(self.spool.studies.rglob("*.dcm"))))
+        path.write_bytes(source.read_bytes())  # any Part 10 file serves
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        uid = f"2.25.{int(job_id, 16)}"
+        return EncodedResult("SR", "1.2.840.10008.5.1.4.1.1.88.33", uid, "2.25.7", "1.2.840.10008.1.2.1", path, digest)
