@@ -33,7 +33,7 @@ def encode(context: EncodeContext) -> tuple[EncodedResult, ...]:
     The same reading gives the same bytes. Files are complete and on disk when this returns; an interrupted run leaves
     only temporary files behind.
     """
-    headers = read_headers(context.volume)
+    headers = read_headers(context.volume, context.spec.study.correction)
     uids = result_uids(context.spec, context.volume, context.reading, headers[0])
     draft = Draft(context, headers, uids)
     folder = context.spec.out_folder

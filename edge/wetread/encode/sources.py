@@ -8,8 +8,9 @@ from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
 
+from wetread.encode.correction import apply_correction
 from wetread.errors import NotDicom
-from wetread.records.study import InstanceRef
+from wetread.records.study import Correction, InstanceRef
 from wetread.records.volume import Volume
 
 _TYPE_2 = (
@@ -31,13 +32,17 @@ _FORMATTED_VRS = frozenset({"AS", "DA", "TM"})
 their form."""
 
 
-def read_headers(volume: Volume) -> tuple[Dataset, ...]:
-    """Data sets of the source instances without pixel data; ``headers[k]`` belongs to slice ``k``.
+def read_headers(volume: Volume, correction: Correction | None = None) -> tuple[Dataset, ...]:
+    """Data sets of the source instances without pixel data, corrected; ``headers[k]`` belongs to slice ``k``.
 
     Masks are attached to source images by their place in this list, so its order is that of ``volume.instances`` and
     of nothing else.
     """
     headers = tuple(_read(instance) for instance in volume.instances)
+    headers[0].decode()
+    if correction is not None:
+        for header in headers:
+            apply_correction(header, correction)
     _complete(headers[0])
     return headers
 
@@ -51,7 +56,6 @@ def _read(instance: InstanceRef) -> Dataset:
 
 def _complete(header: Dataset) -> None:
     """Make the instance whose attributes are copied fit the Patient and General Study modules."""
-    header.decode()
     for element in list(header):
         if element.VR in _FORMATTED_VRS and not _is_valid(element):
             del header[element.tag]

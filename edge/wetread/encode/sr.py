@@ -34,7 +34,7 @@ def encode_report(draft: Draft) -> Iterator[Dataset]:
         content=_content(draft),
         series_instance_uid=draft.uids.series(KIND),
         series_number=series_number(draft, KIND),
-        sop_instance_uid=draft.uids.instance(KIND),
+        sop_instance_uid=_uid(draft),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=text_line(algorithm.bundle_name, 64),
@@ -43,11 +43,30 @@ def encode_report(draft: Draft) -> Iterator[Dataset]:
         is_complete=True,
         is_final=False,
         is_verified=False,
+        previous_versions=_predecessors(draft) or None,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         specific_character_set="ISO_IR 192",
     )
     _sort_evidence(report)
     yield finish(report, draft, KIND)
+
+
+def _uid(draft: Draft) -> str:
+    """A report that takes the place of another says so, and is another object than one that does not."""
+    return draft.uids.instance(KIND, " ".join(str(stub.SOPInstanceUID) for stub in _predecessors(draft)))
+
+
+def _predecessors(draft: Draft) -> list[Dataset]:
+    """The reports this one takes the place of (Predecessor Documents Sequence, PS3.3 C.17.2)."""
+    stubs = []
+    for report in sorted(draft.context.spec.supersedes, key=lambda report: report.sop_instance_uid):
+        stub = Dataset()
+        stub.StudyInstanceUID = draft.headers[0].StudyInstanceUID
+        stub.SeriesInstanceUID = report.series_instance_uid
+        stub.SOPClassUID = report.sop_class_uid
+        stub.SOPInstanceUID = report.sop_instance_uid
+        stubs.append(stub)
+    return stubs
 
 
 def _content(draft: Draft) -> Dataset:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from wetread.records.result import EncodedResult, FindingSummary
+from wetread.records.result import EncodedResult, FindingSummary, ReportRef
 from wetread.records.study import SeriesRef, StudyRef
 
 JOB_SPEC_VERSION = 1
@@ -51,6 +51,8 @@ class JobSpec:
     series_number_base: int = 9000
     utc_offset_minutes: int = 0
     """Offset of the site's zone, for DICOM times in results."""
+    supersedes: tuple[ReportRef, ...] = ()
+    """Delivered reports of this study by this bundle that the new one takes the place of."""
     version: int = JOB_SPEC_VERSION
 
 

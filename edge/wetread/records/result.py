@@ -21,6 +21,15 @@ class EncodedResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportRef:
+    """A report of ours that a destination holds."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class BoxSummary:
     """Where a detection lies."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,29 @@ class Patient:
     birth_date: str = ""
     """DICOM DA, ``YYYYMMDD``."""
     sex: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What a person put right about a study; ``None`` leaves what the instances say, '' makes it empty."""
+
+    serial: int
+    """How often the attributes of this study were changed by a person, taking back included: each time the study is
+    read again, because results that say something else about the patient are other objects."""
+    patient_id: str | None = None
+    issuer: str | None = None
+    name: str | None = None
+    """DICOM PN, ``Family^Given``."""
+    birth_date: str | None = None
+    """DICOM DA, ``YYYYMMDD``."""
+    sex: str | None = None
+    """``M``, ``F``, ``O`` or ''."""
+    accession_number: str | None = None
+
+    @property
+    def corrected(self) -> tuple[str, ...]:
+        """The names of what is put right; none after a correction was taken back."""
+        return tuple(f.name for f in dataclasses.fields(self) if f.name != "serial" and getattr(self, f.name) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +110,8 @@ class StudyRef:
     """DICOM TM, as received."""
     patient_age: str = ""
     """DICOM AS, e.g. ``042Y``."""
+    correction: Correction | None = None
+    """What of the above a person put right; the instances still say what they said."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -96,3 +122,20 @@ class StudyRef:
     def instance_count(self) -> int:
         """Instances in all series."""
         return sum(len(s.instances) for s in self.series)
+
+
+def correct(study: StudyRef, correction: Correction) -> StudyRef:
+    """The study with what a person put right.
+
+    An age that came with another birth date is left out; whoever needs one computes it from the dates.
+    """
+    names = ("patient_id", "issuer", "name", "birth_date", "sex")
+    changes = {n: getattr(correction, n) for n in names if n in correction.corrected}
+    accession_number = correction.accession_number
+    return dataclasses.replace(
+        study,
+        patient=dataclasses.replace(study.patient, **changes),
+        accession_number=study.accession_number if accession_number is None else accession_number,
+        patient_age="" if "birth_date" in changes else study.patient_age,
+        correction=correction,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from wetread.records.study import InstanceRef, Patient, SeriesRef, StudyRef
+from wetread.records.study import Correction, InstanceRef, Patient, SeriesRef, StudyRef
 
 
 def study_to_json(study: StudyRef) -> str:
@@ -19,7 +19,9 @@ def study_from_json(text: str, series: tuple[SeriesRef, ...] = ()) -> StudyRef:
     """The inverse of ``study_to_json``."""
     fields = json.loads(text)
     patient = Patient(**fields.pop("patient"))
-    return StudyRef(patient=patient, series=series, **fields)
+    corrected = fields.pop("correction", None)  # not there before version 0.2.0
+    correction = Correction(**corrected) if corrected else None
+    return StudyRef(patient=patient, series=series, correction=correction, **fields)
 
 
 def series_to_json(series: SeriesRef) -> str:
