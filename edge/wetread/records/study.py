@@ -39,7 +39,9 @@ class Correction:
     @property
     def corrected(self) -> tuple[str, ...]:
         """The names of what is put right; none after a correction was taken back."""
-        return tuple(f.name for f in dataclasses.fields(self) if f.name != "serial" and getattr(self, f.name) is not None)
+        return tuple(
+            f.name for f in dataclasses.fields(self) if f.name != "serial" and getattr(self, f.name) is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)
