@@ -2,7 +2,12 @@
 
 ALTER TABLE studies ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;   -- of the called AE title; larger is sooner
 ALTER TABLE studies ADD COLUMN last_instance_at TEXT NOT NULL DEFAULT '';
-ALTER TABLE studies ADD COLUMN correction TEXT NOT NULL DEFAULT '';   -- JSON: attributes a person or the PACS put right
+ALTER TABLE studies ADD COLUMN correction TEXT NOT NULL DEFAULT '';   -- JSON: attributes a person put right
+
+-- What the instances themselves say (0020,1206 / 1208 / 1209); NULL when they say nothing.
+ALTER TABLE studies ADD COLUMN announced_series INTEGER;
+ALTER TABLE studies ADD COLUMN announced_instances INTEGER;
+ALTER TABLE series ADD COLUMN announced_instances INTEGER;
 
 ALTER TABLE instances ADD COLUMN association_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE instances ADD COLUMN removed_at TEXT;                     -- its file was removed by retention
@@ -116,6 +121,29 @@ CREATE INDEX outbox_to_send ON outbox (destination, available_at) WHERE state = 
 CREATE INDEX outbox_of_job ON outbox (job_id, state);
 CREATE INDEX outbox_to_verify ON outbox (destination) WHERE state = 'delivered' AND verified = '';
 
+-- ignored, notified: late instances changed what the bundle would read, and the route reads it only once.
+CREATE TABLE decisions_new (
+    revision_id INTEGER NOT NULL REFERENCES revisions (id) ON DELETE CASCADE,
+    route TEXT NOT NULL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('read', 'unchanged', 'passed', 'rejected', 'ignored', 'notified')),
+    reason TEXT NOT NULL,
+    verdicts TEXT NOT NULL,                     -- JSON: one sentence for each series
+    PRIMARY KEY (revision_id, route)
+) STRICT;
+INSERT INTO decisions_new SELECT * FROM decisions;
+DROP TABLE decisions;
+ALTER TABLE decisions_new RENAME TO decisions;
+
+-- Sent again with other pixel bytes in another encoding: the study waits until the pictures were compared.
+CREATE TABLE recompressed (
+    path TEXT PRIMARY KEY,                      -- relative to the spool
+    instance_id INTEGER NOT NULL REFERENCES instances (id) ON DELETE CASCADE,
+    study_id INTEGER NOT NULL REFERENCES studies (id) ON DELETE CASCADE,
+    peer TEXT NOT NULL,
+    found_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX recompressed_of_study ON recompressed (study_id);
+
 -- Storage commitment: one transaction for each request, whose report may come on another association.
 CREATE TABLE commitments (
     transaction_uid TEXT PRIMARY KEY,
@@ -128,7 +156,7 @@ CREATE TABLE commitments (
 
 -- Every study is in exactly one visible state.
 CREATE VIEW study_status AS
-SELECT s.id, s.study_instance_uid, s.attributes, s.created_at, s.updated_at,
+SELECT s.id, s.study_instance_uid, s.attributes, s.correction, s.created_at, s.updated_at,
     (SELECT count(*) FROM instances i WHERE i.study_id = s.id AND i.role = 'source') AS instances,
     (SELECT max(number) FROM revisions r WHERE r.study_id = s.id) AS revision,
     CASE
@@ -161,6 +189,6 @@ SELECT s.id, s.study_instance_uid, s.attributes, s.created_at, s.updated_at,
         (SELECT nullif(o.last_error, '') FROM outbox o JOIN jobs j ON j.id = o.job_id
          WHERE j.study_id = s.id AND o.state = 'pending' LIMIT 1),
         (SELECT d.reason FROM decisions d JOIN revisions r ON r.id = d.revision_id
-         WHERE r.study_id = s.id AND d.outcome IN ('rejected', 'passed') ORDER BY r.number DESC LIMIT 1),
+         WHERE r.study_id = s.id AND d.outcome IN ('rejected', 'passed', 'notified') ORDER BY r.number DESC LIMIT 1),
         '') AS reason
 FROM studies s;
