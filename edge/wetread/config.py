@@ -24,6 +24,7 @@ from wetread.bundles.trust import TrustPolicy
 from wetread.deliver.destination import DestinationSettings
 from wetread.deliver.outbox import DeliverySettings
 from wetread.dimse.scu import Remote
+from wetread.dimse.tls import RemoteTls, check_pin
 from wetread.errors import Misconfigured
 from wetread.jobs.executor import WorkerSettings
 from wetread.jobs.queue import RetrySettings
@@ -49,6 +50,12 @@ class PeerSettings:
     """CIDR networks it calls from, for peers that may send."""
     may_send: bool = False
     """Whether we take instances from it."""
+    tls: bool = False
+    """Talk TLS with it: we call it so, and it is refused on the port without."""
+    ca: str = ""
+    """PEM file with the authorities that may have signed its certificate when we call it; empty: the system's."""
+    certificate: str = ""
+    """What its certificate must be: ``sha256:...`` or its whole subject ``CN=...,O=...``; empty: any that is valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +135,13 @@ class Config:
         """The peer behind a destination, or None for kinds without one."""
         for peer in self.peers:
             if peer.name == destination.peer and peer.host:
-                return Remote(peer.host, peer.port, peer.ae_title, self.listener.called[0].ae_title)
+                return self.remote_of(peer)
         return None
+
+    def remote_of(self, peer: PeerSettings) -> Remote:
+        """How we call a peer."""
+        tls = RemoteTls(peer.ca, peer.certificate) if peer.tls else None
+        return Remote(peer.host, peer.port, peer.ae_title, self.listener.called[0].ae_title, tls=tls)
 
     @property
     def bundle_folders(self) -> tuple[Path, ...]:
@@ -157,6 +169,7 @@ def load_config(path: Path) -> Config:
     return dataclasses.replace(
         config,
         data_dir=base / config.data_dir,
+        peers=tuple(dataclasses.replace(p, ca=str(base / p.ca) if p.ca else "") for p in config.peers),
         bundles=dataclasses.replace(
             config.bundles,
             folders=tuple(str(base / f) for f in config.bundles.folders),
@@ -234,11 +247,22 @@ def _check_peers(config: Config, path: Path) -> None:
     for peer in config.peers:
         if peer.may_send and not peer.networks:
             raise Misconfigured(f"{path}: peer {peer.name!r} may send, but no network is named it would call from")
+        _check_certificate(peer, path)
         for network in peer.networks:
             try:
                 ip_network(network)
             except ValueError as exc:
                 raise Misconfigured(f"{path}: peer {peer.name!r}: {network!r} is not a network ({exc})") from exc
+
+
+def _check_certificate(peer: PeerSettings, path: Path) -> None:
+    if (peer.ca or peer.certificate) and not peer.tls:
+        raise Misconfigured(f"{path}: peer {peer.name!r} has a certificate but not tls = true")
+    if peer.certificate:
+        try:
+            check_pin(peer.certificate)
+        except ValueError as exc:
+            raise Misconfigured(f"{path}: peer {peer.name!r}: certificate {peer.certificate!r}: {exc}") from exc
 
 
 def _check_destinations(config: Config, path: Path) -> None:

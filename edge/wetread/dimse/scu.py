@@ -14,7 +14,8 @@ from pynetdicom import AE, _config
 from pynetdicom.association import Association
 
 from wetread.dimse.contexts import VERIFICATION, offered_contexts
-from wetread.errors import DestinationUnavailable, NotDicom
+from wetread.dimse.tls import ClientContext, RemoteTls, client_context
+from wetread.errors import DestinationUnavailable, Misconfigured, NotDicom
 
 _MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: context IDs are the odd numbers from 1 to 255
 
@@ -28,6 +29,8 @@ class Remote:
     ae_title: str
     calling_ae_title: str = "WETREAD"
     timeout_s: float = 30.0
+    tls: RemoteTls | None = None
+    """None: without TLS."""
 
     @property
     def label(self) -> str:
@@ -137,13 +140,19 @@ def association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Asso
     ae = AE(ae_title=remote.calling_ae_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = remote.timeout_s
     ae.connection_timeout = min(remote.timeout_s, 10.0)
+    tls = _tls_of(remote)
     try:
-        contexts_offered = offered_contexts(contexts)
-        assoc = ae.associate(remote.host, remote.port, contexts=contexts_offered, ae_title=remote.ae_title)
+        assoc = ae.associate(
+            remote.host,
+            remote.port,
+            contexts=offered_contexts(contexts),
+            ae_title=remote.ae_title,
+            tls_args=(tls, remote.host) if tls else None,
+        )
     except socket.gaierror as exc:
         raise DestinationUnavailable(f"{remote.label}: the host name cannot be resolved ({exc.strerror})") from exc
     if not assoc.is_established:
-        raise DestinationUnavailable(f"{remote.label} {_refusal(assoc)}")
+        raise DestinationUnavailable(f"{remote.label} {_refusal(assoc, tls)}")
     try:
         yield assoc
     finally:
@@ -151,9 +160,18 @@ def association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Asso
             assoc.release()
 
 
-def _refusal(assoc: Association) -> str:
+def _tls_of(remote: Remote) -> ClientContext | None:
+    try:
+        return client_context(remote.tls) if remote.tls else None
+    except Misconfigured as exc:  # the files were fit at start; they may be so again
+        raise DestinationUnavailable(f"{remote.label}: {exc}") from exc
+
+
+def _refusal(assoc: Association, tls: ClientContext | None) -> str:
     """Why there is no association, in the peer's words if it said any (PS3.8 9.3.4)."""
     if not assoc.is_rejected:
+        if tls and tls.problem:
+            return f"cannot be reached with TLS: {tls.problem}"
         if assoc.rejected_contexts:
             services = ", ".join(sorted({UID(str(cx.abstract_syntax)).name for cx in assoc.rejected_contexts}))
             return f"does not offer what was asked for ({services})"
