@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +21,13 @@ PROVENANCE = Provenance(
 )
 
 
-def received(path: Path, *, uid: str | None = None, sop_class: str | None = None) -> ReceivedInstance:
-    """The data set of a file as a peer would send it; ``uid`` and ``sop_class`` are what the request claims."""
+def received(
+    path: Path, *, uid: str | None = None, sop_class: str | None = None, **provenance: object
+) -> ReceivedInstance:
+    """The data set of a file as a peer would send it; ``uid`` and ``sop_class`` are what the request claims.
+
+    ``provenance`` replaces fields of ``PROVENANCE``.
+    """
     meta = pydicom.filereader.read_file_meta_info(path)
     # Preamble and prefix, the group length element (12 bytes), then as many bytes as it says (PS3.10 7.1).
     offset = 132 + 12 + meta.FileMetaInformationGroupLength
@@ -30,5 +36,5 @@ def received(path: Path, *, uid: str | None = None, sop_class: str | None = None
         sop_class_uid=str(meta.MediaStorageSOPClassUID) if sop_class is None else sop_class,
         sop_instance_uid=str(meta.MediaStorageSOPInstanceUID) if uid is None else uid,
         transfer_syntax_uid=str(meta.TransferSyntaxUID),
-        provenance=PROVENANCE,
+        provenance=replace(PROVENANCE, **provenance),  # type: ignore[arg-type]
     )

@@ -14,8 +14,9 @@ from wetread.deliver.outbox import Delivery, DeliverySettings
 from wetread.jobs.queue import NewJob, Queue, RetrySettings, RouteDecision
 from wetread.records.job import JobOutcome, JobState
 from wetread.records.result import EncodedResult
+from wetread.store.completeness import CompletenessSettings
 from wetread.store.index import Index
-from wetread.store.revisions import CompletenessSettings, Revisions
+from wetread.store.revisions import Revisions
 from wetread.store.spool import Spool
 
 
@@ -67,9 +68,8 @@ class Served:
 
     def complete(self) -> None:
         """Let the quiet time pass and route what is new: one read of everything."""
-        self.revisions.notice_receiving()
         self.clock.at += 6.0
-        self.revisions.close_quiet()
+        self.revisions.close_complete()
         for revision in self.revisions.unrouted():
             series = revision.study.series[0].series_instance_uid
             digest = hashlib.sha256(str(revision.revision_id).encode()).hexdigest()

@@ -30,8 +30,8 @@ from wetread.jobs.executor import WorkerSettings
 from wetread.jobs.queue import RetrySettings
 from wetread.receive.listener import ListenerSettings, Sender
 from wetread.route.router import RouteSettings
+from wetread.store.completeness import CompletenessSettings
 from wetread.store.retention import RetentionSettings
-from wetread.store.revisions import CompletenessSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,10 @@ class PeerSettings:
     """CIDR networks it calls from, for peers that may send."""
     may_send: bool = False
     """Whether we take instances from it."""
+    query: bool = False
+    """Whether it answers C-FIND: asked for the count of what it sends, and for the patient before results go there."""
+    complete_on_release: bool = False
+    """Whether it releases an association only when it has sent all it had of the studies it sent."""
     tls: bool = False
     """Talk TLS with it: we call it so, and it is refused on the port without."""
     ca: str = ""

@@ -14,8 +14,9 @@ from phantoms import write_series
 from received import received
 from wetread.db import Database
 from wetread.records.notes import AssociationEnd, Event, Refusal
+from wetread.store.completeness import CompletenessSettings
 from wetread.store.index import Index
-from wetread.store.revisions import CompletenessSettings, Revisions
+from wetread.store.revisions import Revisions
 from wetread.store.spool import Spool
 
 
@@ -52,8 +53,9 @@ class Store:
             self.revisions.changed(self.index.take_in())
 
     def be_quiet(self) -> int:
+        self.revisions.close_complete()  # notices studies nobody spoke of
         self.clock.at += 5.0
-        return self.revisions.close_quiet()
+        return self.revisions.close_complete()
 
     def states(self) -> list[tuple[str, str]]:
         return [(r["state"], r["reason"]) for r in self.db.fetch("SELECT state, reason FROM studies ORDER BY id")]
@@ -73,7 +75,7 @@ def test_study_is_complete_after_the_quiet_time_and_not_before(store: Store, tmp
     store.clock.at += 4.0
     store.receive(*phantom.paths[2:])
     store.clock.at += 4.0
-    assert store.revisions.close_quiet() == 0
+    assert store.revisions.close_complete() == 0
     assert store.be_quiet() == 1
     (revision,) = store.revisions.unrouted()
     assert revision.number == 1
@@ -175,7 +177,6 @@ def test_derived_objects_never_make_a_study_complete(store: Store, tmp_path: Pat
         ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
 
     store.receive(*write_series(tmp_path / "a", shape=(2, 16, 16), mutate=mutate).paths)
-    store.revisions.notice_receiving()
     assert store.be_quiet() == 0
     assert store.revisions.unrouted() == []
     ((state, reason),) = store.states()
@@ -197,7 +198,6 @@ def test_lost_database_is_rebuilt_and_every_study_held(store: Store, tmp_path: P
     assert {state for state, _ in store.states()} == {"held"}
     uid = store.db.fetch("SELECT study_instance_uid FROM studies")[0]["study_instance_uid"]
     store.revisions.release(uid)
-    store.revisions.notice_receiving()
     assert store.be_quiet() == 1
 
 

@@ -64,6 +64,14 @@ class SeriesFound:
     """Number of Series Related Instances (0020,1209)."""
 
 
+@dataclass(frozen=True, slots=True)
+class StudyCount:
+    """How many instances of one study the peer has, all kinds together and by series."""
+
+    instances: int | None
+    series: tuple[SeriesFound, ...]
+
+
 def find_studies(remote: Remote, study_instance_uid: str) -> tuple[StudyFound, ...]:
     """The studies with this UID: none if the peer does not have it, several if it has it for several patients.
 
@@ -90,6 +98,16 @@ def find_instances(remote: Remote, study_instance_uid: str, series_instance_uid:
         for ds in answers
         if text(ds, "SOPInstanceUID") and text(ds, "SeriesInstanceUID") in ("", series_instance_uid)
     )
+
+
+def count_study(remote: Remote, study_instance_uid: str) -> StudyCount | None:
+    """How many instances the peer has of a study; ``None`` if it does not have it. Raises: as ``find_studies``."""
+    studies = find_studies(remote, study_instance_uid)
+    if not studies:
+        return None
+    known = [study.instances for study in studies if study.instances is not None]
+    total = sum(known) if len(known) == len(studies) else None
+    return StudyCount(total, find_series(remote, study_instance_uid))
 
 
 def _study(ds: Dataset) -> StudyFound:

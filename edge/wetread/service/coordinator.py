@@ -28,6 +28,7 @@ from wetread.service.duties.intake import Intake
 from wetread.service.duties.reads import Reads
 from wetread.service.duties.routing import Routing
 from wetread.service.engines import engine_problem
+from wetread.service.evidence import evidence_sources
 from wetread.service.listening import ListenerProcess
 from wetread.service.ownership import own, process_identity
 from wetread.service.reading import RunnerOpener
@@ -91,7 +92,7 @@ class Service:
         config, db = self._config, self._db
         spool = Spool(config.data_dir / "spool")
         spool.discard_unfinished()
-        revisions = Revisions(db, spool, config.completeness)
+        revisions = Revisions(db, spool, config.completeness, sources=evidence_sources(config))
         queue = Queue(db, config.jobs.retry, owner=process_identity(), config_digest=config.digest)
         digests = {name: bundle.digest() for name, bundle in self._bundles.items()}
         opener = RunnerOpener(

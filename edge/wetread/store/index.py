@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wetread.db import Database, Queries, Row, Transaction, now
+from wetread.dimse.attributes import integer
 from wetread.dimse.dataset import build_study, content_digest, read_header
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.records.notes import note_from_json
@@ -24,6 +25,13 @@ BATCH = 200
 """Files taken in by one transaction: one fsync of the database for many instances."""
 
 
+_ANNOUNCED = {
+    "study_series": "NumberOfStudyRelatedSeries",
+    "study_instances": "NumberOfStudyRelatedInstances",
+    "series_instances": "NumberOfSeriesRelatedInstances",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Arrival:
     """One file of ``incoming/``, read."""
@@ -34,6 +42,8 @@ class _Arrival:
     ref: InstanceRef
     pixel_digest: str
     provenance: Provenance | None
+    announced: dict[str, int]
+    """How many series and instances it says there are; 0 where it says nothing."""
 
 
 class Index:
@@ -128,9 +138,24 @@ class Index:
         if role != "source":
             tx.event("derived_received", f"{role} object, does not trigger a read", study_id=study_id)
             return None, target
+        self._announce(tx, study_id, arrival)
         self._check_patient(tx, study, arrival)
         tx.run(self._queries["touch_study"], {"study_id": study_id, "now": now()})
         return study_id, target
+
+    def _announce(self, tx: Transaction, study_id: int, arrival: _Arrival) -> None:
+        """Counts that archives write into instances: (0020,1206), (0020,1208), (0020,1209)."""
+        counts = arrival.announced
+        if counts["study_series"] or counts["study_instances"]:
+            fields = {"study_id": study_id, "series": counts["study_series"], "instances": counts["study_instances"]}
+            tx.run(self._queries["announce_study"], fields)
+        if counts["series_instances"]:
+            series = {"study_id": study_id, "series_instance_uid": arrival.series.series_instance_uid}
+            tx.run(self._queries["announce_series"], series | {"instances": counts["series_instances"]})
+
+    def is_empty(self) -> bool:
+        """Whether everything that was kept has been taken in."""
+        return not any(self._spool.waiting())
 
     def _study(self, tx: Transaction, arrival: _Arrival) -> Row:
         uid = {"study_instance_uid": arrival.study.study_instance_uid}
@@ -213,7 +238,9 @@ def _read(path: Path) -> _Arrival:
         instance_number=None if number is None else int(number),
     )
     study = build_study([(header, ref)])[0]
-    return _Arrival(path, study, study.series[0], study.series[0].instances[0], pixel_digest, provenance_of(path))
+    announced = {name: max(integer(header, keyword) or 0, 0) for name, keyword in _ANNOUNCED.items()}
+    instance = study.series[0].instances[0]
+    return _Arrival(path, study, study.series[0], instance, pixel_digest, provenance_of(path), announced)
 
 
 def _move(moves: list[tuple[Path, Path | None]]) -> None:

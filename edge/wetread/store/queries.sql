@@ -51,7 +51,7 @@ SELECT * FROM revisions WHERE study_id = :study_id ORDER BY number DESC LIMIT 1
 
 -- name: add_revision
 INSERT INTO revisions (study_id, number, digest, reason, evidence, attributes, created_at)
-SELECT :study_id, :number, :digest, :reason, 'quiet', s.attributes, :now FROM studies s WHERE s.id = :study_id
+VALUES (:study_id, :number, :digest, :reason, :evidence, :attributes, :now)
 RETURNING id
 
 -- name: add_revision_instance
@@ -138,3 +138,45 @@ DELETE FROM events WHERE study_id = :study_id
 
 -- name: erase_study
 DELETE FROM studies WHERE id = :study_id
+
+-- name: receiving_study
+SELECT study_instance_uid, reason, announced_series, announced_instances FROM studies
+WHERE id = :study_id AND state = 'receiving'
+
+-- name: instances_by_series
+SELECT i.series_instance_uid, i.role, count(*) AS n, se.announced_instances FROM instances i
+LEFT JOIN series se ON se.study_id = i.study_id AND se.series_instance_uid = i.series_instance_uid
+WHERE i.study_id = :study_id GROUP BY i.series_instance_uid, i.role
+
+-- name: new_associations
+-- Those that brought source instances which the last revision does not hold.
+SELECT DISTINCT i.peer, i.association_id, coalesce(a.ended, '') AS ended
+FROM instances i LEFT JOIN associations a ON a.id = i.association_id
+WHERE i.study_id = :study_id AND i.role = 'source' AND NOT EXISTS (
+    SELECT 1 FROM revision_instances ri WHERE ri.instance_id = i.id AND ri.revision_id = (
+        SELECT id FROM revisions r WHERE r.study_id = :study_id ORDER BY r.number DESC LIMIT 1))
+
+-- name: last_association
+SELECT max(rowid) AS last FROM associations
+
+-- name: lose_associations
+INSERT INTO associations (id, peer, ended, instances, ended_at)
+SELECT i.association_id, i.peer, 'lost', count(*), :now FROM instances i JOIN studies s ON s.id = i.study_id
+WHERE s.state = 'receiving' AND i.association_id != '' AND i.received_at < :before
+    AND NOT EXISTS (SELECT 1 FROM associations a WHERE a.id = i.association_id)
+GROUP BY i.association_id
+
+-- name: to_compare
+SELECT count(*) AS n FROM recompressed WHERE study_id = :study_id
+
+-- name: announce_study
+UPDATE studies SET announced_series = max(coalesce(announced_series, 0), :series),
+    announced_instances = max(coalesce(announced_instances, 0), :instances)
+WHERE id = :study_id AND (coalesce(announced_series, 0) < :series OR coalesce(announced_instances, 0) < :instances)
+
+-- name: announce_series
+UPDATE series SET announced_instances = :instances WHERE study_id = :study_id
+    AND series_instance_uid = :series_instance_uid AND coalesce(announced_instances, 0) < :instances
+
+-- name: set_waiting_for
+UPDATE studies SET reason = :reason WHERE id = :study_id AND state = 'receiving'

@@ -1,32 +1,23 @@
 """Revisions: a study at the moment it counted as complete, as an immutable set of instances.
 
-Completeness by quiet time: nothing in DICOM says that a study has ended, so a study is complete when no new source
-instance came for ``quiet_s``. The clock is monotonic and starts anew with the process; wall-clock steps cannot fool it.
+A revision also keeps what the study said of its patient then, with what a person put right.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated
-
-from annotated_types import Gt
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.errors import Misconfigured
-from wetread.records.study import InstanceRef, StudyRef
-from wetread.store.attributes import series_from_json, study_from_json
+from wetread.records.study import Correction, InstanceRef, StudyRef, correct
+from wetread.store.attributes import series_from_json, study_from_json, study_to_json
+from wetread.store.completeness import CompletenessSettings, Evidence
+from wetread.store.receiving import NO_SOURCES, EvidenceSources, Receiving
 from wetread.store.spool import Spool
-
-
-@dataclass(frozen=True, slots=True)
-class CompletenessSettings:
-    """``[completeness]``: when a study counts as complete."""
-
-    quiet_s: Annotated[float, Gt(0)] = 5.0
-    """Seconds without a new instance. Longer than the gap between two associations of one study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +39,35 @@ class Revisions:
         spool: Spool,
         settings: CompletenessSettings,
         *,
+        sources: EvidenceSources = NO_SOURCES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._db = db
         self._spool = spool
-        self._settings = settings
-        self._clock = clock
         self._queries = Queries("wetread.store")
-        self._last_change = {int(r["id"]): clock() for r in db.fetch(self._queries["receiving"])}
+        self._receiving = Receiving(db, settings, sources, clock=clock)
 
     def changed(self, study_ids: Iterable[int]) -> None:
         """Source instances of these studies arrived just now."""
-        for study_id in study_ids:
-            self._last_change[study_id] = self._clock()
+        self._receiving.arrived(study_ids)
 
-    def close_quiet(self) -> int:
-        """Close every study that has been quiet long enough; how many new revisions that made."""
-        quiet_since = self._clock() - self._settings.quiet_s
-        due = [study_id for study_id, changed in self._last_change.items() if changed <= quiet_since]
+    def close_complete(self) -> int:
+        """Close every study that is complete by the evidence there is; how many new revisions that made."""
         made = 0
-        for study_id in due:
-            del self._last_change[study_id]
+        for study_id, verdict in self._receiving.complete():
             with self._db.transaction() as tx:
-                made += self._close(tx, study_id)
+                made += self.close_study(tx, study_id, evidence=verdict.evidence, reason=verdict.reason)
+            self._receiving.forget(study_id)
         return made
+
+    def lose_associations(self, *, before: str) -> int:
+        """Associations that were open when their listener ended are lost; how many. ``before``: ISO 8601, UTC."""
+        with self._db.transaction() as tx:
+            return tx.run(self._queries["lose_associations"], {"before": before, "now": now()})
+
+    def stop_asking(self) -> None:
+        """Ask nobody for counts any more."""
+        self._receiving.close()
 
     def unrouted(self) -> list[Revision]:
         """Revisions no route has spoken about yet, oldest first; held studies wait."""
@@ -110,46 +106,48 @@ class Revisions:
             self._set_state(tx, study_id, "receiving", "")
             tx.event("released", "by a person", study_id=study_id)
 
-    def notice_receiving(self) -> None:
-        """Start the quiet time of receiving studies nobody spoke of: released ones, those of derived objects alone."""
-        for row in self._db.fetch(self._queries["receiving"]):
-            self._last_change.setdefault(int(row["id"]), self._clock())
-
     def _find(self, study_instance_uid: str) -> int:
         rows = self._db.fetch(self._queries["study_by_uid"], {"study_instance_uid": study_instance_uid})
         if not rows:
             raise Misconfigured(f"no study {study_instance_uid} here")
         return int(rows[0]["id"])
 
-    def _close(self, tx: Transaction, study_id: int) -> int:
-        if tx.fetch(self._queries["study_by_id"], {"study_id": study_id})[0]["state"] != "receiving":
+    def close_study(self, tx: Transaction, study_id: int, *, evidence: Evidence, reason: str) -> int:
+        """A new revision of a receiving study, if what it says is new; 1 or 0."""
+        studies = tx.fetch(self._queries["study_by_id"], {"study_id": study_id})
+        if not studies or studies[0]["state"] != "receiving":
             return 0
         instances = tx.fetch(self._queries["source_instances"], {"study_id": study_id})
-        digest = hashlib.sha256("".join(i["content_digest"] for i in instances).encode()).hexdigest()
-        last = tx.fetch(self._queries["last_revision"], {"study_id": study_id})
-        reason = f"no new instance for {self._settings.quiet_s:g} s"
         if not instances:
             self._set_state(tx, study_id, "complete", "only results and other derived objects, nothing to read")
             tx.event("complete", "no images, nothing to read", study_id=study_id)
             return 0
+        attributes = corrected_attributes(studies[0])
+        digest = _digest(instances, attributes)
+        last = tx.fetch(self._queries["last_revision"], {"study_id": study_id})
         if last and last[0]["digest"] == digest:
             self._set_state(tx, study_id, "complete", "")
             return 0
-        removed = sum(i["removed_at"] is not None for i in instances)
-        if removed:
-            # A read of the late part alone would be half a read.
-            lost = f"{removed} of {len(instances)} images were removed by retention before late ones came"
-            self._set_state(tx, study_id, "held", f"{lost}; send the study again, then release it")
-            tx.event("held", lost, study_id=study_id)
+        if self._lost_to_retention(tx, study_id, instances):
             return 0
         self._set_state(tx, study_id, "complete", "")
         number = int(last[0]["number"]) + 1 if last else 1
-        fields = {"study_id": study_id, "number": number, "digest": digest, "reason": reason, "now": now()}
+        fields = {"study_id": study_id, "number": number, "digest": digest, "attributes": attributes, "now": now()}
+        fields |= {"evidence": evidence, "reason": reason}
         revision_id = tx.fetch(self._queries["add_revision"], fields)[0]["id"]
         rows = [{"revision_id": revision_id, "instance_id": i["id"]} for i in instances]
         tx.run_many(self._queries["add_revision_instance"], rows)
         tx.event("complete", f"revision {number}: {len(instances)} instances, {reason}", study_id=study_id)
         return 1
+
+    def _lost_to_retention(self, tx: Transaction, study_id: int, instances: list[Row]) -> bool:
+        """A read of the late part alone would be half a read."""
+        removed = sum(i["removed_at"] is not None for i in instances)
+        if removed:
+            lost = f"{removed} of {len(instances)} images were removed by retention before late ones came"
+            self._set_state(tx, study_id, "held", f"{lost}; send the study again, then release it")
+            tx.event("held", lost, study_id=study_id)
+        return bool(removed)
 
     def _set_state(self, tx: Transaction, study_id: int, state: str, reason: str) -> None:
         tx.run(self._queries["set_state"], {"study_id": study_id, "state": state, "reason": reason, "now": now()})
@@ -163,3 +161,18 @@ class Revisions:
             instance_number=row["instance_number"],
             in_spool=True,
         )
+
+
+def corrected_attributes(study: Row) -> str:
+    """JSON of what the study says of itself, with what a person put right."""
+    if not study["correction"]:
+        return str(study["attributes"])
+    return study_to_json(correct(study_from_json(study["attributes"]), Correction(**json.loads(study["correction"]))))
+
+
+def _digest(instances: list[Row], attributes: str) -> str:
+    """Over the content of the source instances and, where a person put something right, what the study then says."""
+    digest = hashlib.sha256("".join(i["content_digest"] for i in instances).encode())
+    if study_from_json(attributes).correction is not None:
+        digest.update(attributes.encode())
+    return digest.hexdigest()

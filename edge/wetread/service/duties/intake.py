@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wetread.db import now
 from wetread.store.index import Index
 from wetread.store.revisions import Revisions
 
@@ -12,15 +13,21 @@ class Intake:
     def __init__(self, index: Index, revisions: Revisions) -> None:
         self._index = index
         self._revisions = revisions
+        self._started_at = ""
 
     def recover(self) -> None:
-        """Nothing: what is in ``incoming/`` is taken in by the next round."""
+        """Remember when we began: what is in ``incoming/`` is taken in by the next rounds."""
+        self._started_at = now()
 
     def round(self) -> None:
         """Take in one batch, then close the studies that are complete."""
         self._revisions.changed(self._index.take_in())
-        self._revisions.notice_receiving()
-        self._revisions.close_quiet()
+        if self._started_at and self._index.is_empty():
+            # All that the listener of the last process noted is in: what it did not see end has ended with it.
+            self._revisions.lose_associations(before=self._started_at)
+            self._started_at = ""
+        self._revisions.close_complete()
 
     def close(self) -> None:
-        """Nothing: the spool is the truth."""
+        """Ask no PACS any more. The spool is the truth."""
+        self._revisions.stop_asking()
