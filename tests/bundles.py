@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from wetread.bundles import Bundle, load_bundle
+from wetread.bundles.installed import Record, write_record
+
+
+def vouched(bundle: Bundle) -> Bundle:
+    """The bundle, trusted as it is now, as ``wetread bundle install --trust-local`` does it."""
+    record = Record(
+        version=bundle.version,
+        digest=bundle.digest(),
+        trusted="local",
+        by="the tests",
+        at=datetime.now(UTC),
+        source=str(bundle.folder),
+    )
+    write_record(bundle.folder, record)
+    return bundle
+
 
 ANATOMY = {"value": "123037004", "scheme": "SCT", "meaning": "Anatomical Structure"}
 ABNORMAL = {"value": "49755003", "scheme": "SCT", "meaning": "Morphologically Abnormal Structure"}

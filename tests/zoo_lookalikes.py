@@ -17,7 +17,7 @@ import torch
 import yaml
 from torch import nn
 
-from bundles import label, manifest
+from bundles import label, manifest, vouched
 from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.bundle import file_sha256
 from zoo_scripts import SCRIPTS
@@ -47,7 +47,7 @@ class Lookalike:
 
 
 def write(folder: Path, lookalike: Lookalike, *, own: bool = True) -> Bundle:
-    """Write the bundle; without ``own`` just as it was downloaded, and then it is not loaded."""
+    """Write the bundle and vouch for it; without ``own`` just as it was downloaded, and then it is not loaded."""
     (folder / "configs").mkdir(parents=True)
     (folder / "models").mkdir()
     torch.save(lookalike.checkpoint(lookalike.network.state_dict()), folder / "models" / "model.pt")
@@ -61,7 +61,7 @@ def write(folder: Path, lookalike: Lookalike, *, own: bool = True) -> Bundle:
         _save(folder, "inference", lookalike.config)
     if own:
         _save(folder, "wetread", _manifest(folder, lookalike))
-    return load_bundle(folder) if own else Bundle(folder, folder.name, "", "", None)  # type: ignore[arg-type]
+    return vouched(load_bundle(folder)) if own else Bundle(folder, folder.name, "", "", None)  # type: ignore[arg-type]
 
 
 def _save(folder: Path, name: str, content: Config) -> None:

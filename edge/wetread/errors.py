@@ -75,6 +75,10 @@ class EngineUnavailable(Misconfigured):
     """The engine's library is not installed, or the hardware it needs is absent."""
 
 
+class EngineNotReady(EngineUnavailable):
+    """The engine must be built or proven first, and whoever asked does not wait for that."""
+
+
 class EngineDisagrees(Misconfigured):
     """A compiled engine did not reproduce the stored reference output within the bundle's tolerance."""
 
@@ -169,6 +173,10 @@ class WorkerSilent(Temporary):
 
 class DestinationUnavailable(Temporary):
     """The peer could not be reached or did not take the object."""
+
+
+class CacheUnavailable(Temporary):
+    """The engine cache cannot be written: the disk is full."""
 
 
 class SpoolUnavailable(Temporary):

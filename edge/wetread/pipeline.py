@@ -19,6 +19,7 @@ from wetread.guard.intended import check_patient, check_spacing
 from wetread.images.volume import read_volume
 from wetread.infer.model import Model
 from wetread.records.job import JobSpec, StageTiming
+from wetread.records.output import Boxes
 from wetread.records.reading import Reading
 from wetread.records.result import EncodedResult
 
@@ -35,6 +36,8 @@ class Read:
     reading: Reading
     results: tuple[EncodedResult, ...]
     timings: tuple[StageTiming, ...]
+    warnings: tuple[str, ...] = ()
+    """What a person should know about the answer, as sentences."""
 
 
 def process(spec: JobSpec, bundle: Bundle, model: Model, *, progress: Progress) -> Read:
@@ -61,7 +64,7 @@ def process(spec: JobSpec, bundle: Bundle, model: Model, *, progress: Progress) 
     with clock.stage("encode"):
         results = encode(EncodeContext(spec=spec, manifest=bundle.manifest, volume=shown, reading=reading))
     progress("done", 1.0)
-    return Read(reading, results, tuple(clock.timings))
+    return Read(reading, results, tuple(clock.timings), output.notes if isinstance(output, Boxes) else ())
 
 
 @dataclass(slots=True)

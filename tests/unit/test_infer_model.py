@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bundles import vouched
 from network_bundles import THRESHOLD, oblique_volume, threshold_bundle, unet_bundle
 from wetread.bundles import Bundle
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineUnavailable, WeightsMissing
@@ -71,7 +72,7 @@ def test_certificate_is_kept_and_names_what_it_is_for(tmp_path: Path, monkeypatc
     assert set(content["golden"]) == {"in.nii.gz", "out.nii.gz"}
     assert content["measured"]["dice"] == {"1": 1.0}
 
-    monkeypatch.setattr("wetread.infer.gate.gate.golden_volume", _never)
+    monkeypatch.setattr("wetread.infer.gate.gate.golden_volumes", _never)
     again = open_model(bundle, engine="openvino", cache_folder=tmp_path / "c")
     assert again.identity == first.identity
 
@@ -175,6 +176,7 @@ def test_config_that_cannot_be_made_is_bundle_invalid(tmp_path: Path) -> None:
     config = json.loads(bundle.config_path.read_text())
     config["inferer"]["_target_"] = "NoSuchInferer"
     bundle.config_path.write_text(json.dumps(config))
+    vouched(bundle)
     with pytest.raises(BundleInvalid, match="'inferer' cannot be made"):
         open_model(bundle, engine="torch", cache_folder=tmp_path / "c")
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from monai.networks.nets import UNet
 
-from bundles import KIDNEYS
+from bundles import KIDNEYS, vouched
 from network_bundles import oblique_volume
 from wetread.bundles.manifest import BoxRule, InputRule, LabelRule, ScoreRule
 from wetread.errors import BundleInvalid, GeometryInvalid, OutputInvalid
@@ -206,15 +206,24 @@ def _found(*corners: object, scores: object = None, labels: object = None, affin
     )
 
 
-def test_boxes_are_cut_at_the_border_left_out_below_the_threshold_and_sorted(caplog: pytest.LogCaptureFixture) -> None:
+def test_boxes_are_cut_at_the_border_left_out_below_the_threshold_and_sorted() -> None:
     inside, over, outside = (1, 1, 1, 2, 3, 4), (-5, 2, 2, 3, 30, 3), (90, 1, 1, 95, 2, 2)
     found = _found(inside, over, outside, inside, scores=[0.4, 0.8, 0.9, 0.2])
-    boxes = to_boxes(found, VOLUME, (NODULE,)).boxes
+    answer = to_boxes(found, VOLUME, (NODULE,))
+    boxes = answer.boxes
     assert [box.score for box in boxes] == [0.8, 0.4]
     np.testing.assert_allclose(boxes[0].low, (2, 2, -0.5), atol=1e-9)
     np.testing.assert_allclose(boxes[0].high, (3, 8.5, 3), atol=1e-9)
     np.testing.assert_allclose((*boxes[1].low, *boxes[1].high), (1, 1, 1, 4, 3, 2), atol=1e-9)
-    assert "1 boxes lie outside the image, 1 were cut" in caplog.text
+    assert answer.notes == (
+        "detections that reached beyond the image and were cut at its border: 1",
+        "detections that lay outside of the image and were left out: 1",
+    )
+
+
+def test_boxes_below_the_threshold_are_not_worth_a_note() -> None:
+    outside, over = (90, 1, 1, 95, 2, 2), (-5, 2, 2, 3, 30, 3)
+    assert to_boxes(_found(outside, over, scores=[0.1, 0.2]), VOLUME, (NODULE,)).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -294,6 +303,7 @@ def test_failing_transform_is_named(tmp_path: Path) -> None:
         {"_target_": "Lambdad", "keys": "image", "func": "$lambda x: x / nope"}
     )
     bundle.config_path.write_text(json.dumps(config))
+    vouched(bundle)
     model = open_model(bundle, engine="torch", cache_folder=tmp_path / "c")
     with pytest.raises(
         BundleInvalid, match=r"preprocessing of this bundle fails on this image: .*'nope' is not defined"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from bundles import vouched
 from phantoms import Phantom, write_series
 from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.bundle import TEMPLATE_NAME
@@ -166,7 +167,7 @@ def test_template_is_refused_until_the_codes_are_filled_in_and_then_runs_with_it
     assert report.usable, report
     assert report.template is None
     phantom = write_series(tmp_path / "dicom", modality="CT", shape=(12, 30, 30))
-    assert _segments(_read(load_bundle(folder), phantom, tmp_path))["Kidney"] > 0
+    assert _segments(_read(vouched(load_bundle(folder)), phantom, tmp_path))["Kidney"] > 0
 
 
 def test_template_that_somebody_is_filling_in_is_left_alone(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Every field is documented here; unknown fields are refused. The file belongs to 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -199,13 +200,29 @@ class Tolerance(_Strict):
 
 
 class Golden(_Strict):
-    """A case whose answer is known: NIfTI input and label map, in the bundle folder."""
+    """A case whose answer is known: files in the bundle folder."""
 
-    input: str
-    output: str
+    input: str | dict[str, str]
+    """NIfTI file; for a bundle with several inputs one for each, by the input's name, all on one grid where they are
+    stacked."""
+    output: str | tuple[str, ...]
+    """Label map as NIfTI; of overlapping labels one file of 0 and 1 for each, in order; scores or boxes as JSON."""
     origin: str
     """What the input is, and what computed the output."""
     tolerance: Tolerance = Tolerance()
+
+    def inputs(self, names: Sequence[str]) -> dict[str, str]:
+        """File of each input; ``names``: of the bundle's inputs."""
+        return dict.fromkeys(names, self.input) if isinstance(self.input, str) else self.input
+
+    def outputs(self) -> tuple[str, ...]:
+        """Files of the answer."""
+        return (self.output,) if isinstance(self.output, str) else self.output
+
+    def files(self) -> tuple[str, ...]:
+        """All of them."""
+        inputs = (self.input,) if isinstance(self.input, str) else self.input.values()
+        return (*inputs, *self.outputs())
 
 
 class Runtime(_Strict):
@@ -279,6 +296,19 @@ class Manifest(_Strict):
         given = [name for name in ("labels", "scores", "boxes") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(f"exactly one of labels, scores and boxes must be given, got {given or 'none'}")
+        return self
+
+    @model_validator(mode="after")
+    def _golden_has_every_input(self) -> Manifest:
+        names = [rule.name for rule in self.inputs]
+        if self.golden is None:
+            return self
+        given = [names[0]] if isinstance(self.golden.input, str) else list(self.golden.input)
+        if sorted(given) != sorted(names):
+            raise ValueError(f"golden.input must name one file for each input ({', '.join(names)}), it has {given}")
+        files, wanted = len(self.golden.outputs()), len(self.labels) if self.overlapping else 1
+        if files != wanted:
+            raise ValueError(f"golden.output names {files} files, expected {wanted}: one for each overlapping label")
         return self
 
     @model_validator(mode="after")

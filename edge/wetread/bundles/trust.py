@@ -93,7 +93,7 @@ def check_paths(bundle: Bundle) -> None:
     manifest = bundle.manifest
     named = [f"configs/{manifest.runtime.config or 'inference.json'}", *(w.path for w in manifest.weights)]
     if manifest.golden is not None:
-        named += [manifest.golden.input, manifest.golden.output]
+        named += manifest.golden.files()
     for name in named:
         parts = PurePosixPath(name).parts
         if name.startswith("/") or "\\" in name or ".." in parts or LEFT_OUT.intersection(parts):

@@ -140,7 +140,8 @@ def _engine(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     bundle: Bundle = load_bundle(folder)
     with stage_progress(args.json) as progress:
-        model = open_model(bundle, engine=args.engine, cache_folder=engine_cache(args), progress=progress)
+        cache = engine_cache(args)
+        model = open_model(bundle, engine=args.engine, cache_folder=cache, trust=trust_policy(args), progress=progress)
     identity, reason = model.identity, model.choice_reason
     model.close()
     return {

@@ -50,6 +50,7 @@ def compile_engines(args: argparse.Namespace) -> int:
                 precision=precision,
                 gpus=tuple(args.gpu or ()),
                 cache_folder=engine_cache(args),
+                trust=trust_policy(args),
                 progress=progress,
             )
             rows.extend(dataclasses.asdict(engine) for engine in made)
@@ -74,6 +75,7 @@ def bench(args: argparse.Namespace) -> int:
             cache_folder=engine_cache(args),
             engines=tuple(args.engine or ()),
             repeats=max(args.repeats, 1),
+            trust=trust_policy(args),
             progress=progress,
         )
     rows = [dataclasses.asdict(m) for m in measured]

@@ -73,6 +73,12 @@ def _print_job(job: dict[str, Any], *, as_json: bool) -> int:
     for finding in job.get("findings", ()):
         measured = ", ".join(f"{name} {value:.1f} {unit}" for name, value, unit in finding["measurements"])
         print_block((finding["name"], measured))
+    if job.get("warnings") or job.get("driven"):
+        print("\nNotes")
+        for warning in job.get("warnings", ()):
+            print_block((warning,), "")
+        tier, *adapted = job.get("driven") or ("",)
+        print_block((f"driven by {tier}" if tier else "",), "; ".join(adapted))
     print("\nResults")
     for result in job["results"]:
         print_block((f"{result['kind']:<4}", result["path"]))

@@ -106,5 +106,7 @@ def _show(outcomes: list[JobOutcome], *, as_json: bool) -> int:
         print_table("Findings (AI, not reviewed)", ("finding", "", "measurement"), rows)
         for result in outcome.results:
             print(f"{result.kind:<4}{result.path}")
+        for warning in outcome.warnings:
+            print(f"note: {warning}")
         print(f"engine: {outcome.engine}")
     return 0

@@ -151,11 +151,18 @@ def _decision(finding: Finding) -> list[str]:
     return [f"score threshold: {threshold}", f"score: {meaning}"]
 
 
+def _names(shims: tuple[str, ...]) -> str:
+    """Their names alone: this is repeated with every measurement; the sentences are in the job's report."""
+    return ", ".join(dict.fromkeys(shim.partition(":")[0] for shim in shims))
+
+
 def _parameters(algorithm: AlgorithmIdentity) -> list[str]:
     engine = algorithm.engine
     return [
         f"engine: {engine.name} {engine.library_version}, {engine.precision}, {engine.device}",
         f"engine certificate: {engine.certificate}",
+        *([f"driven by: {engine.tier}"] if engine.tier else []),
+        *([f"adapted for today's libraries: {_names(engine.shims)}"] if engine.shims else []),
         f"bundle SHA-256: {algorithm.bundle_digest}",
         f"weights SHA-256: {algorithm.weights_digest}",
     ]

@@ -21,16 +21,19 @@ import numpy as np
 
 from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.manifest import InputRule, Tolerance
+from wetread.bundles.trust import TrustPolicy
 from wetread.errors import EngineDisagrees, EngineUnavailable, OutputInvalid, WetreadError, WorkerDied
 from wetread.infer.engines.engine import ENGINES, PRECISIONS, REFERENCE
 from wetread.infer.engines.plan import Precision
 from wetread.infer.gate.compare import compare_outputs, limits
-from wetread.infer.gate.golden import golden_volume
+from wetread.infer.gate.golden import golden_volumes
 from wetread.records.output import ModelOutput
 from wetread.records.study import SeriesRef
 from wetread.records.volume import Volume
 
 Progress = Callable[[str, float], None]
+_Case = tuple[Path, str, Precision, Path, TrustPolicy | None]
+"""Bundle folder, engine, precision, engine cache, and what the site asks of a bundle."""
 _PHANTOM_SHAPE = (64, 96, 80)
 _SEED = 20261122
 
@@ -60,6 +63,7 @@ def benchmark(
     cache_folder: Path,
     engines: Sequence[str] = (),
     repeats: int = 5,
+    trust: TrustPolicy | None = None,
     progress: Progress | None = None,
 ) -> list[Benchmark]:
     """Measure the engines (default: all this machine has) and the reference, which comes first.
@@ -75,7 +79,7 @@ def benchmark(
         cases = list(_cases(bundle, engines))
         for number, (engine, precision) in enumerate(cases):
             tell(f"opening {engine} {precision}", 0.5 * number / len(cases))
-            runner = stack.enter_context(_runner(bundle.folder, engine, precision, cache_folder))
+            runner = stack.enter_context(_runner((bundle.folder, engine, precision, cache_folder, trust)))
             try:
                 runner.open()
             except (EngineUnavailable, EngineDisagrees) as exc:
@@ -160,14 +164,14 @@ class _Runner:
 
 
 @contextmanager
-def _runner(folder: Path, engine: str, precision: Precision, cache_folder: Path) -> Iterator[_Runner]:
+def _runner(case: _Case) -> Iterator[_Runner]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, folder, engine, precision, cache_folder), daemon=True)
+    process = context.Process(target=_serve, args=(theirs, case), daemon=True)
     process.start()
     theirs.close()
     try:
-        yield _Runner(ours, engine, precision)
+        yield _Runner(ours, case[1], case[2])
     finally:
         ours.close()
         process.join(timeout=10)
@@ -175,9 +179,9 @@ def _runner(folder: Path, engine: str, precision: Precision, cache_folder: Path)
         process.join()
 
 
-def _serve(connection: Connection, folder: Path, engine: str, precision: Precision, cache_folder: Path) -> None:
+def _serve(connection: Connection, case: _Case) -> None:
     """Main function of an engine's process; ends when the pipe closes."""
-    side = _Side(folder, engine, precision, cache_folder)
+    side = _Side(*case)
     answers: dict[str, Callable[[], object]] = {
         "open": side.open,
         "answer": side.answer,
@@ -198,20 +202,22 @@ def _serve(connection: Connection, folder: Path, engine: str, precision: Precisi
 class _Side:
     """The child's end."""
 
-    def __init__(self, folder: Path, engine: str, precision: Precision, cache_folder: Path) -> None:
+    def __init__(
+        self, folder: Path, engine: str, precision: Precision, cache_folder: Path, trust: TrustPolicy | None
+    ) -> None:
         bundle = load_bundle(folder)
         runtime = bundle.manifest.runtime.model_copy(update={"precision": precision})
         # A phantom has no brain, whatever the bundle requires of a patient.
         labels = tuple(label.model_copy(update={"required": False}) for label in bundle.manifest.labels)
         manifest = bundle.manifest.model_copy(update={"runtime": runtime, "labels": labels})
         self._bundle = replace(bundle, manifest=manifest)
-        self._engine, self._cache_folder = engine, cache_folder
+        self._engine, self._cache_folder, self._trust = engine, cache_folder, trust
         self._images = _images(self._bundle)
 
     def open(self) -> dict[str, str]:
         from wetread.infer.model import open_model
 
-        self._model = open_model(self._bundle, engine=self._engine, cache_folder=self._cache_folder)
+        self._model = open_model(self._bundle, engine=self._engine, cache_folder=self._cache_folder, trust=self._trust)
         return {key: str(value) for key, value in asdict(self._model.identity).items()}
 
     def answer(self) -> ModelOutput | None:
@@ -230,7 +236,7 @@ class _Side:
 def _images(bundle: Bundle) -> dict[str, Volume]:
     golden = bundle.manifest.golden
     if golden is not None:
-        return {bundle.manifest.inputs[0].name: golden_volume(bundle.folder / golden.input)}
+        return golden_volumes(bundle, golden)
     return {rule.name: _phantom(rule, number) for number, rule in enumerate(bundle.manifest.inputs)}
 
 

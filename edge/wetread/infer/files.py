@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from wetread.errors import CacheUnavailable, Misconfigured
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -25,6 +32,22 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def translated(folder: Path, what: str) -> Iterator[None]:
+    """Say in a sentence that ``what``, which lies in ``folder``, cannot be written.
+
+    Raises: ``Misconfigured`` where that is for ever (rights, read-only), ``CacheUnavailable`` for a full disk.
+    """
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise CacheUnavailable(f"{what} {folder} cannot be written: {exc.strerror}; make room there") from exc
+        if exc.errno in _NOT_OURS:
+            raise Misconfigured(f"{what} {folder} cannot be written: {exc.strerror} ({exc.filename})") from exc
+        raise
 
 
 def _sync(path: Path) -> None:

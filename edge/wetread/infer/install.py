@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import subprocess
 import sys
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
-import torch
+from torch import Tensor
 
 from wetread.bundles import Bundle
 from wetread.bundles.manifest import WeightsFile, WeightsSource
 from wetread.errors import WeightsMissing
+from wetread.infer.configs.torchscript import torchscript_tensors
 from wetread.infer.files import write_atomically
 
 Progress = Callable[[str, float], None]
@@ -42,15 +41,23 @@ def install_weights(bundle: Bundle, *, wheel: Path | None = None, progress: Prog
 
 
 def torchscript_to_safetensors(torchscript: bytes) -> bytes:
-    """The state dict of a TorchScript archive as safetensors: the same bytes for the same weights.
+    """The state dict of a TorchScript archive as safetensors: the same bytes for the same weights. Runs nothing of it.
 
-    Loading an archive can run code: check the digest before.
+    Raises: ``WeightsMissing`` for what is no such archive.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        module = torch.jit.load(io.BytesIO(torchscript), map_location="cpu")
-    state = {name: tensor.detach().contiguous() for name, tensor in sorted(module.state_dict().items())}
-    return bytes(safetensors.torch.save(state))
+    state = {name: tensor.contiguous() for name, tensor in sorted(torchscript_tensors(torchscript).items())}
+    return bytes(safetensors.torch.save(_apart(state)))
+
+
+def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of each tensor that shares memory with another: safetensors keeps every one by itself."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in state.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return apart
 
 
 def _installed(path: Path, sha256: str) -> bool:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 from wetread.bundles import Bundle
 from wetread.bundles.check import check_supported
 from wetread.bundles.manifest import Manifest
-from wetread.errors import EngineDisagrees, EngineUnavailable
+from wetread.bundles.trust import TrustPolicy, admit
+from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.adapters import answer
-from wetread.infer.configs.config import InferenceConfig
-from wetread.infer.engines.engine import Choice, Engine, backend, choose_engine, next_choice
-from wetread.infer.engines.plan import NetworkPlan, Precision
-from wetread.infer.gate.gate import certify, subject
-from wetread.infer.gate.synthetic import certify_without_golden
-from wetread.infer.program import Runnable
-from wetread.infer.tiers import Tier, choose_tier, open_program
+from wetread.infer.engines.engine import choose_engine, next_choice, standby_choice
+from wetread.infer.graph.onnx_check import noise
+from wetread.infer.opening import Opened, Opening
+from wetread.infer.tiers import Tier
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
 from wetread.records.volume import Volume
@@ -30,23 +27,16 @@ Progress = Callable[[str, float], None]
 class Model:
     """Answers for one bundle with one engine. Not for several threads at once."""
 
-    def __init__(
-        self,
-        program: Runnable,
-        engines: tuple[Engine, ...],
-        manifest: Manifest,
-        *,
-        tier: Tier,
-        identity: EngineIdentity,
-        reason: str,
-    ) -> None:
-        self.tier = tier
+    def __init__(self, opened: Opened, manifest: Manifest, *, reason: str, waiting: str) -> None:
+        self.tier: Tier = opened.tier
         """How the bundle is driven, and why."""
-        self.identity = identity
+        self.identity: EngineIdentity = opened.identity
         self.choice_reason = reason
         """Why this engine, as a sentence for a person."""
-        self._program = program
-        self._engines = engines
+        self.waiting = waiting
+        """Which engine and precision would serve if it were ready (``build=False``); empty when the best one serves."""
+        self._program = opened.program
+        self._engines = opened.engines
         self._manifest = manifest
         self._closed = False
 
@@ -54,16 +44,21 @@ class Model:
         """What the bundle says about these volumes (by input name), on the grid of the first input.
 
         Volumes that are stacked lie on one grid (``guard.grid`` sees to it).
-        Raises: ``OutputInvalid`` when the answer breaks what the bundle declares (grid, labels, required labels).
+        Raises: ``OutputInvalid`` when the answer breaks what the bundle declares (grid, labels, required labels);
+        ``EngineNotReady`` from a model opened with ``build=False`` when the volume needs an engine of another shape.
         """
         if self._closed:
             raise RuntimeError("the model is closed")
         return answer(self._program, self._manifest, volumes)
 
+    def prepare(self, network: str, shape: tuple[int, ...]) -> None:
+        """Build what ``network`` needs for images of ``shape``. Raises: ``EngineUnavailable``, ``EngineDisagrees``."""
+        self._engines[network](noise((1, *shape[1:])))
+
     def close(self) -> None:
         """Free the engines; the model cannot be used any more."""
         self._closed = True
-        for engine in self._engines:
+        for engine in self._engines.values():
             engine.close()
 
 
@@ -72,92 +67,38 @@ def open_model(
     *,
     engine: str = "auto",
     cache_folder: Path,
+    trust: TrustPolicy | None = None,
+    build: bool = True,
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> Model:
-    """Load a bundle and let an engine through the gate; with ``auto`` the reference serves if the faster may not.
+    """Load a bundle that may run here and let an engine through the gate; the next best serves if the best may not.
 
     ``cache_folder`` keeps exported networks and certificates; ``threads`` limits the CPU threads (default: all).
-    Raises: ``WeightsMissing``, ``BundleInvalid``, ``EngineUnavailable``, ``EngineDisagrees``.
+    Without ``build`` nobody waits for an engine to be built or proven: the next one that is ready serves, the reference
+    at the latest, also where another was asked for by name.
+    Raises: ``BundleNotTrusted``, ``WeightsMissing``, ``BundleInvalid``, ``EngineUnavailable``, ``EngineDisagrees``.
     """
     tell = progress or (lambda _what, _share: None)
     tell("checking weights", 0.0)
+    admit(bundle, trust)
     check_supported(bundle.folder)
     bundle.check_weights()
+    opening = Opening(bundle, cache_folder, threads=threads or os.cpu_count() or 1, build=build, tell=tell)
     choice = choose_engine(engine, precision=bundle.manifest.runtime.precision)
-    opened = partial(_opened, bundle, cache_folder=cache_folder, tell=tell, threads=threads or os.cpu_count() or 1)
+    waiting, why = "", ""
     while True:
         try:
-            return opened(choice)
+            opened = opening.opened(choice)
         except (EngineDisagrees, EngineUnavailable) as exc:
-            instead = next_choice(choice, exc, requested=engine)
+            if isinstance(exc, EngineNotReady) and not waiting:
+                waiting, why = f"{choice.name} {choice.precision}", str(exc)
+            instead = (
+                standby_choice(choice, requested=engine) if waiting else next_choice(choice, exc, requested=engine)
+            )
             if instead is None:
                 raise
             choice = instead
-
-
-def _opened(bundle: Bundle, choice: Choice, *, cache_folder: Path, tell: Progress, threads: int) -> Model:
-    config = InferenceConfig(bundle)
-    plans = _plans(bundle, config, cache_folder=cache_folder, precision=choice.precision, threads=threads)
-    engines: dict[str, Engine] = {}
-    try:
-        tell(f"opening engine {choice.name}", 0.2)
-        for plan in plans:
-            engines[plan.name] = backend(choice.name).open_engine(plan)
-        program = open_program(config, engines)
-        tell("comparing with the stored answer", 0.4)
-        identity = _gated(bundle, program, plans, engines, cache_folder=cache_folder)
-    except BaseException:
-        for engine in engines.values():
-            engine.close()
-        raise
-    tell("ready", 1.0)
-    return Model(
-        program,
-        tuple(engines.values()),
-        bundle.manifest,
-        tier=choose_tier(config),
-        identity=identity,
-        reason=choice.reason,
-    )
-
-
-def _plans(
-    bundle: Bundle, config: InferenceConfig, *, cache_folder: Path, precision: Precision, threads: int
-) -> list[NetworkPlan]:
-    return [
-        NetworkPlan(
-            name=weights.network,
-            key=config.network_key(weights),
-            make=partial(config.make_network, weights),
-            cache_folder=cache_folder,
-            precision=precision,
-            threads=threads,
-        )
-        for weights in bundle.manifest.weights
-    ]
-
-
-def _gated(
-    bundle: Bundle, program: Runnable, plans: list[NetworkPlan], engines: dict[str, Engine], *, cache_folder: Path
-) -> EngineIdentity:
-    first = engines[bundle.manifest.runtime.network]
-    what = subject(
-        bundle,
-        engine=first.name,
-        precision=first.precision,
-        library_version=first.library_version,
-        device=first.device,
-    )
-    if bundle.manifest.golden:
-        run = partial(_run, program, bundle.manifest)
-        golden = bundle.manifest.golden
-        certificate = certify(bundle, golden, what, run=run, engines=engines, cache_folder=cache_folder).digest()
-    else:
-        certificate = certify_without_golden(bundle, what, plans, engines, cache_folder=cache_folder)
-    return EngineIdentity(first.name, first.precision, first.library_version, first.device, certificate)
-
-
-def _run(program: Runnable, manifest: Manifest, volume: Volume) -> ModelOutput:
-    """The golden case has one input (``gate``)."""
-    return answer(program, manifest, {manifest.inputs[0].name: volume})
+        else:
+            reason = f"serves until {waiting} is ready: {why}" if waiting else choice.reason
+            return Model(opened, bundle.manifest, reason=reason, waiting=waiting)

@@ -232,6 +232,8 @@ class Queue:
             "timings": [{"stage": t.stage, "seconds": round(t.seconds, 3)} for t in outcome.timings],
             "peak_memory_mb": round(outcome.peak_memory_mb),
             "engine": outcome.engine,
+            "driven": outcome.driven,
+            "warnings": outcome.warnings,
         }
         fields = {
             "job_id": row["id"],

@@ -77,4 +77,7 @@ class JobOutcome:
     timings: tuple[StageTiming, ...] = ()
     peak_memory_mb: float = 0.0
     engine: str = ""
+    """Which engine answered, and why this one, as a sentence."""
+    driven: tuple[str, ...] = ()
+    """The tier, then what of the bundle was adapted to today's libraries."""
     warnings: tuple[str, ...] = field(default=())

@@ -45,6 +45,8 @@ class Boxes:
     boxes: tuple[Box, ...]
     affine: Affine
     """Of the first input: indices ``(slice, row, column)`` to LPS mm."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about them, as sentences; no part of the answer itself."""
 
 
 Segmentation = LabelMap | Masks

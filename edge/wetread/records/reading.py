@@ -21,6 +21,10 @@ class EngineIdentity:
     device: str
     certificate: str
     """Digest of the parity certificate under which this engine serves."""
+    tier: str = ""
+    """How the bundle was driven: ``components``, ``evaluator`` or ``detector``."""
+    shims: tuple[str, ...] = ()
+    """What of the bundle was adapted to today's libraries, as sentences that begin with the shim's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wetread.bundles import Bundle
-from wetread.bundles.trust import TrustPolicy, admit
+from wetread.bundles.trust import TrustPolicy
 from wetread.errors import NoSuitableSeries, NotDicom, PatientConflict
 from wetread.images.folder import scan_folder
 from wetread.jobs.isolation import forbid_code_in_data
@@ -65,13 +65,15 @@ def read_nifti_file(path: Path, bundle: Bundle, out: Path, settings: OfflineSett
     from wetread.guard.intended import check_spacing
     from wetread.infer.model import open_model
     from wetread.nifti import read_nifti
+    from wetread.records.output import Boxes
 
-    admit(bundle, settings.trust)
     forbid_code_in_data()
     volume = read_nifti(path)
     check_spacing(volume, bundle.manifest.inputs[0])
     threads = settings.threads or None
-    model = open_model(bundle, engine=settings.engine, cache_folder=settings.cache_folder, threads=threads)
+    model = open_model(
+        bundle, engine=settings.engine, cache_folder=settings.cache_folder, trust=settings.trust, threads=threads
+    )
     progress("infer", 0.4)
     output = model.run({bundle.manifest.inputs[0].name: volume})
     reading = read_output(output, volume, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
@@ -83,6 +85,7 @@ def read_nifti_file(path: Path, bundle: Bundle, out: Path, settings: OfflineSett
         "bundle": f"{bundle.name} {bundle.version}",
         "engine": dataclasses.asdict(model.identity),
         "findings": [dataclasses.asdict(f) for f in summarize(reading)],
+        "warnings": list(output.notes) if isinstance(output, Boxes) else [],
         "files": written,
     }
     target = out / "findings.json"
@@ -115,6 +118,8 @@ def outcome_document(outcome: JobOutcome) -> dict[str, Any]:
         "results": [{**dataclasses.asdict(r), "path": str(r.path)} for r in outcome.results],
         "timings": {t.stage: round(t.seconds, 3) for t in outcome.timings},
         "engine": outcome.engine,
+        "driven": outcome.driven,
+        "warnings": outcome.warnings,
     }
 
 

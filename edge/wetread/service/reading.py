@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wetread.bundles import load_bundle
-from wetread.bundles.trust import TrustPolicy, admit
+from wetread.bundles.trust import TrustPolicy
 from wetread.errors import Misconfigured
 from wetread.jobs.isolation import forbid_code_in_data
 from wetread.jobs.worker import Progress, Runner
@@ -33,13 +33,18 @@ class RunnerOpener:
         bundle = load_bundle(bundle_folder)
         if bundle.digest() != bundle_digest:
             raise Misconfigured(f"the files of bundle {bundle.name} have changed since the job was made")
-        admit(bundle, self.trust)
         forbid_code_in_data()
         from wetread.findings.summary import summarize
         from wetread.infer.model import open_model
         from wetread.pipeline import process
 
-        model = open_model(bundle, engine=self.engine, cache_folder=self.cache_folder, threads=self.threads or None)
+        model = open_model(
+            bundle,
+            engine=self.engine,
+            cache_folder=self.cache_folder,
+            trust=self.trust,
+            threads=self.threads or None,
+        )
 
         def run(spec: JobSpec, progress: Progress) -> JobOutcome:
             read = process(spec, bundle, model, progress=progress)
@@ -50,6 +55,8 @@ class RunnerOpener:
                 findings=summarize(read.reading),
                 timings=read.timings,
                 engine=f"{model.identity.name} {model.identity.precision} ({model.choice_reason})",
+                driven=(model.tier.name, *model.identity.shims),
+                warnings=read.warnings,
             )
 
         return run

@@ -143,6 +143,18 @@ def next_choice(choice: Choice, problem: Exception, *, requested: str) -> Choice
     return Choice(_NEXT[choice.name], f"{choice.name} may not serve: {problem}")
 
 
+def standby_choice(choice: Choice, *, requested: str) -> Choice | None:
+    """What serves while ``choice`` is being made ready: the same engine in float32, another one, the reference at last.
+
+    An engine asked for by name is stood in for by the reference only. ``None`` when nothing is left.
+    """
+    if choice.precision != "f32":
+        return Choice(choice.name, f"{choice.name} in {choice.precision} is not ready")
+    if choice.name == REFERENCE:
+        return None
+    return Choice(_NEXT[choice.name] if requested == "auto" else REFERENCE, f"{choice.name} is not ready")
+
+
 def _with_precision(name: str, reason: str, allowed: Precision) -> Choice:
     used = engine_precision(name, allowed)
     if used != allowed:

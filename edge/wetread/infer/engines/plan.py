@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 Precision = Literal["f32", "bf16", "f16"]
+Answering = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+"""A network as a function: ``(batch, channel, *spatial)`` to its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of a bundle's golden case with another function in the place of one network."""
+
+    problem: str
+    """What is outside the task's tolerance, as a sentence; empty when nothing is."""
+    measured: Mapping[str, float]
+    """The task's measures by name, e.g. ``agreement``."""
+
+
+Judge = Callable[[Answering, tuple[int, ...]], Judged | None]
+"""Given a network as a function for images of one spatial shape; none: the golden case asks for another shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +46,7 @@ class NetworkPlan:
     """What the engine is to compute in; one that cannot is ``EngineUnavailable``, so ask ``engine_precision`` first."""
     threads: int = 1
     """CPU threads the engine may use."""
+    judge: Judge | None = None
+    """Decides about a coarser graph of the network by what the bundle is for; none without a golden case."""
+    may_build: bool = True
+    """Whether the engine may make what its cache lacks; if not, it is ``EngineNotReady`` where something is missing."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wetread.errors import EngineUnavailable
-from wetread.infer.engines.tensorrt_library import logger, said
+from wetread.infer.engines.tensorrt_library import capability, logger, said
 
 OPTIONS = {
     "strongly_typed": "yes",
@@ -57,15 +57,6 @@ def build_engine(trt: Any, graph: Path, *, shape: tuple[int, ...], sm: str | Non
     if built is None:
         raise EngineUnavailable(f"{trt.__name__} {trt.__version__} could not build {graph.name}: {said(trt)}")
     return bytes(built)
-
-
-def capability(trt: Any, sm: str) -> Any:
-    """The library's name for ``sm89``. Raises: ``EngineUnavailable`` with those it knows."""
-    known = [n for n in dir(trt.ComputeCapability) if n.startswith("SM")]
-    if sm.upper() not in known:
-        names = ", ".join(n.lower() for n in sorted(known, key=lambda n: int(n[2:])))
-        raise EngineUnavailable(f"{trt.__name__} {trt.__version__} does not build for {sm!r}; it does for {names}")
-    return getattr(trt.ComputeCapability, sm.upper())
 
 
 def _parsed(trt: Any, builder: Any, graph: Path) -> Any:

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from wetread import __version__
-from wetread.errors import EngineDisagrees, EngineUnavailable
+from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.engines import tensorrt_memory
 from wetread.infer.engines.cache import Entry, entries, find_entry, store_entry
 from wetread.infer.engines.engine import FloatArray, checked_input
 from wetread.infer.engines.plan import NetworkPlan
-from wetread.infer.engines.tensorrt_build import OPTIONS, batches, build_engine, capability
+from wetread.infer.engines.tensorrt_build import OPTIONS, batches, build_engine
 from wetread.infer.engines.tensorrt_library import TENSORRT as _TENSORRT
 from wetread.infer.engines.tensorrt_library import TENSORRT_RTX as _TENSORRT_RTX
-from wetread.infer.engines.tensorrt_library import Library
+from wetread.infer.engines.tensorrt_library import Library, capability
 from wetread.infer.engines.tensorrt_memory import DeviceMemory, Gpu
 from wetread.infer.engines.tensorrt_session import Session
 from wetread.infer.graph.export import exported, graph_recipe
@@ -82,8 +82,13 @@ class TensorRtEngine:
         if entry and content:
             try:
                 return self._checked(entry, content, shape, memory)
-            except (EngineDisagrees, EngineUnavailable):
-                pass  # a new one takes its place, or says why it cannot
+            except (EngineDisagrees, EngineUnavailable) as exc:
+                if not self._plan.may_build:
+                    raise EngineNotReady(f"the engine in the cache must be built anew: {exc}") from exc
+                # a new one takes its place, or says why it cannot
+        if not self._plan.may_build:
+            state = "damaged" if entry else "not there"
+            raise EngineNotReady(f"the engine of {self._plan.name} for {shape[1:]} is {state} in the cache")
         entry = self._backend.build(self._plan, shape, gpu=memory.gpu)
         return self._checked(entry, entry.path.read_bytes(), shape, memory)
 
@@ -134,10 +139,8 @@ class TensorRtBackend:
         Raises: ``EngineUnavailable``, ``EngineDisagrees`` when the graph does not give the network's answer.
         """
         trt = self.library.load()
-        if not gpu.name and not self.library.ahead_of_time:
-            raise EngineUnavailable(
-                f"{self.library.engine} builds only on the GPU it is to run on; tensorrt-rtx builds ahead of time"
-            )
+        if not gpu.name:
+            self.library.check_target(gpu.sm)
         graph = exported(plan, shape, plan.precision)
         started = time.perf_counter()
         sm = gpu.sm if self.library.ahead_of_time else None

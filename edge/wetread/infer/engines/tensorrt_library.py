@@ -42,9 +42,26 @@ class Library:
             raise EngineUnavailable(f"TensorRT {trt.__version__} is too old; {_OLDEST} or newer is needed")
         return trt
 
+    def check_target(self, sm: str) -> None:
+        """Refuse a GPU that it cannot build for when that GPU is not here. Raises: ``EngineUnavailable``."""
+        if not self.ahead_of_time:
+            raise EngineUnavailable(
+                f"{self.engine} builds only on the GPU it is to run on; tensorrt-rtx builds ahead of time"
+            )
+        capability(self.load(), sm)
+
     def version(self) -> str:
         """Its version, e.g. ``11.4.0.106``. Raises: ``EngineUnavailable``."""
         return str(self.load().__version__)
+
+
+def capability(trt: Any, sm: str) -> Any:
+    """The library's name for ``sm89``. Raises: ``EngineUnavailable`` with those it knows."""
+    known = [n for n in dir(trt.ComputeCapability) if n.startswith("SM")]
+    if sm.upper() not in known:
+        names = ", ".join(n.lower() for n in sorted(known, key=lambda n: int(n[2:])))
+        raise EngineUnavailable(f"{trt.__name__} {trt.__version__} does not build for {sm!r}; it does for {names}")
+    return getattr(trt.ComputeCapability, sm.upper())
 
 
 TENSORRT = Library("tensorrt", "tensorrt", ahead_of_time=False)

@@ -68,6 +68,19 @@ class Agreement(BaseModel):
     lost: tuple[str, ...] = ()
     """Boxes above their class's threshold without a partner, in either answer."""
 
+    def figures(self) -> dict[str, float]:
+        """What was measured, the worst of all labels, by name."""
+        found = {"agreement": self.agreement}
+        if self.dice:
+            found["min_dice"] = min(self.dice.values())
+        if self.volume_change:
+            found["max_volume_change"] = max(map(abs, self.volume_change.values()))
+        for name in ("score_difference", "box_score_difference"):
+            value = getattr(self, name)
+            if value is not None:
+                found[name] = value
+        return found
+
     def problem(self, allowed: Tolerance) -> str:
         """What is outside the tolerance, as a sentence; empty when nothing is."""
         allowed = allowed if isinstance(allowed, Limits) else limits(allowed, "f32")

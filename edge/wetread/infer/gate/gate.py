@@ -23,13 +23,13 @@ from wetread import __version__
 from wetread.bundles import Bundle
 from wetread.bundles.bundle import file_sha256
 from wetread.bundles.manifest import Golden
-from wetread.errors import BundleInvalid, EngineDisagrees
+from wetread.errors import BundleInvalid, EngineDisagrees, EngineNotReady
 from wetread.infer.engines.cache import key_of, still_there
 from wetread.infer.engines.engine import Engine
 from wetread.infer.engines.plan import Precision
 from wetread.infer.files import write_atomically
 from wetread.infer.gate.compare import Agreement, Limits, compare_outputs, limits
-from wetread.infer.gate.golden import golden_output, golden_volume
+from wetread.infer.gate.golden import golden_answer, golden_volumes
 from wetread.infer.graph.export import EXPORTER
 from wetread.records.output import ModelOutput
 from wetread.records.volume import Volume
@@ -84,24 +84,26 @@ def certify(
     golden: Golden,
     what: Mapping[str, str],
     *,
-    run: Callable[[Volume], ModelOutput],
+    run: Callable[[Mapping[str, Volume]], ModelOutput],
     engines: Mapping[str, Engine],
     cache_folder: Path,
+    make: bool = True,
 ) -> Certificate:
     """The certificate from the bundle's golden case.
 
-    Raises: ``EngineDisagrees`` with the figures when the answer is outside the bundle's tolerance.
+    Raises: ``EngineDisagrees`` with the figures when the answer is outside the bundle's tolerance; ``EngineNotReady``
+    as in ``kept_or_made``.
     """
-    files = {name: _existing_sha256(bundle.folder / name) for name in (golden.input, golden.output)}
+    files = {name: _existing_sha256(bundle.folder / name) for name in golden.files()}
     allowed = limits(golden.tolerance, precision_of(what))
 
     def measure() -> Agreement:
-        volume = golden_volume(bundle.folder / golden.input)
-        stored = golden_output(bundle.folder / golden.output, volume.affine)
-        return compare_outputs(run(volume), stored, bundle.manifest, allowed)
+        volumes = golden_volumes(bundle, golden)
+        stored = golden_answer(bundle, golden, volumes[bundle.manifest.inputs[0].name].affine)
+        return compare_outputs(run(volumes), stored, bundle.manifest, allowed)
 
     case = Case(bundle.name, "golden", files, allowed, measure)
-    return kept_or_made(case, what, engines=engines, cache_folder=cache_folder)
+    return kept_or_made(case, what, engines=engines, cache_folder=cache_folder, make=make)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +119,20 @@ class Case:
 
 
 def kept_or_made(
-    case: Case, what: Mapping[str, str], *, engines: Mapping[str, Engine], cache_folder: Path
+    case: Case, what: Mapping[str, str], *, engines: Mapping[str, Engine], cache_folder: Path, make: bool = True
 ) -> Certificate:
     """The certificate for ``what``: the one in the cache if it still holds, else a new one from measuring.
 
-    Raises: ``EngineDisagrees``; then no certificate is left in the cache.
+    Raises: ``EngineDisagrees``; then no certificate is left in the cache. Without ``make``: ``EngineNotReady`` instead
+    of measuring.
     """
     path = cache_folder / key_of(what) / CERTIFICATE
     kept = _kept(path)
     if kept and _holds(kept, case, what) and still_there(cache_folder, kept.artefacts):
         return kept
+    if not make:
+        changed = "does not hold for the engine, bundle and libraries of today" if kept else "is not there yet"
+        raise EngineNotReady(f"the certificate under which it would serve {changed}")
     path.unlink(missing_ok=True)
     measured = case.measure()
     problem = measured.problem(case.allowed)

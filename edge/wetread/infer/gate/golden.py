@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from wetread.bundles import Bundle
+from wetread.bundles.manifest import Golden
 from wetread.errors import BundleInvalid, UnsupportedImage
 from wetread.nifti import read_nifti, read_nifti_labels
-from wetread.records.output import Box, Boxes, ModelOutput, Scores
+from wetread.records.output import Box, Boxes, Masks, ModelOutput, Scores
 from wetread.records.volume import Affine, LabelMap, Volume
 
 
@@ -20,6 +22,20 @@ def golden_volume(path: Path) -> Volume:
     """The input as a volume without instances. Raises: ``BundleInvalid`` when it cannot be read."""
     with _as_part_of_the_bundle():
         return read_nifti(path)
+
+
+def golden_volumes(bundle: Bundle, golden: Golden) -> dict[str, Volume]:
+    """Every input, by its name. Raises: ``BundleInvalid`` when one cannot be read."""
+    files = golden.inputs([rule.name for rule in bundle.manifest.inputs])
+    return {name: golden_volume(bundle.folder / file) for name, file in files.items()}
+
+
+def golden_answer(bundle: Bundle, golden: Golden, affine: Affine) -> ModelOutput:
+    """The stored answer. ``affine``: of the first input. Raises: ``BundleInvalid`` when it cannot be read."""
+    paths = [bundle.folder / name for name in golden.outputs()]
+    if bundle.manifest.overlapping:
+        return Masks(np.stack([golden_labels(path) > 0 for path in paths]), affine)
+    return golden_output(paths[0], affine)
 
 
 def golden_output(path: Path, affine: Affine) -> ModelOutput:

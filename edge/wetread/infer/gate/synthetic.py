@@ -29,10 +29,11 @@ def certify_without_golden(
     engines: Mapping[str, Engine],
     *,
     cache_folder: Path,
+    make: bool = True,
 ) -> str:
     """Digest of the certificate, whose kind is ``synthetic``; the reference engine needs none: ``reference``.
 
-    Raises: ``EngineDisagrees`` with the figures.
+    Raises: ``EngineDisagrees`` with the figures; ``EngineNotReady`` as in ``kept_or_made``.
     """
     if what["engine"] == REFERENCE:
         return REFERENCE_SERVES
@@ -45,7 +46,7 @@ def certify_without_golden(
 
     allowed = limits(Tolerance(), precision).model_copy(update={"min_agreement": MIN_SAME_LABEL[precision]})
     case = Case(bundle.name, "synthetic", {}, allowed, measure)
-    return kept_or_made(case, what, engines=engines, cache_folder=cache_folder).digest()
+    return kept_or_made(case, what, engines=engines, cache_folder=cache_folder, make=make).digest()
 
 
 def network_input_shape(bundle: Bundle) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from wetread.errors import EngineDisagrees, EngineUnavailable
+from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.engines.engine import FloatArray
 from wetread.infer.engines.plan import NetworkPlan, Precision
 from wetread.infer.files import write_atomically
@@ -44,11 +44,13 @@ def exported(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision = "
     ``f16`` is the whole graph in half with norms and softmax in float32, inputs and outputs float32. Made on first use
     and kept in ``plan.cache_folder``; a file that lost its noted digest is made anew.
     Raises: ``EngineUnavailable`` for a network that ONNX cannot express, ``EngineDisagrees`` when the graph does not
-    give the network's answer; neither leaves a file.
+    give the network's answer, neither leaves a file; ``EngineNotReady`` where it may not be made.
     """
     path = plan.cache_folder / "onnx" / f"{_name(plan, shape, precision)}.onnx"
     note = path.with_suffix(".json")
     check = _kept(path, note)
+    if check is None and not plan.may_build:
+        raise EngineNotReady(f"the network {plan.name} is not exported for {'x'.join(map(str, shape[1:]))} yet")
     if check is None:
         network = plan.make().eval()
         write_atomically(path, lambda target: _write(plan, network, shape, precision, target))
@@ -104,7 +106,13 @@ def _checked(
 
     try:
         check = check_graph(
-            path, shape, sha256=_digest(path), precision=precision, reference=reference, threads=plan.threads
+            path,
+            shape,
+            sha256=_digest(path),
+            precision=precision,
+            reference=reference,
+            threads=plan.threads,
+            judge=plan.judge if precision == "f16" else None,
         )
         problem = check.problem()
         if problem:

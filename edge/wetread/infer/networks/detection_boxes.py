@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from itertools import product
 
 import numpy as np
@@ -17,13 +16,11 @@ from wetread.records.volume import Volume
 
 Points = npt.NDArray[np.float64]
 
-_log = logging.getLogger(__name__)
-
 
 def to_boxes(found: Detections, volume: Volume, rules: tuple[BoxRule, ...]) -> Boxes:
     """Detections above their class's threshold, best first, in indices ``(slice, row, column)`` of ``volume``.
 
-    What reaches beyond the outermost voxels is cut off, what lies outside altogether is left out; the log says so.
+    What reaches beyond the outermost voxels is cut off, what lies outside altogether is left out; a note says so.
     Raises: ``OutputInvalid`` for a value that is not finite, a score that is none, or a class nobody declared.
     """
     _check(found, rules)
@@ -31,16 +28,25 @@ def to_boxes(found: Detections, volume: Volume, rules: tuple[BoxRule, ...]) -> B
     low, high = _on_source(found, volume)
     last = np.array(volume.array.shape) - 0.5
     inside = ((high > -0.5) & (low < last)).all(axis=1)
-    kept = inside & (found.scores >= [thresholds[int(label)] for label in found.labels])
+    shown = found.scores >= np.array([thresholds[int(label)] for label in found.labels], float)
+    kept = inside & shown
     cut = kept & ((low < -0.5) | (high > last)).any(axis=1)
-    if (~inside).any() or cut.any():
-        _log.warning("%d boxes lie outside the image, %d were cut at its border", int((~inside).sum()), int(cut.sum()))
     low, high = np.clip(low, -0.5, last), np.clip(high, -0.5, last)
     best = sorted(np.flatnonzero(kept), key=lambda k: -found.scores[k])
     return Boxes(
         tuple(Box(_triple(low[k]), _triple(high[k]), float(found.scores[k]), int(found.labels[k])) for k in best),
         volume.affine,
+        _notes(outside=int((shown & ~inside).sum()), cut=int(cut.sum())),
     )
+
+
+def _notes(*, outside: int, cut: int) -> tuple[str, ...]:
+    notes = []
+    if cut:
+        notes.append(f"detections that reached beyond the image and were cut at its border: {cut}")
+    if outside:
+        notes.append(f"detections that lay outside of the image and were left out: {outside}")
+    return tuple(notes)
 
 
 def _check(found: Detections, rules: tuple[BoxRule, ...]) -> None:

@@ -1,0 +1,145 @@
+"""One engine of one bundle, from the choice to the certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from wetread.bundles import Bundle
+from wetread.errors import BundleInvalid, EngineDisagrees, EngineNotReady, EngineUnavailable
+from wetread.infer.adapters import answer
+from wetread.infer.configs.config import InferenceConfig
+from wetread.infer.engines.engine import REFERENCE, Choice, Engine, backend
+from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.files import translated
+from wetread.infer.gate.gate import certify, subject
+from wetread.infer.gate.refusal import forget_refusal, note_refusal, noted_refusal
+from wetread.infer.gate.synthetic import certify_without_golden, network_input_shape
+from wetread.infer.graph.onnx_check import noise
+from wetread.infer.plans import network_plans
+from wetread.infer.program import Runnable
+from wetread.infer.shapes import asked_shape
+from wetread.infer.tiers import Tier, choose_tier, open_program
+from wetread.records.reading import EngineIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A program with engines that went through the gate."""
+
+    program: Runnable
+    engines: Mapping[str, Engine]
+    """By the id of the network."""
+    tier: Tier
+    identity: EngineIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Opens a bundle that was admitted, with one engine or another."""
+
+    bundle: Bundle
+    cache_folder: Path
+    threads: int
+    build: bool
+    """Build and prove what the cache lacks; without it such an engine is ``EngineNotReady``."""
+    tell: Callable[[str, float], None]
+
+    def opened(self, choice: Choice) -> Opened:
+        """Raises: ``EngineUnavailable``, ``EngineDisagrees``, ``EngineNotReady``, ``BundleInvalid``.
+
+        Why an engine may not serve is noted in the cache, so that it is not built again for a while.
+        """
+        what = subject(
+            self.bundle,
+            engine=choice.name,
+            precision=choice.precision,
+            library_version=backend(choice.name).library_version(),
+            device=_device(choice.name),
+        )
+        if not self.build and choice.name != REFERENCE:
+            refusal = noted_refusal(self.cache_folder, what)
+            if refusal:
+                raise refusal.error()
+        try:
+            with translated(self.cache_folder, "the engine cache"):
+                opened = self._opened(choice, what)
+        except EngineNotReady:
+            raise
+        except (EngineDisagrees, EngineUnavailable) as exc:
+            if what["device"]:
+                with suppress(OSError):  # a note that cannot be kept only costs another try
+                    note_refusal(self.cache_folder, what, exc)
+            raise
+        if self.build:
+            forget_refusal(self.cache_folder, what)
+        return opened
+
+    def _opened(self, choice: Choice, what: Mapping[str, str]) -> Opened:
+        config = InferenceConfig(self.bundle)
+        plans = network_plans(
+            self.bundle,
+            config,
+            self.cache_folder,
+            precision=choice.precision,
+            threads=self.threads,
+            may_build=self.build,
+        )
+        engines: dict[str, Engine] = {}
+        try:
+            self.tell(f"opening engine {choice.name}", 0.2)
+            for plan in plans:
+                engines[plan.name] = backend(choice.name).open_engine(plan)
+            program = open_program(config, engines)
+            self.tell("comparing with the stored answer", 0.4)
+            certificate = self._certificate(program, plans, engines, what)
+            if not self.build:
+                self._loaded(config, engines)
+        except BaseException:
+            for engine in engines.values():
+                engine.close()
+            raise
+        self.tell("ready", 1.0)
+        return Opened(program, engines, choose_tier(config), self._identity(config, what, certificate))
+
+    def _certificate(
+        self, program: Runnable, plans: list[NetworkPlan], engines: Mapping[str, Engine], what: Mapping[str, str]
+    ) -> str:
+        """Its digest. The reference is measured whoever waits: nothing else could serve before it."""
+        golden, make = self.bundle.manifest.golden, self.build or what["engine"] == REFERENCE
+        if golden is None:
+            return certify_without_golden(self.bundle, what, plans, engines, cache_folder=self.cache_folder, make=make)
+        run = partial(answer, program, self.bundle.manifest)
+        made = certify(self.bundle, golden, what, run=run, engines=engines, cache_folder=self.cache_folder, make=make)
+        return made.digest()
+
+    def _loaded(self, config: InferenceConfig, engines: Mapping[str, Engine]) -> None:
+        """Load what the cache holds and try it, where the shape is known: a study is no moment to find it broken."""
+        with suppress(BundleInvalid):  # the metadata do not say what the network takes: the first study will
+            image = network_input_shape(self.bundle)
+            for name, engine in engines.items():
+                shape, always = asked_shape(config, image, name)
+                if always and engine.name != REFERENCE:
+                    engine(noise(shape))
+
+    def _identity(self, config: InferenceConfig, what: Mapping[str, str], certificate: str) -> EngineIdentity:
+        return EngineIdentity(
+            name=what["engine"],
+            precision=what["precision"],
+            library_version=what["library"],
+            device=what["device"],
+            certificate=certificate,
+            tier=choose_tier(config).name,
+            shims=tuple(f"{shim.name}: {shim.what}" for shim in config.shims),
+        )
+
+
+def _device(engine: str) -> str:
+    """Empty when there is none: opening the engine then says more, such as what was compiled ahead of time."""
+    try:
+        return backend(engine).device()
+    except EngineUnavailable:
+        return ""
