@@ -60,6 +60,14 @@ end
 """
 
 
+def echoscu(
+    port: int, *, calling: str = "CT1", called: str = "WETREAD", options: Iterable[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """DCMTK's C-ECHO."""
+    command = [require(ECHOSCU), "-v", *options, "-aet", calling, "-aec", called, HOST, str(port)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
 @dataclass
 class Orthanc:
     """A PACS. With ``routes_to``, it sends every stable study to that port as ``WETREAD``."""

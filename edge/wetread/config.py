@@ -28,7 +28,8 @@ from wetread.dimse.tls import RemoteTls, check_pin
 from wetread.errors import Misconfigured
 from wetread.jobs.executor import WorkerSettings
 from wetread.jobs.queue import RetrySettings
-from wetread.receive.listener import ListenerSettings, Sender
+from wetread.receive.admission import Sender
+from wetread.receive.listener import ListenerSettings
 from wetread.route.router import RouteSettings
 from wetread.store.completeness import CompletenessSettings
 from wetread.store.retention import RetentionSettings
@@ -133,7 +134,11 @@ class Config:
 
     def senders(self) -> tuple[Sender, ...]:
         """The peers that may send."""
-        return tuple(Sender(p.name, p.ae_title, p.networks) for p in self.peers if p.may_send)
+        return tuple(
+            Sender(p.name, p.ae_title, p.networks, tls=p.tls, certificate=p.certificate)
+            for p in self.peers
+            if p.may_send
+        )
 
     def remote(self, destination: DestinationSettings) -> Remote | None:
         """The peer behind a destination, or None for kinds without one."""
@@ -144,7 +149,8 @@ class Config:
 
     def remote_of(self, peer: PeerSettings) -> Remote:
         """How we call a peer."""
-        tls = RemoteTls(peer.ca, peer.certificate) if peer.tls else None
+        ours = self.listener.tls
+        tls = RemoteTls(peer.ca, peer.certificate, ours.certificate, ours.key) if peer.tls else None
         return Remote(peer.host, peer.port, peer.ae_title, self.listener.called[0].ae_title, tls=tls)
 
     @property
@@ -169,17 +175,25 @@ def load_config(path: Path) -> Config:
     _refuse_unknown(tree, Config, path=str(path), at="")
     config = _validate(tree, path)
     _check_together(config, path)
-    base = path.resolve().parent
+    config = _with_paths(config, path.resolve().parent)
+    return dataclasses.replace(config, digest=hashlib.sha256(text).hexdigest())
+
+
+def _with_paths(config: Config, base: Path) -> Config:
+    """The configuration with every file and folder named from the configuration file's own folder."""
+
+    def at(path: str) -> str:
+        return str(base / path) if path else ""
+
+    tls, bundles = config.listener.tls, config.bundles
+    tls = dataclasses.replace(tls, certificate=at(tls.certificate), key=at(tls.key), client_ca=at(tls.client_ca))
+    folders = tuple(at(f) for f in bundles.folders)
     return dataclasses.replace(
         config,
         data_dir=base / config.data_dir,
-        peers=tuple(dataclasses.replace(p, ca=str(base / p.ca) if p.ca else "") for p in config.peers),
-        bundles=dataclasses.replace(
-            config.bundles,
-            folders=tuple(str(base / f) for f in config.bundles.folders),
-            trusted_keys=str(base / config.bundles.trusted_keys),
-        ),
-        digest=hashlib.sha256(text).hexdigest(),
+        listener=dataclasses.replace(config.listener, tls=tls),
+        peers=tuple(dataclasses.replace(p, ca=at(p.ca)) for p in config.peers),
+        bundles=dataclasses.replace(bundles, folders=folders, trusted_keys=at(bundles.trusted_keys)),
     )
 
 
@@ -229,7 +243,10 @@ def _check_together(config: Config, path: Path) -> None:
     _unique("destination", [d.name for d in config.destinations], path)
     if not config.listener.called:
         raise Misconfigured(f"{path}: [[listener.called]] names no AE title")
+    _unique("called AE title", [c.ae_title for c in config.listener.called], path)
+    _check_listener_tls(config.listener, path)
     _check_peers(config, path)
+    _check_same_callers(config, path)
     _check_destinations(config, path)
     if 0 < config.retention.min_free_mb <= config.spool.reserve_mb:
         raise Misconfigured(
@@ -249,6 +266,8 @@ def _check_peers(config: Config, path: Path) -> None:
         if not title.strip() or len(title) > 16 or "\\" in title or not title.isprintable():
             raise Misconfigured(f"{path}: {title!r} is not an AE title (1 to 16 characters, no backslash)")
     for peer in config.peers:
+        if peer.tls and peer.may_send and not config.listener.tls.certificate:
+            raise Misconfigured(f"{path}: peer {peer.name!r} must call with TLS, but [listener.tls] has no certificate")
         if peer.may_send and not peer.networks:
             raise Misconfigured(f"{path}: peer {peer.name!r} may send, but no network is named it would call from")
         _check_certificate(peer, path)
@@ -257,6 +276,32 @@ def _check_peers(config: Config, path: Path) -> None:
                 ip_network(network)
             except ValueError as exc:
                 raise Misconfigured(f"{path}: peer {peer.name!r}: {network!r} is not a network ({exc})") from exc
+
+
+def _check_listener_tls(listener: ListenerSettings, path: Path) -> None:
+    tls = listener.tls
+    if tls.certificate and not tls.key:
+        raise Misconfigured(f"{path}: [listener.tls] names a certificate but no key")
+    if not tls.certificate and (tls.key or tls.client_ca or not listener.plain):
+        why = "plain = false leaves no port to listen on" if not listener.plain else "it has a key or client_ca"
+        raise Misconfigured(f"{path}: [listener.tls] names no certificate, but {why}")
+    if tls.certificate and not tls.client_ca and tls.client_certificate != "none":
+        raise Misconfigured(
+            f"{path}: [listener.tls] client_ca must name the authorities of the callers' certificates;"
+            ' or set client_certificate = "none"'
+        )
+
+
+def _check_same_callers(config: Config, path: Path) -> None:
+    """Two peers with one title must differ in their networks, or nobody could say who calls."""
+    seen: dict[tuple[str, str], str] = {}
+    for peer in config.peers:
+        for network in peer.networks if peer.may_send else ():
+            other = seen.setdefault((peer.ae_title, str(ip_network(network))), peer.name)
+            if other != peer.name:
+                raise Misconfigured(
+                    f"{path}: peers {other!r} and {peer.name!r} both call as {peer.ae_title} from {network}"
+                )
 
 
 def _check_certificate(peer: PeerSettings, path: Path) -> None:

@@ -32,14 +32,14 @@ def _keys(kind: type, at: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{at}{field.name}", field.default
 
 
-def _documented() -> dict[str, list[Any]]:
-    """Every key of the example with its values, the commented-out ones included."""
+def _documented(*, prefix: str = "(?:# )?") -> dict[str, list[Any]]:
+    """Every key of the example with its values, the commented-out ones included; with ``# ``, those alone."""
     found: dict[str, list[Any]] = {}
     table = ""
     for line in EXAMPLE.read_text(encoding="utf-8").splitlines():
         if header := re.fullmatch(r"(?:# )?\[\[?([\w.]+)\]\]?", line):
             table = header[1] + "."
-        elif key := re.fullmatch(r"(?:# )?(\w+) = (.+)", line):
+        elif key := re.fullmatch(prefix + r"(\w+) = (.+)", line):
             value = tomllib.loads(f"x = {key[2]}")["x"]
             found.setdefault(f"{table}{key[1]}", []).append(value)
     return found
@@ -60,12 +60,10 @@ def test_every_key_stands_in_the_example_and_no_other() -> None:
 
 
 def test_commented_keys_show_the_real_default() -> None:
-    documented = _documented()
-    commented = {m[1] for m in re.finditer(r"^# (\w+) = ", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)}
+    commented = _documented(prefix="# ")
     for key, default in _keys(Config):
-        name = key.rpartition(".")[2]
-        if name in commented and default is not dataclasses.MISSING and "destinations" not in key:
-            shown = documented[key][-1]
+        if key in commented and default is not dataclasses.MISSING and "destinations" not in key:
+            shown = commented[key][-1]
             assert (tuple(shown) if isinstance(shown, list) else shown) == default, key
 
 

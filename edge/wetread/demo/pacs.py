@@ -30,7 +30,7 @@ class DemoPacs:
         callbacks = Callbacks(
             admit=lambda caller: caller.calling_ae_title,
             keep=self._keep,
-            refused=lambda _caller, _why: None,
+            refused=lambda _caller, _why, _hint: None,
             ended=lambda _end: None,
         )
         self._scp = StorageScp(callbacks, limits)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import ssl
+import sys
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +17,11 @@ from pydicom import Dataset
 from pynetdicom import AE, _config, evt
 from pynetdicom.pdu_primitives import A_ABORT
 
+from wetread.dimse.connection import ReadLimits
 from wetread.dimse.contexts import accepted_contexts
-from wetread.dimse.server import Server
+from wetread.dimse.door import TurnedAway
+from wetread.dimse.server import DoorSettings, Server
+from wetread.dimse.tls import Certificate
 from wetread.errors import InstanceRefused, Misconfigured, SpoolUnavailable
 from wetread.records.notes import AssociationEnd, Ended
 from wetread.records.received import Provenance, ReceivedInstance
@@ -31,6 +37,7 @@ _STOP_TIMEOUT_S = 3.0
 # A-ASSOCIATE-RJ result, source, reason (PS3.8 Table 9-21)
 _CALLING_NOT_RECOGNIZED = (0x01, 0x01, 0x03)
 _CALLED_NOT_RECOGNIZED = (0x01, 0x01, 0x07)
+_LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +47,24 @@ class Caller:
     calling_ae_title: str
     called_ae_title: str
     address: str
+    encrypted: bool = False
+    certificate: Certificate | None = None
+    """What it showed in the TLS handshake; it is valid, and of an authority we believe."""
 
 
-class CallingRefused(Exception):
-    """The caller's AE title or address is not one of ours."""
+class Refused(Exception):
+    """We do not talk to this caller: a sentence, and what is probably wrong."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
-class CalledRefused(Exception):
+class CallingRefused(Refused):
+    """The caller's AE title, address or certificate is not one of ours."""
+
+
+class CalledRefused(Refused):
     """The called AE title is not one of ours."""
 
 
@@ -54,14 +72,16 @@ class CalledRefused(Exception):
 class Callbacks:
     """The listener's policy.
 
-    ``admit`` names the peer of a caller, or raises ``CallingRefused`` / ``CalledRefused``. ``keep`` returns only after
-    the instance is durable; ``InstanceRefused`` and ``SpoolUnavailable`` become failure statuses. ``ended`` is told
-    about the end of each association that was admitted, after the last of its instances was kept.
+    ``admit`` names the peer of a caller, or raises ``CallingRefused`` / ``CalledRefused``. ``refused`` is told about
+    every caller that got no association, with reason and hint; what is known of it may be the address alone.
+    ``keep`` returns only after the instance is durable; ``InstanceRefused`` and ``SpoolUnavailable`` become failure
+    statuses. ``ended`` is told about the end of each association that was admitted, after the last of its instances
+    was kept.
     """
 
     admit: Callable[[Caller], str]
     keep: Callable[[ReceivedInstance], object]
-    refused: Callable[[Caller, str], None]
+    refused: Callable[[Caller, str, str], None]
     ended: Callable[[AssociationEnd], None]
 
 
@@ -72,21 +92,28 @@ class Limits:
     max_associations: int
     network_timeout_s: float
     max_pdu_bytes: int
+    request_timeout_s: float = 10.0
+    max_instance_bytes: int = 2**31
 
 
 class StorageScp:
-    """The server: ``start`` binds the port, ``stop`` ends it."""
+    """The server: ``start`` binds a port, with TLS or without, and may be called for each; ``stop`` ends them all."""
 
     def __init__(self, callbacks: Callbacks, limits: Limits) -> None:
         self._callbacks = callbacks
         self._ae = AE(ae_title="WETREAD")
         self._ae.supported_contexts = accepted_contexts()
-        self._ae.maximum_associations = limits.max_associations
+        self._ae.maximum_associations = sys.maxsize  # counted here, where only admitted callers count
         self._ae.network_timeout = limits.network_timeout_s
+        # For a rejected or released peer that does not close the connection (ARTIM, PS3.8 9.1.5).
+        self._ae.acse_timeout = limits.request_timeout_s
         self._ae.maximum_pdu_size = limits.max_pdu_bytes
-        self._server: Server | None = None
+        self._limits = limits
+        self._servers: list[Server] = []
+        self._lock = threading.Lock()
+        self._associations = 0
 
-    def start(self, host: str, port: int) -> int:
+    def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port, which matters when 0 was asked for.
 
         Raises: ``Misconfigured`` when the address cannot be bound.
@@ -99,38 +126,63 @@ class StorageScp:
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_ACSE_RECV, self._on_acse),
             (evt.EVT_RELEASED, lambda event: self._end(event.assoc)),
+            (evt.EVT_ESTABLISHED, _on_next_message),
+            (evt.EVT_DIMSE_SENT, _on_next_message),
         ]
         try:
-            self._server = self._ae.make_server(
-                (host, port), evt_handlers=handlers, server_class=Server, on_end=self._end
+            server = self._ae.make_server(
+                (host, port),
+                evt_handlers=handlers,
+                server_class=Server,
+                door=self._door(tls),
+                on_end=self._on_thread_end,
+                on_turned_away=self._on_turned_away,
             )
         except OSError as exc:
             raise Misconfigured(
                 f"cannot listen on {host}:{port}: {exc.strerror or exc}; is another program using the port?"
             ) from exc
-        self._ae._servers.append(self._server)
-        return self._server.start()
+        self._ae._servers.append(server)
+        self._servers.append(server)
+        return server.start()
 
     def stop(self) -> None:
         """Close the port; associations under way are aborted, what they stored stays."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._ae.shutdown()
-            self._server.wait_for_connections(_STOP_TIMEOUT_S)
-            self._server = None
+        for server in self._servers:
+            server.shutdown()
+        self._ae.shutdown()
+        for server in self._servers:
+            server.wait_for_connections(_STOP_TIMEOUT_S)
+        self._servers.clear()
+
+    def _door(self, tls: ssl.SSLContext | None) -> DoorSettings:
+        limits = self._limits
+        read = ReadLimits(limits.network_timeout_s, limits.max_pdu_bytes, limits.max_instance_bytes)
+        return DoorSettings(tls, limits.request_timeout_s, limits.max_associations, read)
+
+    def _on_turned_away(self, address: str, why: TurnedAway) -> None:
+        self._callbacks.refused(Caller("", "", _plain_address(address)), str(why), why.hint)
 
     def _on_requested(self, event: Any) -> None:
-        caller = _caller(event.assoc)
+        assoc, caller = event.assoc, _caller(event.assoc)
         try:
-            event.assoc.wetread_peer = self._callbacks.admit(caller)
-        except (CallingRefused, CalledRefused) as exc:
-            self._callbacks.refused(caller, str(exc))
-            answer = _CALLING_NOT_RECOGNIZED if isinstance(exc, CallingRefused) else _CALLED_NOT_RECOGNIZED
-            event.assoc.acse.send_reject(*answer)
-            event.assoc.kill()
+            assoc.wetread_peer = self._callbacks.admit(caller)
+            self._take_place()
+        except Refused as exc:
+            assoc.wetread_refused = True
+            self._callbacks.refused(caller, str(exc), exc.hint)
+            assoc.acse.send_reject(*_answer_to(exc))
+            assoc.kill()
             return
-        event.assoc.wetread_id = uuid.uuid4().hex
-        event.assoc.wetread_count = 0
+        assoc.wetread_count = 0
+        assoc.wetread_id = uuid.uuid4().hex
+
+    def _take_place(self) -> None:
+        with self._lock:
+            if self._associations >= self._limits.max_associations:
+                most = self._limits.max_associations
+                raise Refused(f"{most} associations at one time are the limit", "see [listener] max_associations")
+            self._associations += 1
 
     def _on_store(self, event: Any) -> int | Dataset:
         try:
@@ -150,11 +202,22 @@ class StorageScp:
         if isinstance(event.primitive, A_ABORT):
             event.assoc.wetread_aborted = True
 
+    def _on_thread_end(self, assoc: Any) -> None:
+        problem = assoc.wetread_socket.problem
+        if problem:
+            logger.warning("an association with %s was ended: %s", assoc.requestor.address, problem)
+        known = getattr(assoc, "wetread_id", "") or getattr(assoc, "wetread_refused", False)
+        if not known:
+            self._callbacks.refused(_caller(assoc), "its association request cannot be read", "")
+        self._end(assoc)
+
     def _end(self, assoc: Any) -> None:
         """Report the end once: after a release at once, else when the association's thread has ended."""
-        if not getattr(assoc, "wetread_id", "") or getattr(assoc, "wetread_ended", False):
-            return
-        assoc.wetread_ended = True
+        with self._lock:
+            if not getattr(assoc, "wetread_id", "") or getattr(assoc, "wetread_ended", False):
+                return
+            assoc.wetread_ended = True
+            self._associations -= 1
         ended: Ended = "lost"
         if assoc.is_released:
             ended = "released"
@@ -168,12 +231,24 @@ class StorageScp:
             logger.error("the end of an association cannot be noted: %s", exc)
 
 
+def _on_next_message(event: Any) -> None:
+    event.assoc.wetread_socket.next_message()
+
+
+def _answer_to(refused: Refused) -> tuple[int, int, int]:
+    if isinstance(refused, CallingRefused):
+        return _CALLING_NOT_RECOGNIZED
+    return _CALLED_NOT_RECOGNIZED if isinstance(refused, CalledRefused) else _LOCAL_LIMIT_EXCEEDED
+
+
 def _caller(assoc: Any) -> Caller:
     primitive = assoc.requestor.primitive
     return Caller(
         calling_ae_title=(primitive.calling_ae_title if primitive else "").strip(),
         called_ae_title=(primitive.called_ae_title if primitive else "").strip(),
         address=_plain_address(assoc.requestor.address),
+        encrypted=assoc.wetread_socket.encrypted,
+        certificate=assoc.wetread_socket.certificate,
     )
 
 

@@ -1,19 +1,26 @@
-"""The DIMSE entrance: who may send, and the C-STORE / C-ECHO listener that hands instances to ``keep``."""
+"""The DIMSE entrance: the C-STORE / C-ECHO listener that hands instances of known peers to ``keep``."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from ipaddress import ip_address, ip_network
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
 
 from wetread.dimse.scp import Callbacks as ScpCallbacks
-from wetread.dimse.scp import CalledRefused, Caller, CallingRefused, Limits, StorageScp
-from wetread.records.notes import AssociationEnd, Note, Refusal
+from wetread.dimse.scp import Caller, Limits, StorageScp
+from wetread.dimse.tls import ClientCertificate, server_context
+from wetread.receive.admission import Admission, Sender
+from wetread.receive.refusals import Refusals
+from wetread.records.notes import AssociationEnd, Note
 from wetread.records.received import ReceivedInstance
+
+Priority = Literal["background", "normal", "interactive"]
+
+PRIORITIES: dict[Priority, int] = {"background": -10, "normal": 0, "interactive": 10}
+"""As ``studies.priority`` holds them: larger is sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,24 @@ class CalledAe:
     """``[[listener.called]]``: a title we answer to."""
 
     ae_title: str
+    priority: Priority = "normal"
+    """Of the studies that come to this title; a study that comes to several has the highest of theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """``[listener.tls]``: a second port, with TLS 1.2 or 1.3 (BCP 195). Paths are PEM files."""
+
+    certificate: str = ""
+    """Ours, with the chain up to its authority. Empty: no TLS port. Also shown to peers we call that ask for one."""
+    key: str = ""
+    """Its private key without password, readable by the service alone (mode 0600)."""
+    client_ca: str = ""
+    """Authorities that may have signed the callers' certificates."""
+    client_certificate: ClientCertificate = "required"
+    """``required``: who shows none is turned away; ``optional``: checked if shown; ``none``: not asked for."""
+    port: Annotated[int, Interval(ge=0, le=65535)] = 2762
+    """TCP port; 2762 is registered for DICOM with TLS. 0 takes a free one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,49 +56,21 @@ class ListenerSettings:
     """Address to listen on. Loopback unless the site opens it: a fresh installation is reachable by nobody."""
     port: Annotated[int, Interval(ge=0, le=65535)] = 11112
     """TCP port; 11112 is the registered DICOM port that needs no root. 0 takes a free one."""
+    plain: bool = True
+    """Whether ``port`` listens; false where everybody speaks TLS."""
     called: tuple[CalledAe, ...] = (CalledAe("WETREAD"),)
     """AE titles we answer to; a call to any other is rejected."""
+    tls: TlsSettings = TlsSettings()
     max_associations: Annotated[int, Ge(1)] = 20
     """Associations at one time; one more is rejected as transient and the sender tries again."""
+    request_timeout_s: Annotated[float, Gt(0)] = 10.0
+    """A connection that has not asked for an association after this long is closed."""
     network_timeout_s: Annotated[float, Gt(0)] = 60.0
     """An association without a message for this long is aborted: a sender that hangs must not hold a place."""
     max_pdu_bytes: Annotated[int, Ge(4096)] = 131072
     """Largest PDU we accept, in bytes; larger ones mean fewer system calls for each image."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """One peer that may send, as the configuration names it."""
-
-    name: str
-    ae_title: str
-    networks: tuple[str, ...]
-    """CIDR networks the peer calls from."""
-
-
-class Admission:
-    """Decides about each association: called title, calling title and address must all be known."""
-
-    def __init__(self, called: Sequence[CalledAe], senders: Sequence[Sender]) -> None:
-        self._called = {c.ae_title for c in called}
-        self._senders = tuple((s, tuple(ip_network(n) for n in s.networks)) for s in senders)
-
-    def __call__(self, caller: Caller) -> str:
-        """The name of the caller's peer.
-
-        Raises: ``CalledRefused``, ``CallingRefused`` with what would have to be configured.
-        """
-        if caller.called_ae_title not in self._called:
-            known = ", ".join(sorted(self._called))
-            raise CalledRefused(f"called AE title {caller.called_ae_title!r} is not ours ({known})")
-        same_title = [(s, nets) for s, nets in self._senders if s.ae_title == caller.calling_ae_title]
-        if not same_title:
-            raise CallingRefused(f"calling AE title {caller.calling_ae_title!r} belongs to no peer with may_send")
-        for sender, networks in same_title:
-            if any(ip_address(caller.address) in network for network in networks):
-                return sender.name
-        allowed = ", ".join(str(n) for _, networks in same_title for n in networks)
-        raise CallingRefused(f"{caller.calling_ae_title} called from {caller.address}, which is not in {allowed}")
+    max_instance_mb: Annotated[int, Ge(1)] = 2048
+    """Largest instance (MiB); it is held in memory while it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +88,47 @@ class Listener:
 
     def __init__(self, settings: ListenerSettings, senders: Sequence[Sender], callbacks: Callbacks) -> None:
         self._settings = settings
+        self._keep = callbacks.keep
         self._note = callbacks.note
-        limits = Limits(settings.max_associations, settings.network_timeout_s, settings.max_pdu_bytes)
-        admit = Admission(settings.called, senders)
-        self._scp = StorageScp(ScpCallbacks(admit, callbacks.keep, self._refused, self._ended), limits)
+        self._refusals = Refusals(callbacks.note)
+        self._priorities = {c.ae_title: PRIORITIES[c.priority] for c in settings.called}
+        limits = Limits(
+            max_associations=settings.max_associations,
+            network_timeout_s=settings.network_timeout_s,
+            max_pdu_bytes=settings.max_pdu_bytes,
+            request_timeout_s=settings.request_timeout_s,
+            max_instance_bytes=settings.max_instance_mb * 2**20,
+        )
+        admit = Admission(self._priorities, senders)
+        self._scp = StorageScp(ScpCallbacks(admit, self._keep_with_priority, self._refused, self._ended), limits)
 
     def start(self, port: int | None = None) -> int:
         """Listen on ``port``, else on the configured one; returns it. Raises: ``Misconfigured`` if it is taken."""
         return self._scp.start(self._settings.host, self._settings.port if port is None else port)
 
+    def start_tls(self, port: int | None = None) -> int:
+        """Listen with TLS, as ``[listener.tls]`` says; returns the port.
+
+        Raises: ``Misconfigured`` if the port is taken or a file of keys and certificates is not usable.
+        """
+        tls = self._settings.tls
+        context = server_context(
+            tls.certificate, tls.key, client_ca=tls.client_ca, client_certificate=tls.client_certificate
+        )
+        return self._scp.start(self._settings.host, tls.port if port is None else port, context)
+
     def stop(self) -> None:
         """Stop listening."""
         self._scp.stop()
+        self._refusals.flush()
 
-    def _refused(self, caller: Caller, why: str) -> None:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._note(Refusal(caller.calling_ae_title, caller.called_ae_title, caller.address, why, "", 1, at, at))
+    def _keep_with_priority(self, received: ReceivedInstance) -> None:
+        priority = self._priorities[received.provenance.called_ae_title]
+        provenance = dataclasses.replace(received.provenance, priority=priority)
+        self._keep(dataclasses.replace(received, provenance=provenance))
+
+    def _refused(self, caller: Caller, reason: str, hint: str) -> None:
+        self._refusals.add(caller.calling_ae_title, caller.called_ae_title, caller.address, reason=reason, hint=hint)
 
     def _ended(self, end: AssociationEnd) -> None:
         if end.instances:

@@ -77,7 +77,8 @@ def listen(lifeline: Connection, config: Config, port: int) -> None:
     settings = config.listener
     listener = Listener(settings, config.senders(), callbacks)
     try:
-        lifeline.send(listener.start(port))
+        tls_port = listener.start_tls() if settings.tls.certificate else 0
+        lifeline.send(listener.start(port) if settings.plain else tls_port)
     except Misconfigured as exc:
         lifeline.send(str(exc))
         return

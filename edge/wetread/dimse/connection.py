@@ -1,0 +1,113 @@
+"""The socket of an association, with limits: pynetdicom's own waits for ever for the second half of a PDU."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pynetdicom.transport import AssociationSocket
+
+from wetread.dimse.tls import Certificate, certificate_of
+
+_HEAD_BYTES = 6
+_SLACK_BYTES = 1024  # some peers count the PDU's head, or the items' heads, as outside the maximum length
+_LEAST_BYTES_PER_S = 256  # slower than any line that is still worth having
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """How much and how slowly a peer may send."""
+
+    timeout_s: float
+    """For one PDU, from its first to its last byte."""
+    max_pdu_bytes: int
+    max_message_bytes: int
+    """For one message with its data set; it is held in memory."""
+
+
+class LimitedSocket(AssociationSocket):
+    """Reads whole PDUs in bounded time and memory; ``ahead`` was read from the connection before."""
+
+    def __init__(self, assoc: Any, connection: socket.socket, ahead: bytes, limits: ReadLimits) -> None:
+        super().__init__(assoc, client_socket=connection)
+        self._ahead = ahead
+        self._limits = limits
+        self._deadline = 0.0
+        self.problem = ""
+        """Why we ended the connection, if we did."""
+        self.encrypted = isinstance(connection, ssl.SSLSocket)
+        self.certificate = _certificate_of(connection)
+        self.next_message()
+        connection.settimeout(limits.timeout_s)
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read."""
+        return bool(self._ahead) or super().ready
+
+    def next_message(self) -> None:
+        """The message was answered, or the association accepted; what comes now belongs to the next message."""
+        self._message_bytes = 0
+        self._message_began = 0.0
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Exactly so many bytes, fewer only at the end of the stream; a head of 6 bytes begins a PDU.
+
+        Raises: ``OSError`` when a limit is exceeded: pynetdicom takes it for a broken connection.
+        """
+        self._check_size(nr_bytes)
+        now = time.monotonic()
+        if nr_bytes == _HEAD_BYTES:
+            self._deadline = now + self._limits.timeout_s
+        self._message_began = self._message_began or now
+        whole = bytearray(nr_bytes)
+        size = self._fill(memoryview(whole))
+        self._message_bytes += size
+        self._check_pace()
+        return whole[:size] if size < nr_bytes else whole
+
+    def _fill(self, view: memoryview) -> int:
+        taken = self._ahead[: len(view)]
+        self._ahead = self._ahead[len(taken) :]
+        view[: len(taken)] = taken
+        size = len(taken)
+        while size < len(view):
+            if self.socket is None:
+                break
+            try:
+                part = self.socket.recv_into(view[size:])
+            except TimeoutError:
+                raise self._exceeded(f"silent for {self._limits.timeout_s:g} s in the middle of a PDU") from None
+            if not part:
+                break
+            size += part
+            if time.monotonic() > self._deadline:
+                raise self._exceeded(f"a PDU was not complete after {self._limits.timeout_s:g} s")
+        return size
+
+    def _exceeded(self, problem: str) -> OSError:
+        self.problem = problem
+        return OSError(problem)
+
+    def _check_size(self, nr_bytes: int) -> None:
+        if nr_bytes > max(self._limits.max_pdu_bytes + _SLACK_BYTES, len(self._ahead)):
+            raise self._exceeded(f"a PDU of {nr_bytes} bytes; {self._limits.max_pdu_bytes} were agreed")
+        if self._message_bytes + nr_bytes > self._limits.max_message_bytes:
+            raise self._exceeded(f"a message of more than {self._limits.max_message_bytes} bytes")
+
+    def _check_pace(self) -> None:
+        seconds = time.monotonic() - self._message_began
+        if seconds > self._limits.timeout_s and self._message_bytes < seconds * _LEAST_BYTES_PER_S:
+            raise self._exceeded(f"a message at less than {_LEAST_BYTES_PER_S} bytes per second")
+
+
+def _certificate_of(connection: socket.socket) -> Certificate | None:
+    if not isinstance(connection, ssl.SSLSocket):
+        return None
+    der = connection.getpeercert(binary_form=True)
+    return certificate_of(der) if der else None

@@ -1,0 +1,54 @@
+"""A listener in this process, and what it hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from wetread.errors import SpoolUnavailable
+from wetread.receive.admission import Sender
+from wetread.receive.listener import Callbacks, Listener, ListenerSettings
+from wetread.records.notes import AssociationEnd, Note
+from wetread.records.received import ReceivedInstance
+
+
+@dataclass
+class Kept:
+    """What the listener handed over, in its order."""
+
+    instances: list[ReceivedInstance] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+    full: bool = False
+
+    def keep(self, received: ReceivedInstance) -> None:
+        if self.full:
+            raise SpoolUnavailable("12 MiB free on the spool's disk, 64 MiB are kept in reserve")
+        self.instances.append(received)
+        self.order.append("instance")
+
+    def note(self, note: Note) -> None:
+        self.notes.append(note)
+        self.order.append(type(note).__name__)
+
+    def ends(self) -> list[tuple[str, int]]:
+        return [(n.ended, n.instances) for n in self.notes if isinstance(n, AssociationEnd)]
+
+
+Listen = Callable[..., tuple[int, Kept]]
+CT1 = Sender("ct1", "CT1", ("127.0.0.1/32",))
+
+
+def listeners() -> Iterator[Listen]:
+    """Start listeners; keywords are their settings. Each gives its port (with TLS: that one), and what it kept."""
+    running: list[Listener] = []
+
+    def start(senders: tuple[Sender, ...] = (CT1,), **settings: object) -> tuple[int, Kept]:
+        kept = Kept()
+        listener = Listener(ListenerSettings(port=0, **settings), senders, Callbacks(kept.keep, kept.note))  # type: ignore[arg-type]
+        running.append(listener)
+        return (listener.start_tls() if "tls" in settings else listener.start()), kept
+
+    yield start
+    for listener in running:
+        listener.stop()
