@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-APT := dcmtk orthanc libpixelmed-java default-jre-headless
+APT := dcmtk orthanc orthanc-dicomweb libpixelmed-java default-jre-headless
 WEIGHTS := monai_bundles/mr_brain_extraction/models/fine_network.safetensors
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c packaging/constraints.txt
 

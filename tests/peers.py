@@ -21,6 +21,7 @@ HOST = "127.0.0.1"
 STORESCU = "/usr/bin/storescu"
 ECHOSCU = "/usr/bin/echoscu"
 ORTHANC = "/usr/sbin/Orthanc"
+DICOMWEB_PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 
 
 def free_port() -> int:
@@ -32,7 +33,7 @@ def free_port() -> int:
 
 def require(program: str) -> str:
     """A peer the test set-up installs: its absence is a failure, not a reason to skip."""
-    assert Path(program).exists(), f"{program} is missing: make test installs it (dcmtk, orthanc)"
+    assert Path(program).exists(), f"{program} is missing: make test installs it (dcmtk, orthanc, …)"
     return program
 
 
@@ -76,6 +77,8 @@ class Orthanc:
     http_port: int = field(default_factory=free_port)
     dicom_port: int = field(default_factory=free_port)
     routes_to: int = 0
+    dicomweb: bool = False
+    """With its DICOMweb plugin."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -94,7 +97,7 @@ class Orthanc:
             "StableAge": 1,
             "DicomModalities": {"wetread": ["WETREAD", HOST, self.routes_to or 1]},
             "LuaScripts": [str(script)] if self.routes_to else [],
-            "Plugins": [],
+            "Plugins": [require(DICOMWEB_PLUGIN)] if self.dicomweb else [],
         }
         path = self.folder / "orthanc.json"
         path.write_text(json.dumps(config))
@@ -107,6 +110,10 @@ class Orthanc:
             self.process.terminate()
             self.process.wait(timeout=30)
             self.process = None
+
+    @property
+    def dicomweb_url(self) -> str:
+        return f"http://{HOST}:{self.http_port}/dicom-web"
 
     def get(self, path: str) -> Any:
         """Its REST API."""

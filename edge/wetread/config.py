@@ -21,8 +21,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from annotated_types import Ge, Interval
 
 from wetread.bundles.trust import TrustPolicy
-from wetread.deliver.destination import DestinationSettings
-from wetread.deliver.outbox import DeliverySettings
+from wetread.deliver.destination import DestinationSettings, PeerAbilities
+from wetread.deliver.pace import DeliverySettings
 from wetread.dimse.scu import Remote
 from wetread.dimse.tls import RemoteTls, check_pin
 from wetread.errors import Misconfigured
@@ -61,6 +61,8 @@ class PeerSettings:
     """PEM file with the authorities that may have signed its certificate when we call it; empty: the system's."""
     certificate: str = ""
     """What its certificate must be: ``sha256:...`` or its whole subject ``CN=...,O=...``; empty: any that is valid."""
+    commitment: bool = False
+    """Whether it does storage commitment; then it is asked to take responsibility for results it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +135,11 @@ class Config:
     """SHA-256 (hex) of the file; each job stores it."""
 
     def senders(self) -> tuple[Sender, ...]:
-        """The peers that may send."""
+        """The peers that may call us: those that may send, and those that report storage commitments."""
         return tuple(
-            Sender(p.name, p.ae_title, p.networks, tls=p.tls, certificate=p.certificate)
+            Sender(p.name, p.ae_title, p.networks, tls=p.tls, certificate=p.certificate, may_send=p.may_send)
             for p in self.peers
-            if p.may_send
+            if p.may_send or p.commitment
         )
 
     def remote(self, destination: DestinationSettings) -> Remote | None:
@@ -152,6 +154,13 @@ class Config:
         ours = self.listener.tls
         tls = RemoteTls(peer.ca, peer.certificate, ours.certificate, ours.key) if peer.tls else None
         return Remote(peer.host, peer.port, peer.ae_title, self.listener.called[0].ae_title, tls=tls)
+
+    def abilities(self, destination: DestinationSettings) -> PeerAbilities:
+        """What the peer behind a destination can do."""
+        for peer in self.peers:
+            if peer.name == destination.peer and destination.kind == "dicom":
+                return PeerAbilities(query=peer.query, commitment=peer.commitment)
+        return PeerAbilities(query=destination.query)
 
     @property
     def bundle_folders(self) -> tuple[Path, ...]:
@@ -194,6 +203,16 @@ def _with_paths(config: Config, base: Path) -> Config:
         listener=dataclasses.replace(config.listener, tls=tls),
         peers=tuple(dataclasses.replace(p, ca=at(p.ca)) for p in config.peers),
         bundles=dataclasses.replace(bundles, folders=folders, trusted_keys=at(bundles.trusted_keys)),
+        destinations=tuple(_beside(base, d) for d in config.destinations),
+    )
+
+
+def _beside(base: Path, destination: DestinationSettings) -> DestinationSettings:
+    """Secrets and certificates lie relative to the configuration file."""
+    return dataclasses.replace(
+        destination,
+        token_file=str(base / destination.token_file) if destination.token_file else "",
+        ca_file=str(base / destination.ca_file) if destination.ca_file else "",
     )
 
 
@@ -266,10 +285,12 @@ def _check_peers(config: Config, path: Path) -> None:
         if not title.strip() or len(title) > 16 or "\\" in title or not title.isprintable():
             raise Misconfigured(f"{path}: {title!r} is not an AE title (1 to 16 characters, no backslash)")
     for peer in config.peers:
-        if peer.tls and peer.may_send and not config.listener.tls.certificate:
+        if peer.tls and (peer.may_send or peer.commitment) and not config.listener.tls.certificate:
             raise Misconfigured(f"{path}: peer {peer.name!r} must call with TLS, but [listener.tls] has no certificate")
-        if peer.may_send and not peer.networks:
-            raise Misconfigured(f"{path}: peer {peer.name!r} may send, but no network is named it would call from")
+        if (peer.may_send or peer.commitment) and not peer.networks:
+            raise Misconfigured(
+                f"{path}: peer {peer.name!r} may send or report commitments, but no network is named it would call from"
+            )
         _check_certificate(peer, path)
         for network in peer.networks:
             try:
@@ -317,6 +338,7 @@ def _check_certificate(peer: PeerSettings, path: Path) -> None:
 def _check_destinations(config: Config, path: Path) -> None:
     peers = {p.name: p for p in config.peers}
     for destination in config.destinations:
+        _check_verify(config, destination, path)
         if destination.kind != "dicom":
             continue
         peer = peers.get(destination.peer)
@@ -331,6 +353,17 @@ def _check_destinations(config: Config, path: Path) -> None:
                 raise Misconfigured(f"{path}: route {route.name!r} names an unknown destination {name!r}")
         if route.mode == "live" and not route.destinations:
             raise Misconfigured(f"{path}: route {route.name!r} is live but names no destination")
+
+
+def _check_verify(config: Config, destination: DestinationSettings, path: Path) -> None:
+    where = f"{path}: destination {destination.name!r}"
+    able = config.abilities(destination)
+    if destination.verify == "commitment" and not able.commitment:
+        raise Misconfigured(f"{where}: verify is 'commitment', but its peer has no commitment = true")
+    if destination.verify == "query" and not able.query:
+        raise Misconfigured(f"{where}: verify is 'query', but it has no query = true")
+    if destination.kind == "dicomweb" and not destination.url.startswith(("https://", "http://")):
+        raise Misconfigured(f"{where} of kind 'dicomweb' needs a url (https://…)")
 
 
 def _unique(kind: str, names: Iterable[str], path: Path) -> None:

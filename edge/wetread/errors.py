@@ -33,6 +33,7 @@
     │   ├── WorkerDied             the worker process ended without an answer
     │   ├── WorkerSilent           the worker gave no sign of life for too long
     │   ├── DestinationUnavailable the peer did not take the result
+    │   │   └── ServiceNotOffered  the peer is there and does not do what was asked for
     │   └── SpoolUnavailable       the disk is full or cannot be written
     └── InstanceRefused            an instance we do not keep; the sender gets a failure status
 """
@@ -173,6 +174,10 @@ class WorkerSilent(Temporary):
 
 class DestinationUnavailable(Temporary):
     """The peer could not be reached or did not take the object."""
+
+
+class ServiceNotOffered(DestinationUnavailable):
+    """The peer answers and accepts none of the services or SOP classes that were proposed."""
 
 
 class CacheUnavailable(Temporary):

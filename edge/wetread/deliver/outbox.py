@@ -1,125 +1,140 @@
-"""The outbox: what still has to reach which destination, and the thread for each destination that empties it.
+"""The outbox of one destination: every transition of its rows, each in one transaction with its event.
 
-An object stays in the outbox until its destination took it, for days if need be. Destinations do not wait for each
-other; within a study the order of encoding is kept, because reports refer to segmentations.
+::
+
+    pending ──taken──▶ delivered ──verified──▶ delivered, verified
+       ▲ │                 │
+       │ ├──refused, failed: pending, later
+       │ └──patient differs, too old──▶ held ──released by a person──▶ pending
+       └───────── not there after all ─────┘            (recalled, superseded: withdrawn)
+
+An object stays pending until its destination took it, for days if need be. Within a study the order of encoding is
+kept, because reports refer to segmentations: what comes after an object that failed waits with it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import threading
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
-from annotated_types import Ge, Gt
-
-from wetread.db import Database, Queries, Row, now
-from wetread.deliver.destination import Answer, Destination
-from wetread.errors import Temporary
-
-logger = logging.getLogger(__name__)
+from wetread.db import Database, Queries, Row, Transaction
+from wetread.deliver.destination import Answer, Outcome
+from wetread.deliver.pace import Pace
 
 
-@dataclass(frozen=True, slots=True)
-class DeliverySettings:
-    """``[delivery]``: how patient we are with destinations."""
+class Outbox:
+    """What one destination still has to get, and what it got."""
 
-    first_delay_s: Annotated[float, Ge(0)] = 5.0
-    """Wait after the first failure; doubled for each further one."""
-    max_delay_s: Annotated[float, Ge(0)] = 600.0
-    """Longest wait between two tries. There is no last try."""
-    poll_s: Annotated[float, Gt(0)] = 0.25
-    """How often an idle destination looks for new results."""
-
-
-class Delivery:
-    """One destination's thread."""
-
-    def __init__(
-        self, name: str, destination: Destination, *, db: Database, data_folder: Path, settings: DeliverySettings
-    ) -> None:
-        self._name = name
-        self._destination = destination
+    def __init__(self, destination: str, db: Database, pace: Pace) -> None:
+        self.destination = destination
         self._db = db
-        self._data_folder = data_folder
-        self._settings = settings
+        self._pace = pace
+        self._clock = pace.clock
         self._queries = Queries("wetread.deliver")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"deliver-{name}", daemon=True)
 
-    def start(self) -> None:
-        """Begin to deliver."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish the association under way, then end."""
-        self._stop.set()
-        self._thread.join()
-
-    def deliver_due(self) -> bool:
-        """Send what is due for one study; whether there was anything."""
-        due = self._due()
-        if not due:
-            return False
-        try:
-            self._check_bytes(due)
-            answers = self._destination.deliver([self._data_folder / row["path"] for row in due])
-        except Temporary as exc:
-            answers = [Answer(False, str(exc))] * len(due)
-        except Exception as exc:  # the outcome is recorded, and the thread must outlive it
-            logger.exception("delivery to %s failed", self._name)
-            answers = [Answer(False, f"internal error: {type(exc).__name__}")] * len(due)
-        self._record(due, answers)
-        return True
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                busy = self.deliver_due()
-            except Exception:  # a locked or full database: the entry is still due, look again
-                logger.exception("the outbox of %s cannot be read or written", self._name)
-                busy = False
-            if not busy:
-                self._stop.wait(self._settings.poll_s)
-        self._db.close()
-
-    def _due(self) -> list[Row]:
-        key = {"destination": self._name, "now": now()}
+    def due(self) -> list[Row]:
+        """What may be sent now of one study, in order; the study that has waited longest."""
+        key = {"destination": self.destination, **self._window()}
         studies = self._db.fetch(self._queries["next_study"], key)
         if not studies:
             return []
-        key = {"destination": self._name, "study_id": studies[0]["study_id"]}
-        return self._db.fetch(self._queries["due_of_study"], key)
+        rows = self._db.fetch(self._queries["pending_of_study"], {**key, "study_id": studies[0]["study_id"]})
+        due: list[Row] = []
+        for row in rows:
+            if row["due"]:
+                due.append(row)
+            elif not row["refused"]:
+                break
+        return due
 
-    def _check_bytes(self, due: list[Row]) -> None:
-        """What is sent must be what was committed."""
-        for row in due:
-            path = self._data_folder / row["path"]
-            try:
-                with path.open("rb") as stream:
-                    found = hashlib.file_digest(stream, "sha256").hexdigest()
-            except OSError as exc:
-                raise Temporary(f"the result file {path.name} cannot be read: {exc.strerror}") from exc
-            if found != row["sha256"]:
-                raise Temporary(f"the result file {path.name} is not what was committed; it is not sent")
-
-    def _record(self, due: list[Row], answers: list[Answer]) -> None:
-        failed: dict[tuple[int, str, str], list[str]] = {}
+    def record(self, rows: Sequence[Row], answers: Sequence[Answer], *, verified: str) -> None:
+        """What the destination answered; ``verified`` is what an answer proves ('' if that is found out later)."""
+        failed: dict[tuple[int, str, str], list[Row]] = defaultdict(list)
+        delay_s = self._delay_s([r for r, a in zip(rows, answers, strict=True) if a.outcome is Outcome.FAILED])
         with self._db.transaction() as tx:
-            for row, answer in zip(due, answers, strict=True):
+            for row, answer in zip(rows, answers, strict=True):
                 if answer.accepted:
-                    tx.run(self._queries["delivered"], {"id": row["id"], "now": now()})
-                    where = {"study_id": row["study_id"], "job_id": row["job_id"]}
-                    tx.event("delivered", f"{row['kind']} to {self._name}", **where)
+                    self._delivered(tx, row, answer, verified)
                     continue
-                fields = {"id": row["id"], "available_at": now(self._delay_s(row)), "error": answer.error}
-                tx.run(self._queries["not_delivered"], fields)
-                failed.setdefault((row["study_id"], row["job_id"], answer.error), []).append(row["kind"])
-            for (study_id, job_id, error), kinds in failed.items():
-                detail = f"{len(kinds)} objects to {self._name}, try {due[0]['attempts'] + 1}: {error}"
+                refused = answer.outcome is Outcome.REFUSED
+                wait_s = self._pace.settings.refused_delay_s if refused else delay_s
+                self._try_later(tx, row, wait_s, answer.error, refused=refused)
+                failed[row["study_id"], row["job_id"], answer.error].append(row)
+            for (study_id, job_id, error), those in failed.items():
+                detail = f"{len(those)} objects to {self.destination}, try {those[0]['attempts'] + 1}: {error}"
                 tx.event("not_delivered", detail, study_id=study_id, job_id=job_id)
 
-    def _delay_s(self, row: Row) -> float:
-        return min(self._settings.first_delay_s * 2.0 ** min(row["attempts"], 30), self._settings.max_delay_s)
+    def hold(self, rows: Sequence[Row], reason: str) -> None:
+        """Keep these from being sent until a person decides. The reason names attributes, never their values."""
+        with self._db.transaction() as tx:
+            for row in rows:
+                tx.run(self._queries["hold"], {"id": row["id"], "reason": reason})
+            for study_id, job_id in _jobs_of(rows):
+                detail = f"results for {self.destination}: {reason}"
+                tx.event("result_held", detail, study_id=study_id, job_id=job_id)
+
+    def anything_delivered(self, job_id: str) -> bool:
+        """Whether the destination has some of this job's objects already."""
+        key = {"job_id": job_id, "destination": self.destination}
+        return bool(self._db.fetch(self._queries["some_delivered"], key))
+
+    def unverified(self) -> Mapping[int, list[Row]]:
+        """What was delivered and not verified, by study."""
+        studies: dict[int, list[Row]] = defaultdict(list)
+        for row in self._db.fetch(self._queries["unverified"], {"destination": self.destination}):
+            studies[row["study_id"]].append(row)
+        return studies
+
+    def set_verified(self, rows: Sequence[Row], how: str, detail: str) -> None:
+        """The destination has these: ``how`` we know."""
+        with self._db.transaction() as tx:
+            for row in rows:
+                tx.run(self._queries["verified"], {"id": row["id"], "how": how, "now": self._clock.stamp()})
+            for study_id, job_id in _jobs_of(rows):
+                tx.event(
+                    "verified", f"{len(rows)} objects at {self.destination}: {detail}", study_id=study_id, job_id=job_id
+                )
+
+    def set_missing(self, rows: Sequence[Row], how: str) -> None:
+        """The destination took these and does not have them: they are sent again."""
+        error = f"{self.destination} took it and does not have it ({how}); it is sent again"
+        delay_s = self._delay_s(rows)
+        with self._db.transaction() as tx:
+            for row in rows:
+                fields = {"id": row["id"], "available_at": self._clock.stamp(delay_s), "error": error}
+                tx.run(self._queries["missing"], fields)
+            for study_id, job_id in _jobs_of(rows):
+                detail = f"{len(rows)} objects: {error}"
+                tx.event("missing", detail, study_id=study_id, job_id=job_id)
+
+    def note_unverified(self, rows: Sequence[Row], why: str) -> None:
+        """Why it is not known yet whether these arrived; shown beside them, no event for each look."""
+        with self._db.transaction() as tx:
+            for row in rows:
+                tx.run(self._queries["not_verified_yet"], {"id": row["id"], "why": why})
+
+    def _delivered(self, tx: Transaction, row: Row, answer: Answer, verified: str) -> None:
+        at = self._clock.stamp()
+        before = tx.fetch(self._queries["state"], {"id": row["id"]})[0]["state"]
+        fields = {"id": row["id"], "now": at, "warning": answer.warning, "verified": verified}
+        tx.run(self._queries["delivered"], fields)
+        where = {"study_id": row["study_id"], "job_id": row["job_id"]}
+        warned = f", with a warning: {answer.warning}" if answer.warning else ""
+        late = " although it was withdrawn meanwhile: it was on its way" if before == "withdrawn" else ""
+        tx.event("delivered", f"{row['kind']} to {self.destination}{warned}{late}", **where)
+
+    def _try_later(self, tx: Transaction, row: Row, delay_s: float, error: str, *, refused: bool) -> None:
+        fields = {"id": row["id"], "available_at": self._clock.stamp(delay_s), "error": error, "refused": refused}
+        tx.run(self._queries["not_delivered"], fields)
+
+    def _delay_s(self, rows: Sequence[Row]) -> float:
+        """One delay for all: with different ones, the order within the study would be lost."""
+        return self._pace.delay_s(max((r["attempts"] for r in rows), default=0))
+
+    def _window(self) -> dict[str, str]:
+        # What seems to be due later than any delay allows comes from a clock that was set back: it is due now.
+        return {"now": self._clock.stamp(), "latest": self._clock.stamp(self._pace.longest_s + 1.0)}
+
+
+def _jobs_of(rows: Sequence[Row]) -> list[tuple[int, str]]:
+    return sorted({(r["study_id"], r["job_id"]) for r in rows})

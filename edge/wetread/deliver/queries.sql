@@ -1,22 +1,85 @@
 -- name: next_study
 SELECT j.study_id FROM outbox o JOIN jobs j ON j.id = o.job_id JOIN studies s ON s.id = j.study_id
-WHERE o.destination = :destination AND o.state = 'pending' AND o.available_at <= :now AND s.state != 'held'
+WHERE o.destination = :destination AND o.state = 'pending' AND (o.available_at <= :now OR o.available_at > :latest)
+    AND s.state != 'held'
     -- A newer revision is about to be read: what the older one said may be withdrawn.
     AND NOT EXISTS (SELECT 1 FROM jobs n WHERE n.study_id = j.study_id AND n.route = j.route AND n.bundle = j.bundle
         AND n.revision_id > j.revision_id AND n.state IN ('waiting', 'running'))
+    -- The order within a study: nothing goes before an earlier object that is tried again later.
+    AND NOT EXISTS (SELECT 1 FROM jobs k JOIN outbox e ON e.job_id = k.id WHERE k.study_id = j.study_id
+        AND e.destination = o.destination AND e.state = 'pending' AND e.refused = 0 AND e.id < o.id
+        AND e.available_at > :now AND e.available_at <= :latest)
 ORDER BY o.available_at, o.id LIMIT 1
 
--- name: due_of_study
-SELECT o.id, o.job_id, o.attempts, r.path, r.sha256, r.kind, r.sop_instance_uid, j.study_id
+-- name: pending_of_study
+SELECT o.id, o.job_id, o.attempts, o.refused, o.confirmed, r.path, r.sha256, r.kind, r.sop_class_uid,
+    r.sop_instance_uid, r.series_instance_uid, j.study_id, s.study_instance_uid,
+    coalesce(nullif(s.last_instance_at, ''), (SELECT max(i.received_at) FROM instances i
+        WHERE i.study_id = s.id AND i.role = 'source'), s.created_at) AS last_image_at,
+    o.available_at <= :now OR o.available_at > :latest AS due
 FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid JOIN jobs j ON j.id = o.job_id
+JOIN studies s ON s.id = j.study_id
 WHERE o.destination = :destination AND o.state = 'pending' AND j.study_id = :study_id
+    AND NOT EXISTS (SELECT 1 FROM jobs n WHERE n.study_id = j.study_id AND n.route = j.route AND n.bundle = j.bundle
+        AND n.revision_id > j.revision_id AND n.state IN ('waiting', 'running'))
 ORDER BY o.id
 
+-- name: state
+SELECT state FROM outbox WHERE id = :id
+
 -- name: delivered
-UPDATE outbox SET state = 'delivered', attempts = attempts + 1, delivered_at = :now, last_error = '' WHERE id = :id
+UPDATE outbox SET state = 'delivered', attempts = attempts + 1, delivered_at = :now, last_error = '', refused = 0,
+    warning = :warning, verified = :verified, verified_at = CASE :verified WHEN '' THEN NULL ELSE :now END
+WHERE id = :id
 
 -- name: not_delivered
-UPDATE outbox SET attempts = attempts + 1, available_at = :available_at, last_error = :error WHERE id = :id
+UPDATE outbox SET attempts = attempts + 1, available_at = :available_at, last_error = :error, refused = :refused
+WHERE id = :id AND state = 'pending'
+
+-- name: hold
+UPDATE outbox SET state = 'held', hold_reason = :reason WHERE id = :id AND state = 'pending'
+
+-- name: some_delivered
+SELECT 1 FROM outbox WHERE job_id = :job_id AND destination = :destination AND state = 'delivered' LIMIT 1
+
+-- name: unverified
+SELECT o.id, o.job_id, o.attempts, o.delivered_at, r.kind, r.sop_class_uid, r.sop_instance_uid, r.series_instance_uid,
+    j.study_id, s.study_instance_uid
+FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid JOIN jobs j ON j.id = o.job_id
+JOIN studies s ON s.id = j.study_id
+WHERE o.destination = :destination AND o.state = 'delivered' AND o.verified = '' ORDER BY o.id LIMIT 10000
+
+-- name: verified
+UPDATE outbox SET verified = :how, verified_at = :now, last_error = '' WHERE id = :id AND state = 'delivered'
+
+-- name: missing
+UPDATE outbox SET state = 'pending', available_at = :available_at, last_error = :error, delivered_at = NULL
+WHERE id = :id AND state = 'delivered' AND verified = ''
+
+-- name: not_verified_yet
+UPDATE outbox SET last_error = :why WHERE id = :id AND state = 'delivered' AND verified = ''
 
 -- name: pending
 SELECT count(*) AS n FROM outbox WHERE state = 'pending'
+
+-- name: ask_commitment
+INSERT INTO commitments (transaction_uid, destination, outbox_ids, asked_at)
+VALUES (:transaction_uid, :destination, :outbox_ids, :now)
+
+-- name: not_asked
+DELETE FROM commitments WHERE transaction_uid = :transaction_uid AND answered_at IS NULL
+
+-- name: commitments_asked
+SELECT transaction_uid, outbox_ids, asked_at, answered_at FROM commitments WHERE destination = :destination
+    AND EXISTS (SELECT 1 FROM json_each(outbox_ids) k WHERE k.value IN (SELECT value FROM json_each(:ids)))
+
+-- name: commitment
+SELECT * FROM commitments WHERE transaction_uid = :transaction_uid
+
+-- name: commitment_answered
+UPDATE commitments SET answered_at = :now, failed = :failed WHERE transaction_uid = :transaction_uid
+
+-- name: outbox_rows
+SELECT o.id, o.job_id, o.attempts, o.state, o.verified, r.kind, r.sop_instance_uid, j.study_id
+FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid JOIN jobs j ON j.id = o.job_id
+WHERE o.id IN (SELECT value FROM json_each(:ids)) ORDER BY o.id

@@ -32,6 +32,7 @@ class DemoPacs:
             keep=self._keep,
             refused=lambda _caller, _why, _hint: None,
             ended=lambda _end: None,
+            reported=lambda _peer, _report: None,
         )
         self._scp = StorageScp(callbacks, limits)
 

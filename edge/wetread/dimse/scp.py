@@ -17,6 +17,7 @@ from pydicom import Dataset
 from pynetdicom import AE, _config, evt
 from pynetdicom.pdu_primitives import A_ABORT
 
+from wetread.dimse.commitment import CommitmentReport, report_of, reporting_context
 from wetread.dimse.connection import ReadLimits
 from wetread.dimse.contexts import accepted_contexts
 from wetread.dimse.door import TurnedAway
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700  # PS3.4 Table B.2-1
 CANNOT_UNDERSTAND = 0xC000
+PROCESSING_FAILURE = 0x0110  # PS3.7 Annex C
+INVALID_ARGUMENT = 0x0115
 
 _STOP_TIMEOUT_S = 3.0
 
@@ -76,13 +79,14 @@ class Callbacks:
     every caller that got no association, with reason and hint; what is known of it may be the address alone.
     ``keep`` returns only after the instance is durable; ``InstanceRefused`` and ``SpoolUnavailable`` become failure
     statuses. ``ended`` is told about the end of each association that was admitted, after the last of its instances
-    was kept.
+    was kept; ``reported`` about a peer's storage commitment report, and returns only after the report is durable.
     """
 
     admit: Callable[[Caller], str]
     keep: Callable[[ReceivedInstance], object]
     refused: Callable[[Caller, str, str], None]
     ended: Callable[[AssociationEnd], None]
+    reported: Callable[[str, CommitmentReport], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class StorageScp:
     def __init__(self, callbacks: Callbacks, limits: Limits) -> None:
         self._callbacks = callbacks
         self._ae = AE(ae_title="WETREAD")
-        self._ae.supported_contexts = accepted_contexts()
+        self._ae.supported_contexts = [*accepted_contexts(), reporting_context()]
         self._ae.maximum_associations = sys.maxsize  # counted here, where only admitted callers count
         self._ae.network_timeout = limits.network_timeout_s
         # For a rejected or released peer that does not close the connection (ARTIM, PS3.8 9.1.5).
@@ -124,6 +128,7 @@ class StorageScp:
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
+            (evt.EVT_N_EVENT_REPORT, self._on_report),
             (evt.EVT_ACSE_RECV, self._on_acse),
             (evt.EVT_RELEASED, lambda event: self._end(event.assoc)),
             (evt.EVT_ESTABLISHED, _on_next_message),
@@ -197,6 +202,18 @@ class StorageScp:
             return _failure(CANNOT_UNDERSTAND, "internal error, see the log")
         event.assoc.wetread_count += 1
         return SUCCESS
+
+    def _on_report(self, event: Any) -> tuple[int, None]:
+        """A peer reports what became of a commitment we asked for (PS3.4 J.3.3)."""
+        try:
+            self._callbacks.reported(event.assoc.wetread_peer, report_of(event))
+        except InstanceRefused:
+            return INVALID_ARGUMENT, None
+        except Exception:
+            # The peer reports again; without the report the object stays unverified.
+            logger.exception("keeping a storage commitment report failed")
+            return PROCESSING_FAILURE, None
+        return SUCCESS, None
 
     def _on_acse(self, event: Any) -> None:
         if isinstance(event.primitive, A_ABORT):

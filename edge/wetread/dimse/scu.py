@@ -9,15 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
+from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
 
 from wetread.dimse.contexts import VERIFICATION, offered_contexts
 from wetread.dimse.tls import ClientContext, RemoteTls, client_context
-from wetread.errors import DestinationUnavailable, Misconfigured, NotDicom
+from wetread.errors import DestinationUnavailable, Misconfigured, NotDicom, ServiceNotOffered
 
 _MAX_CONTEXTS = 128  # PS3.8 9.3.2.2: context IDs are the odd numbers from 1 to 255
+
+
+# PS3.4 Table B.2-1, PS3.7 Annex C
+_DUPLICATE = 0x0111
+_MEANING = {
+    _DUPLICATE: "(duplicate SOP instance)",
+    0x0122: "(SOP class not supported)",
+    0x0124: "(not authorised)",
+    0xA700: "(out of resources)",
+    0xA900: "(data set does not match SOP class)",
+    0xB000: "(coercion of data elements)",
+    0xB006: "(elements discarded)",
+    0xB007: "(data set does not match SOP class)",
+    0xC000: "(cannot understand)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +62,10 @@ class SendReport:
     accepted: bool
     answer: str
     """Empty on success, else what the peer said."""
+    refused: bool = False
+    """Not taken for what it is (its SOP class, its content): the same again will get the same answer."""
+    warning: str = ""
+    """What the peer said when it took the instance all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +87,55 @@ def echo(remote: Remote) -> None:
 
 
 def send_files(
-    remote: Remote, paths: Sequence[Path], *, on_report: Callable[[SendReport], None] | None = None
+    remote: Remote,
+    paths: Sequence[Path],
+    *,
+    in_order: bool = False,
+    on_report: Callable[[SendReport], None] | None = None,
 ) -> list[SendReport]:
     """C-STORE every file, in order, as it is encoded on disk; one report for each.
 
     A context the peer refuses fails only the files that need it. When the association breaks, the rest is reported as
-    not sent.
+    not sent; with ``in_order`` also after a file that the peer could not take now, because later files refer to it.
 
     Raises: ``DestinationUnavailable`` when no association can be made; ``NotDicom`` when a file is not Part 10.
     """
     files = [_inspect(path) for path in paths]
     reports: list[SendReport] = []
     for batch in _batches(files):
+        for report in _send_batch(remote, batch, stopped=in_order and _stops(reports), in_order=in_order):
+            reports.append(report)
+            if on_report is not None:
+                on_report(report)
+    return reports
+
+
+def _send_batch(remote: Remote, batch: Sequence[_File], *, stopped: bool, in_order: bool) -> Iterator[SendReport]:
+    """The files of one association."""
+    if stopped:
+        yield from (_waits(file) for file in batch)
+        return
+    try:
         with association(remote, {(f.sop_class_uid, f.transfer_syntax_uid) for f in batch}) as assoc:
             for file in batch:
-                report = _store(assoc, file, remote)
-                reports.append(report)
-                if on_report is not None:
-                    on_report(report)
-    return reports
+                report = _waits(file) if stopped else _store(assoc, file, remote)
+                stopped = stopped or (in_order and not report.accepted and not report.refused)
+                yield report
+    except ServiceNotOffered:
+        yield from (_not_offered(remote, file) for file in batch)
+
+
+def _stops(reports: Sequence[SendReport]) -> bool:
+    return any(not r.accepted and not r.refused for r in reports)
+
+
+def _waits(file: _File) -> SendReport:
+    return SendReport(file.path, False, "waits for the object before it, which was not taken")
+
+
+def _not_offered(remote: Remote, file: _File) -> SendReport:
+    why = f"{remote.label} does not accept SOP class {file.sop_class_uid}"
+    return SendReport(file.path, False, why, refused=True)
 
 
 def _batches(files: Sequence[_File]) -> Iterator[list[_File]]:
@@ -117,22 +167,39 @@ def _store(assoc: Association, file: _File, remote: Remote) -> SendReport:
     try:
         status = assoc.send_c_store(file.path)
     except ValueError:
-        return SendReport(file.path, False, f"{remote.label} does not accept SOP class {file.sop_class_uid}")
+        return _not_offered(remote, file)
+    except RuntimeError:
+        # The peer aborted after we looked.
+        return SendReport(file.path, False, f"{remote.label} ended the association")
+    return _judge(file, status, remote)
+
+
+def _judge(file: _File, status: Dataset, remote: Remote) -> SendReport:
     code = getattr(status, "Status", None)
     if code is None:
         return SendReport(file.path, False, f"{remote.label} gave no answer")
-    # Success, or a warning: stored with coercion (PS3.4 Table B.2-1).
-    if code == 0x0000 or 0xB000 <= code <= 0xBFFF:
+    if code == 0x0000:
         return SendReport(file.path, True, "")
     comment = str(getattr(status, "ErrorComment", "") or "")
-    return SendReport(file.path, False, f"{remote.label} answered status 0x{code:04X} {comment}".rstrip())
+    said = " ".join(f"{remote.label} answered status 0x{code:04X} {_MEANING.get(code, '')} {comment}".split())
+    # Warnings: stored with coercion (PS3.4 Table B.2-1); a duplicate is there already (PS3.7 C.5.6).
+    if 0xB000 <= code <= 0xBFFF or code == _DUPLICATE:
+        return SendReport(file.path, True, "", warning=said)
+    return SendReport(file.path, False, said, refused=_is_refusal(code))
+
+
+def _is_refusal(code: int) -> bool:
+    """Whether the status speaks of the instance, not of the peer's condition (PS3.4 Table B.2-1, PS3.7 Annex C)."""
+    about_the_instance = (0x0117, 0x0119, 0x0122, 0x0124)
+    return code in about_the_instance or 0xA900 <= code <= 0xA9FF or 0xC000 <= code <= 0xCFFF
 
 
 @contextmanager
 def association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Association]:
     """An association that proposes these ``(abstract syntax, transfer syntax)`` pairs; released at the end.
 
-    Raises: ``DestinationUnavailable`` with the peer's reason when there is none.
+    Raises: ``DestinationUnavailable`` with the peer's reason when there is none; its subclass ``ServiceNotOffered``
+    when the peer answered and accepts none of the pairs.
     """
     _config.LOG_HANDLER_LEVEL = "none"
     # Send the encoded bytes as they lie on disk: nothing is decoded and encoded again.
@@ -152,6 +219,8 @@ def association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Asso
     except socket.gaierror as exc:
         raise DestinationUnavailable(f"{remote.label}: the host name cannot be resolved ({exc.strerror})") from exc
     if not assoc.is_established:
+        if not assoc.is_rejected and assoc.rejected_contexts:
+            raise ServiceNotOffered(f"{remote.label} {_refusal(assoc, tls)}")
         raise DestinationUnavailable(f"{remote.label} {_refusal(assoc, tls)}")
     try:
         yield assoc

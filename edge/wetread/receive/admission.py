@@ -19,7 +19,7 @@ _Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """One peer that may send, as the configuration names it."""
+    """One peer that may call us, as the configuration names it."""
 
     name: str
     ae_title: str
@@ -29,6 +29,8 @@ class Sender:
     """Whether it must call with TLS."""
     certificate: str = ""
     """What its certificate must be (``dimse.tls.fits``); empty: any valid one."""
+    may_send: bool = True
+    """Whether instances are taken from it; else it may only report storage commitments."""
 
 
 class Admission:
@@ -53,7 +55,8 @@ class Admission:
         same_title = [(s, nets) for s, nets in self._senders if s.ae_title == caller.calling_ae_title]
         if not same_title:
             raise CallingRefused(
-                f"calling AE title {caller.calling_ae_title!r} belongs to no peer with may_send", self._hint(caller)
+                f"calling AE title {caller.calling_ae_title!r} belongs to no peer with may_send or commitment",
+                self._hint(caller),
             )
         sender = _narrowest(same_title, caller.address)
         if sender is None:

@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
 
+from wetread.dimse.commitment import CommitmentReport
 from wetread.dimse.scp import Callbacks as ScpCallbacks
 from wetread.dimse.scp import Caller, Limits, StorageScp
 from wetread.dimse.tls import ClientCertificate, server_context
+from wetread.errors import InstanceRefused
 from wetread.receive.admission import Admission, Sender
 from wetread.receive.refusals import Refusals
 from wetread.records.notes import AssociationEnd, Note
@@ -81,6 +83,8 @@ class Callbacks:
     """Make the instance durable, then return."""
     note: Callable[[Note], object]
     """Tell the coordinator, durably: ends of associations, refused callers."""
+    reported: Callable[[str, CommitmentReport], object]
+    """Make a peer's storage commitment report durable, then return."""
 
 
 class Listener:
@@ -92,6 +96,7 @@ class Listener:
         self._note = callbacks.note
         self._refusals = Refusals(callbacks.note)
         self._priorities = {c.ae_title: PRIORITIES[c.priority] for c in settings.called}
+        self._may_not_send = {s.name for s in senders if not s.may_send}
         limits = Limits(
             max_associations=settings.max_associations,
             network_timeout_s=settings.network_timeout_s,
@@ -100,7 +105,8 @@ class Listener:
             max_instance_bytes=settings.max_instance_mb * 2**20,
         )
         admit = Admission(self._priorities, senders)
-        self._scp = StorageScp(ScpCallbacks(admit, self._keep_with_priority, self._refused, self._ended), limits)
+        scp_callbacks = ScpCallbacks(admit, self._keep_with_priority, self._refused, self._ended, callbacks.reported)
+        self._scp = StorageScp(scp_callbacks, limits)
 
     def start(self, port: int | None = None) -> int:
         """Listen on ``port``, else on the configured one; returns it. Raises: ``Misconfigured`` if it is taken."""
@@ -123,6 +129,8 @@ class Listener:
         self._refusals.flush()
 
     def _keep_with_priority(self, received: ReceivedInstance) -> None:
+        if received.provenance.peer in self._may_not_send:
+            raise InstanceRefused(f"peer {received.provenance.peer} may not send, only report (may_send)")
         priority = self._priorities[received.provenance.called_ae_title]
         provenance = dataclasses.replace(received.provenance, priority=priority)
         self._keep(dataclasses.replace(received, provenance=provenance))

@@ -15,8 +15,6 @@ from wetread.bundles import Bundle, find_bundle
 from wetread.bundles.trust import admit
 from wetread.config import Config
 from wetread.db import Database
-from wetread.deliver.destination import open_destination
-from wetread.deliver.outbox import Delivery
 from wetread.errors import Misconfigured, Temporary
 from wetread.jobs.executor import LocalExecutor
 from wetread.jobs.queue import Queue
@@ -100,7 +98,7 @@ class Service:
         )
         executor = LocalExecutor(config.jobs.workers, opener)
         return (
-            Deliveries(self._make_deliveries()),
+            Deliveries(config, db),
             Intake(Index(db, spool), revisions),
             Routing(router, revisions, queue, bundle_digests=digests),
             Reads(
@@ -113,19 +111,6 @@ class Service:
             ),
             Cleaning(Retention(db, config.data_dir, config.retention)),
         )
-
-    def _make_deliveries(self) -> list[Delivery]:
-        config = self._config
-        return [
-            Delivery(
-                d.name,
-                open_destination(d, config.remote(d)),
-                db=self._db,
-                data_folder=config.data_dir,
-                settings=config.delivery,
-            )
-            for d in config.destinations
-        ]
 
 
 def _load_bundles(config: Config) -> dict[str, Bundle]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from wetread import log
 from wetread.config import Config
+from wetread.deliver.reports import REPORTS, keep_report
 from wetread.errors import Misconfigured
 from wetread.jobs.spawning import start_shielded
 from wetread.receive.listener import Callbacks, Listener
@@ -73,7 +75,8 @@ def listen(lifeline: Connection, config: Config, port: int) -> None:
     log.configure()
     _lock = succeed_listener(config.data_dir)
     spool = Spool(config.data_dir / "spool", reserve_bytes=config.spool.reserve_mb * 2**20)
-    callbacks = Callbacks(keep=spool.keep, note=spool.note)
+    reported = partial(keep_report, config.data_dir / REPORTS)
+    callbacks = Callbacks(keep=spool.keep, note=spool.note, reported=reported)
     settings = config.listener
     listener = Listener(settings, config.senders(), callbacks)
     try:

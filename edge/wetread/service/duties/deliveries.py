@@ -1,17 +1,26 @@
-"""Duty: each destination has a thread that empties its outbox; here they are started and ended."""
+"""Duty: each destination has a thread that empties its outbox; here they are started and ended, and told what peers
+report about storage commitment.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from wetread.deliver.outbox import Delivery
+from wetread.config import Config
+from wetread.db import Database
+from wetread.deliver.commitments import apply_report
+from wetread.deliver.delivery import Delivery, DeliveryPolicy
+from wetread.deliver.destination import DestinationSettings, open_destination
+from wetread.deliver.outbox import Outbox
+from wetread.deliver.pace import Pace
+from wetread.deliver.reports import REPORTS, KeptReport, kept_reports
 
 
 class Deliveries:
     """The threads of all destinations."""
 
-    def __init__(self, deliveries: Sequence[Delivery]) -> None:
-        self._deliveries = tuple(deliveries)
+    def __init__(self, config: Config, db: Database) -> None:
+        self._config = config
+        self._db = db
+        self._deliveries = tuple(self._delivery(d) for d in config.destinations)
         self._started: list[Delivery] = []
 
     def recover(self) -> None:
@@ -21,9 +30,37 @@ class Deliveries:
             self._started.append(delivery)
 
     def round(self) -> None:
-        """Nothing: the threads look for themselves."""
+        """Apply the storage commitment reports that the listener kept. The threads look after the rest themselves."""
+        for kept in kept_reports(self._config.data_dir / REPORTS):
+            if not apply_report(self._db, kept.report, outboxes=self._outboxes_of(kept.peer)):
+                self._ignore(kept)
+            kept.path.unlink(missing_ok=True)  # only now: what was not applied is applied in the next round
 
     def close(self) -> None:
         """Finish the associations under way, then end."""
         while self._started:
             self._started.pop().stop()
+
+    def _delivery(self, settings: DestinationSettings) -> Delivery:
+        config = self._config
+        return Delivery(
+            settings.name,
+            open_destination(settings, config.remote(settings), config.abilities(settings)),
+            db=self._db,
+            data_folder=config.data_dir,
+            pace=Pace(config.delivery),
+            policy=DeliveryPolicy(settings.verify, settings.unknown_study),
+        )
+
+    def _outboxes_of(self, peer: str) -> dict[str, Outbox]:
+        """A peer is believed about its own destinations only."""
+        pace = Pace(self._config.delivery)
+        return {
+            d.name: Outbox(d.name, self._db, pace)
+            for d in self._config.destinations
+            if d.kind == "dicom" and d.peer == peer
+        }
+
+    def _ignore(self, kept: KeptReport) -> None:
+        with self._db.transaction() as tx:
+            tx.event("commitment_ignored", f"peer {kept.peer} reported about a request that is not open")
