@@ -72,7 +72,7 @@ def test_every_commented_example_is_accepted(tmp_path: Path) -> None:
     uncommented = [re.sub(r"^# (?=\w+ = |\[)", "", line) for line in lines]
     path = tmp_path / "wetread.toml"
     path.write_text("\n".join(uncommented))
-    assert [d.kind for d in load_config(path).destinations] == ["dicom", "folder"]
+    assert [d.kind for d in load_config(path).destinations] == ["dicom", "folder", "dicomweb"]
 
 
 def test_engine_names_are_those_of_the_engine_table() -> None:
