@@ -75,6 +75,10 @@ class ListenerSettings:
     """Largest instance (MiB); it is held in memory while it comes."""
 
 
+def _nobody_asked(_peer: str, _report: CommitmentReport) -> object:
+    raise InstanceRefused("no storage commitment was asked for here")
+
+
 @dataclass(frozen=True, slots=True)
 class Callbacks:
     """What the listener does with what it gets; handed in, so that it knows neither spool nor database."""
@@ -83,7 +87,7 @@ class Callbacks:
     """Make the instance durable, then return."""
     note: Callable[[Note], object]
     """Tell the coordinator, durably: ends of associations, refused callers."""
-    reported: Callable[[str, CommitmentReport], object]
+    reported: Callable[[str, CommitmentReport], object] = _nobody_asked
     """Make a peer's storage commitment report durable, then return."""
 
 
