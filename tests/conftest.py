@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from faketime import FakeTime
 from peers import Orthanc, WetreadProcess, config
 from threshold_bundle import write_threshold_bundle
 
@@ -21,6 +22,14 @@ def logging_as_it_was() -> Iterator[None]:
     logging.captureWarnings(False)
     root.setLevel(level)
     root.handlers[:] = handlers
+
+
+@pytest.fixture
+def fake_time() -> Iterator[FakeTime]:
+    """Both clocks of the queue."""
+    time = FakeTime()
+    with time.installed():
+        yield time
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from wetread.dimse.scu import Remote
 from wetread.dimse.tls import RemoteTls, check_pin
 from wetread.errors import Misconfigured
 from wetread.jobs.executor import WorkerSettings
-from wetread.jobs.queue import RetrySettings
+from wetread.jobs.queue import PrioritySettings, RetrySettings
 from wetread.receive.admission import Sender
 from wetread.receive.listener import ListenerSettings
 from wetread.route.router import RouteSettings
@@ -75,6 +75,7 @@ class JobsSettings:
     """CPU threads of a worker; 0: all cores."""
     workers: WorkerSettings = WorkerSettings()
     retry: RetrySettings = RetrySettings()
+    priority: PrioritySettings = PrioritySettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,14 @@ class ResultSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """``[service]``: the process itself."""
+
+    drain_s: Annotated[float, Ge(0)] = 30.0
+    """How long a stop (SIGTERM) waits for reads under way; then they are put back and done after the next start."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpoolSettings:
     """``[spool]``: the disk."""
 
@@ -120,6 +129,7 @@ class Config:
 
     data_dir: Path
     """Folder for spool, database, results and compiled engines."""
+    service: ServiceSettings = ServiceSettings()
     listener: ListenerSettings = ListenerSettings()
     peers: tuple[PeerSettings, ...] = ()
     completeness: CompletenessSettings = CompletenessSettings()

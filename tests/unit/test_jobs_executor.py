@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from acting import Acting
 from waiting import until
-from wetread.errors import EngineDisagrees, MissingSlice, SpoolUnavailable
 from wetread.jobs.executor import LocalExecutor, WorkerSettings
-from wetread.jobs.worker import Progress, Progressed, Runner
+from wetread.jobs.worker import Progressed
 from wetread.records.job import JobOutcome, JobSpec, JobState
 from wetread.records.study import Patient, StudyRef
-
-
-@dataclass(frozen=True)
-class Acting:
-    """A runner for tests, opened in the worker process: the job's route says what it does."""
-
-    broken: bool = False
-
-    def __call__(self, _folder: Path, _digest: str) -> Runner:
-        if self.broken:
-            raise EngineDisagrees("the engine gives Dice 0.5, expected at least 0.999")
-        return _act
-
-
-def _act(spec: JobSpec, progress: Progress) -> JobOutcome:
-    progress("images", 0.1)
-    actions: dict[str, Callable[[], None]] = {
-        "reject": lambda: _raise(MissingSlice("one slice is missing")),
-        "later": lambda: _raise(SpoolUnavailable("disk full")),
-        "unforeseen": lambda: _raise(KeyError("Phantom^Petra")),
-        "memory": lambda: _raise(MemoryError()),
-        "die": lambda: os.kill(os.getpid(), signal.SIGKILL),
-        "hang": lambda: threading.Event().wait() and None,
-    }
-    actions.get(spec.route, lambda: None)()
-    return JobOutcome(spec.job_id, JobState.DONE, reason=str(os.getpid()))
-
-
-def _raise(error: Exception) -> None:
-    raise error
 
 
 def spec(action: str, *, job_id: str = "j", digest: str = "b") -> JobSpec:
@@ -55,7 +27,7 @@ def spec(action: str, *, job_id: str = "j", digest: str = "b") -> JobSpec:
 
 @pytest.fixture
 def executor() -> Iterator[LocalExecutor]:
-    running = LocalExecutor(WorkerSettings(job_timeout_s=8.0), Acting())
+    running = LocalExecutor(WorkerSettings(job_timeout_s=8.0, silence_s=5.0), Acting())
     yield running
     running.close()
 
@@ -79,6 +51,10 @@ def outcome(executor: LocalExecutor) -> JobOutcome:
         ("unforeseen", JobState.FAILED, "unforeseen"),
         ("memory", JobState.WAITING, "out-of-memory"),
         ("die", JobState.WAITING, "worker-died"),
+        ("segfault", JobState.WAITING, "worker-died"),
+        ("exit", JobState.WAITING, "worker-died"),
+        ("freeze", JobState.WAITING, "worker-silent"),
+        ("loop", JobState.WAITING, "worker-silent"),
         ("hang", JobState.WAITING, "worker-silent"),
     ],
 )
@@ -134,3 +110,47 @@ def test_bundle_that_cannot_be_opened_fails_its_jobs_with_the_reason() -> None:
         running.close()
     assert (ended.state, ended.code) == (JobState.FAILED, "engine-disagrees")
     assert "Dice 0.5" in ended.reason
+
+
+@pytest.mark.parametrize("action", ["hang", "loop"])
+def test_cancelled_job_frees_its_slot_whatever_the_worker_does(executor: LocalExecutor, action: str) -> None:
+    executor.submit(spec(action))
+    until(lambda: executor.reports(0.2), timeout_s=40, what="the job has begun")
+    asked = time.monotonic()
+    executor.cancel("another job")
+    assert not executor.has_room()
+    executor.cancel("j")
+    assert outcome(executor).code == "worker-died"
+    assert executor.has_room()
+    assert time.monotonic() - asked < 2.0
+
+
+def test_worker_in_a_loop_in_c_ends_with_its_parent() -> None:
+    """It cannot notice the broken pipe: the loop holds the interpreter's lock."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True, env=environment)
+    assert parent.stdout is not None
+    with parent.stdout:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        until(lambda: not _runs(worker), what="the worker ended")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return False
+
+
+def _be_the_parent() -> None:
+    executor = LocalExecutor(WorkerSettings(), Acting())
+    executor.submit(spec("loop"))
+    until(lambda: executor.reports(0.2), timeout_s=40)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)  # noqa: T201
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    _be_the_parent()

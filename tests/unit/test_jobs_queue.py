@@ -1,50 +1,20 @@
-"""The queue as a state machine: whatever happens in whatever order, no job is lost, doubled or done twice."""
+"""The queue: what may run is claimed in order, what may not is passed over, and every end is recorded once."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from faketime import FakeTime
+from queued import add_revision, add_study, decision, result
 from wetread.db import Database, now
 from wetread.errors import Misconfigured
-from wetread.jobs.queue import NewJob, Queue, RetrySettings, RouteDecision
+from wetread.jobs.queue import ClaimedJob, PrioritySettings, Queue, RetrySettings
+from wetread.jobs.requests import Requests
 from wetread.records.job import JobOutcome, JobState
-from wetread.records.result import EncodedResult
 
 MAX_ATTEMPTS = 3
-
-
-def add_study(db: Database) -> tuple[int, int]:
-    """A study with one revision, as the store leaves it: ``(study id, revision id)``."""
-    with db.transaction() as tx:
-        study_id = tx.fetch(
-            "INSERT INTO studies (study_instance_uid, folder, attributes, state, created_at, updated_at)"
-            " VALUES ('1.2', 'f', '{}', 'complete', :now, :now) RETURNING id",
-            {"now": now()},
-        )[0]["id"]
-        revision_id = tx.fetch(
-            "INSERT INTO revisions (study_id, number, digest, reason, created_at)"
-            " VALUES (:study_id, 1, 'd', 'quiet', :now) RETURNING id",
-            {"study_id": study_id, "now": now()},
-        )[0]["id"]
-    return study_id, revision_id
-
-
-def decision(*inputs: str, mode: str = "live", destinations: tuple[str, ...] = ("pacs",)) -> RouteDecision:
-    jobs = tuple(
-        NewJob("r", mode, destinations, "b", "1", "bd", Path("/b"), (("image", "1.2.3", "fits"),), digest)
-        for digest in inputs
-    )
-    return RouteDecision("r", "read", "matches", ("v",), jobs)
-
-
-def result(folder: Path, uid: str) -> EncodedResult:
-    return EncodedResult("SEG", "1.2.3", uid, "1.9", "1.2.840.10008.1.2.1", folder / f"{uid}.dcm", "0" * 64)
 
 
 @pytest.fixture
@@ -70,6 +40,17 @@ def test_job_of_a_held_study_is_not_claimed(db: Database, queue: Queue) -> None:
     queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[decision("x")])
     with db.transaction() as tx:
         tx.run("UPDATE studies SET state = 'held'")
+    assert queue.claim() is None
+    with db.transaction() as tx:
+        tx.run("UPDATE studies SET state = 'receiving'")
+    assert queue.claim() is not None
+
+
+def test_job_made_for_a_held_study_is_not_claimed(db: Database, queue: Queue) -> None:
+    study_id, revision_id = add_study(db)
+    with db.transaction() as tx:
+        tx.run("UPDATE studies SET state = 'held'")
+    queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[decision("x")])
     assert queue.claim() is None
 
 
@@ -149,12 +130,7 @@ def test_undelivered_results_of_a_superseded_revision_are_withdrawn(db: Database
     job = queue.claim()
     assert job is not None
     queue.finish(JobOutcome(job.job_id, JobState.DONE, results=(result(tmp_path, "1.5"),)), data_folder=tmp_path)
-    with db.transaction() as tx:
-        second = tx.fetch(
-            "INSERT INTO revisions (study_id, number, digest, reason, created_at)"
-            " VALUES (:study_id, 2, 'e', 'quiet', :now) RETURNING id",
-            {"study_id": study_id, "now": now()},
-        )[0]["id"]
+    second = add_revision(db, study_id, 2)
     queue.enqueue(study_id=study_id, revision_id=second, decisions=[decision("whole")])
     job = queue.claim()
     assert job is not None
@@ -164,96 +140,176 @@ def test_undelivered_results_of_a_superseded_revision_are_withdrawn(db: Database
 
 
 def test_retry_and_cancel_say_what_they_cannot_do(db: Database, queue: Queue) -> None:
+    person = Requests(db)
     with pytest.raises(Misconfigured, match="no job nothing"):
-        queue.retry("nothing")
-    study_id, revision_id = add_study(db)
-    queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[decision("x")])
-    job_id = db.fetch("SELECT id FROM jobs")[0]["id"]
+        person.retry("nothing")
+    job_id = enqueue(db, queue, "x")
     with pytest.raises(Misconfigured, match="is waiting: only a failed, rejected or cancelled job"):
-        queue.retry(job_id)
-    queue.cancel(job_id)
+        person.retry(job_id)
+    person.cancel(job_id)
     assert queue.claim() is None
-    queue.retry(job_id)
+    with pytest.raises(Misconfigured, match="is cancelled: only a waiting or running job"):
+        person.cancel(job_id)
+    person.retry(job_id)
     assert queue.claim() is not None
 
 
-class QueueMachine(RuleBasedStateMachine):
-    """Jobs are added, claimed, finished, interrupted and retried in any order; a model counts along."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name)
-        self.db = Database(self.path / "wetread.db")
-        self.study_id, self.revision_id = add_study(self.db)
-        self.restart()
-        self.expected: dict[str, str] = {}
-        self.attempts: dict[str, int] = {}
-        self.claimed: list[str] = []
-
-    def restart(self) -> None:
-        self.queue = Queue(self.db, RetrySettings(max_attempts=MAX_ATTEMPTS, first_delay_s=0.0), owner="me")
-
-    def teardown(self) -> None:
-        self.db.close()
-        self.folder.cleanup()
-
-    @rule(digest=st.sampled_from("abcdef"))
-    def enqueue(self, digest: str) -> None:
-        made = self.queue.enqueue(study_id=self.study_id, revision_id=self.revision_id, decisions=[decision(digest)])
-        ids = {r["id"] for r in self.db.fetch("SELECT id FROM jobs")} - set(self.expected)
-        assert made == len(ids)
-        for job_id in ids:
-            self.expected[job_id] = "waiting"
-            self.attempts[job_id] = 0
-
-    @rule()
-    def claim(self) -> None:
-        job = self.queue.claim()
-        assert (job is None) == ("waiting" not in self.expected.values())
-        if job is not None:
-            assert self.expected[job.job_id] == "waiting"
-            self.expected[job.job_id] = "running"
-            self.attempts[job.job_id] += 1
-            self.claimed.append(job.job_id)
-
-    @precondition(lambda self: self.claimed)
-    @rule(data=st.data(), state=st.sampled_from([JobState.DONE, JobState.REJECTED, JobState.FAILED, JobState.WAITING]))
-    def finish(self, data: st.DataObject, state: JobState) -> None:
-        job_id = data.draw(st.sampled_from(self.claimed))
-        results = (result(self.path, f"1.{int(job_id, 16)}"),) if state is JobState.DONE else ()
-        self.queue.finish(JobOutcome(job_id, state, results=results, reason="r"), data_folder=self.path)
-        self.claimed.remove(job_id)
-        again = state is JobState.WAITING and self.attempts[job_id] >= MAX_ATTEMPTS
-        self.expected[job_id] = "failed" if again else state.value
-
-    @rule()
-    def crash(self) -> None:
-        """The coordinator dies; the next one recovers."""
-        self.restart()
-        assert self.queue.recover() == len(self.claimed)
-        for job_id in self.claimed:
-            self.expected[job_id] = "failed" if self.attempts[job_id] >= MAX_ATTEMPTS else "waiting"
-        self.claimed.clear()
-
-    @precondition(lambda self: any(s in ("failed", "rejected", "cancelled") for s in self.expected.values()))
-    @rule(data=st.data())
-    def retry(self, data: st.DataObject) -> None:
-        ended = sorted(j for j, s in self.expected.items() if s in ("failed", "rejected", "cancelled"))
-        job_id = data.draw(st.sampled_from(ended))
-        self.queue.retry(job_id)
-        self.expected[job_id] = "waiting"
-        self.attempts[job_id] = 0
-
-    @invariant()
-    def database_agrees(self) -> None:
-        rows = self.db.fetch("SELECT id, state FROM jobs")
-        assert {r["id"]: r["state"] for r in rows} == self.expected
-        done = sum(s == "done" for s in self.expected.values())
-        assert len(self.db.fetch("SELECT * FROM outbox")) == done
-        open_attempts = self.db.fetch("SELECT job_id FROM attempts WHERE ended_at IS NULL")
-        assert sorted(r["job_id"] for r in open_attempts) == sorted(self.claimed)
+def enqueue(db: Database, queue: Queue, digest: str, *, priority: int = 0, **more: str) -> str:
+    """A job of a study of its own; its id."""
+    study_id, revision_id = add_study(db, priority=priority)
+    queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[decision(digest, **more)])
+    return str(db.fetch("SELECT id FROM jobs WHERE study_id = :id", {"id": study_id})[0]["id"])
 
 
-TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+def claimed(queue: Queue) -> str:
+    job = queue.claim()
+    assert job is not None
+    return job.job_id
+
+
+def fail(queue: Queue, job: ClaimedJob | str, code: str) -> None:
+    job_id = job if isinstance(job, str) else job.job_id
+    queue.finish(JobOutcome(job_id, JobState.WAITING, code=code, reason="r"), data_folder=Path("/"))
+
+
+def test_urgent_job_goes_first_and_the_others_come_to_their_turn(db: Database, fake_time: FakeTime) -> None:
+    queue = Queue(db, RetrySettings(), owner="me", priority=PrioritySettings(head_start_s=100.0))
+    old = enqueue(db, queue, "old")
+    fake_time.pass_s(101.0)
+    later = enqueue(db, queue, "later")
+    urgent = enqueue(db, queue, "urgent", priority=1)
+    # ``old`` has waited longer than the head start: it does not starve.
+    assert [claimed(queue) for _ in range(3)] == [old, urgent, later]
+
+
+def test_job_hurries_when_its_study_is_sent_again_with_higher_priority(db: Database, queue: Queue) -> None:
+    first = enqueue(db, queue, "first")
+    second = enqueue(db, queue, "second")
+    with db.transaction() as tx:
+        tx.run("UPDATE studies SET priority = 1 WHERE id = (SELECT study_id FROM jobs WHERE id = :id)", {"id": second})
+    assert [claimed(queue), claimed(queue)] == [second, first]
+
+
+@pytest.mark.parametrize("kind", ["all", "route", "bundle"])
+def test_nothing_paused_is_claimed_and_resumed_it_goes_on(db: Database, queue: Queue, kind: str) -> None:
+    paused = enqueue(db, queue, "x", route="r1", bundle="b1")
+    other = enqueue(db, queue, "y", route="r2", bundle="b2")
+    person = Requests(db)
+    name = {"all": "", "route": "r1", "bundle": "b1"}[kind]
+    person.pause(kind, name, "looks wrong")  # type: ignore[arg-type]
+    restarted = Queue(db, RetrySettings(), owner="next")
+    assert kind == "all" or claimed(restarted) == other
+    assert restarted.claim() is None
+    person.resume(kind, name)  # type: ignore[arg-type]
+    assert claimed(restarted) == paused
+    actions = [r["action"] for r in db.fetch("SELECT action FROM events WHERE study_id IS NULL")]
+    assert actions == ["paused", "resumed"]
+
+
+def test_resume_of_what_is_not_paused_says_what_is(db: Database) -> None:
+    person = Requests(db)
+    person.pause("bundle", "b1", "drifts")
+    with pytest.raises(Misconfigured, match="route r1 is not paused; paused: bundle b1"):
+        person.resume("route", "r1")
+
+
+def test_cancelled_running_job_is_cancelled_whatever_its_worker_answers(
+    db: Database, queue: Queue, tmp_path: Path
+) -> None:
+    job_id = enqueue(db, queue, "x")
+    claimed(queue)
+    assert queue.to_cancel() == []
+    Requests(db).cancel(job_id)
+    assert queue.to_cancel() == [job_id]
+    queue.finish(JobOutcome(job_id, JobState.DONE, results=(result(tmp_path, "1.5"),)), data_folder=tmp_path)
+    assert db.fetch("SELECT state, reason FROM jobs")[0]["state"] == "cancelled"
+    assert db.fetch("SELECT * FROM results") == []
+    assert queue.to_cancel() == []
+
+
+def test_cancel_asked_of_a_dead_coordinator_is_done_by_the_next(db: Database, queue: Queue) -> None:
+    job_id = enqueue(db, queue, "x")
+    claimed(queue)
+    Requests(db).cancel(job_id)
+    Queue(db, RetrySettings(), owner="next").recover()
+    assert db.fetch("SELECT state FROM jobs")[0]["state"] == "cancelled"
+
+
+def test_retry_keeps_the_history(db: Database, queue: Queue) -> None:
+    job_id = enqueue(db, queue, "x")
+    for _ in range(MAX_ATTEMPTS):
+        fail(queue, claimed(queue), "spool-unavailable")
+    assert db.fetch("SELECT state FROM jobs")[0]["state"] == "failed"
+    Requests(db).retry(job_id)
+    job = queue.claim()
+    assert job is not None
+    assert job.attempt == MAX_ATTEMPTS + 1
+    assert len(db.fetch("SELECT * FROM attempts")) == MAX_ATTEMPTS + 1
+
+
+def test_job_that_killed_its_worker_runs_alone(db: Database, queue: Queue) -> None:
+    deadly = enqueue(db, queue, "deadly")
+    fail(queue, claimed(queue), "worker-died")
+    beside = enqueue(db, queue, "beside")
+    first = queue.claim()
+    assert first is not None
+    assert (first.job_id, first.alone) == (deadly, True)
+    assert queue.claim() is None, "something runs beside a job that must be alone"
+    fail(queue, first, "worker-died")
+    # Its back-off is 0 here, so it is the first again; with something else running it would wait:
+    assert claimed(queue) == deadly
+    fail(queue, deadly, "worker-died")
+    assert db.fetch("SELECT state FROM jobs WHERE id = :id", {"id": deadly})[0]["state"] == "failed"
+    assert claimed(queue) == beside
+
+
+def test_job_that_must_be_alone_waits_for_the_running_ones_and_nothing_is_started_beside(
+    db: Database, fake_time: FakeTime
+) -> None:
+    queue = Queue(db, RetrySettings(first_delay_s=10.0), owner="me")
+    deadly = enqueue(db, queue, "deadly")
+    fail(queue, claimed(queue), "out-of-memory")
+    running = enqueue(db, queue, "running")
+    assert claimed(queue) == running, "others go on while it backs off"
+    enqueue(db, queue, "waiting")
+    fake_time.pass_s(10.0)
+    assert queue.claim() is None
+    fail(queue, running, "spool-unavailable")
+    assert claimed(queue) == deadly
+
+
+@pytest.mark.parametrize("jump_s", [-86400.0, 86400.0])
+def test_clock_that_jumps_by_a_day_loses_no_job_and_keeps_the_order(
+    db: Database, fake_time: FakeTime, jump_s: float
+) -> None:
+    queue = Queue(db, RetrySettings(first_delay_s=10.0), owner="me")
+    backing_off = enqueue(db, queue, "backs off")
+    fail(queue, claimed(queue), "spool-unavailable")
+    older = enqueue(db, queue, "older")
+    fake_time.jump_s(jump_s)
+    fake_time.pass_s(1.0)
+    newer = enqueue(db, queue, "newer")
+    assert [claimed(queue) for _ in range(3)] == [backing_off, older, newer]
+
+
+def test_order_survives_a_restart_after_the_clock_was_set_back(db: Database, fake_time: FakeTime) -> None:
+    older = enqueue(db, Queue(db, RetrySettings(), owner="me"), "older")
+    fake_time.jump_s(-86400.0)
+    restarted = Queue(db, RetrySettings(), owner="next")
+    fake_time.pass_s(1.0)
+    newer = enqueue(db, restarted, "newer")
+    assert [claimed(restarted), claimed(restarted)] == [older, newer]
+
+
+def test_shadow_read_is_to_be_compared_with_the_live_read_of_the_same_series(
+    db: Database, queue: Queue, tmp_path: Path
+) -> None:
+    study_id, revision_id = add_study(db)
+    decisions = [decision("x", route="a"), decision("x", route="b", mode="shadow")]
+    queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=decisions)
+    for number in (5, 6):
+        outcome = JobOutcome(claimed(queue), JobState.DONE, results=(result(tmp_path, f"1.{number}"),))
+        queue.finish(outcome, data_folder=tmp_path)
+    modes = dict(map(tuple, db.fetch("SELECT id, mode FROM jobs")))
+    (pair,) = db.fetch("SELECT shadow_job_id, live_job_id FROM comparisons")
+    assert [modes[pair["shadow_job_id"]], modes[pair["live_job_id"]]] == ["shadow", "live"]

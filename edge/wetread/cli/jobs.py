@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 from wetread.cli.options import add_config, add_json, config_of
 
+if TYPE_CHECKING:
+    from wetread.config import Config
+    from wetread.service.overview import Overview
+
 HELP = "list reads, show one with its attempts and results, retry or cancel one"
+
+_STATES = ("waiting", "running", "done", "rejected", "failed", "cancelled")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the latest reads")
+    listing.add_argument("--state", default="", choices=_STATES)
+    listing.add_argument("--route", default="", metavar="NAME", help="only of this route")
+    listing.add_argument("--study", default="", metavar="UID", help="only of this study")
     listing.add_argument(
-        "--state", default="", choices=["waiting", "running", "done", "rejected", "failed", "cancelled"]
+        "--since", default="", metavar="WHEN", help="only newer ones: an age such as 30m, 12h, 7d, or a date (UTC)"
     )
+    listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (default 100)")
     for name, text in (
-        ("show", "one read: reason, attempts, findings, results, deliveries"),
+        ("show", "one read: reason, attempts, findings, comparisons, results, deliveries"),
         ("retry", "do a failed, rejected or cancelled read again"),
-        ("cancel", "take a waiting read out of the queue"),
+        ("cancel", "take a waiting read out of the queue, or end a running one"),
     ):
-        actions.add_parser(name, help=text).add_argument("job_id")
+        actions.add_parser(name, help=text).add_argument("job_id", help="or the beginning of it")
     for action in actions.choices.values():
         add_config(action)
         add_json(action)
@@ -30,18 +41,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    from wetread.service.maintenance import open_queue
     from wetread.service.overview import Overview
 
     config = config_of(args)
-    if args.action == "retry":
-        open_queue(config).retry(args.job_id)
-    elif args.action == "cancel":
-        open_queue(config).cancel(args.job_id)
     overview = Overview(config.data_dir)
     if args.action == "list":
-        return _print_list(overview.jobs(state=args.state), as_json=args.json)
-    return _print_job(overview.job(args.job_id), as_json=args.json)
+        found = overview.jobs(
+            state=args.state, route=args.route, study=args.study, since=_since(args.since), limit=args.limit
+        )
+        return _print_list(found, as_json=args.json)
+    job_id = overview.job(args.job_id)["id"]
+    if args.action == "retry":
+        _requests(config).retry(job_id)
+    elif args.action == "cancel":
+        _requests(config).cancel(job_id)
+        _wait_until_ended(config, overview, job_id)
+    return _print_job(overview.job(job_id), as_json=args.json)
+
+
+def _requests(config: Config) -> Any:
+    from wetread.service.maintenance import open_requests
+
+    return open_requests(config)
+
+
+def _since(text: str) -> str:
+    """An age or a date as the database writes times. Raises: ``Misconfigured``."""
+    from datetime import UTC, datetime
+
+    from wetread.db import now
+    from wetread.errors import Misconfigured
+
+    if not text:
+        return ""
+    if age := re.fullmatch(r"(\d+)([mhd])", text):
+        return now(-int(age[1]) * {"m": 60, "h": 3600, "d": 86400}[age[2]])
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise Misconfigured(f"--since {text!r} is neither an age (30m, 12h, 7d) nor a date (2026-03-14T15:09)") from exc
+    return (at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)).isoformat(timespec="milliseconds")
+
+
+def _wait_until_ended(config: Config, overview: Overview, job_id: str) -> None:
+    """The coordinator ends a running job within a moment; without one, its next start does."""
+    import threading
+
+    from wetread.service.ownership import owner_of
+
+    tick = threading.Event()
+    for _ in range(50):
+        if overview.job(job_id)["state"] != "running" or owner_of(config.data_dir) is None:
+            return
+        tick.wait(0.1)
 
 
 def _print_list(jobs: list[dict[str, Any]], *, as_json: bool) -> int:
@@ -79,6 +131,8 @@ def _print_job(job: dict[str, Any], *, as_json: bool) -> int:
             print_block((warning,), "")
         tier, *adapted = job.get("driven") or ("",)
         print_block((f"driven by {tier}" if tier else "",), "; ".join(adapted))
+    for comparison in job["comparisons"]:
+        _print_comparison(comparison)
     print("\nResults")
     for result in job["results"]:
         print_block((f"{result['kind']:<4}", result["path"]))
@@ -87,3 +141,24 @@ def _print_job(job: dict[str, Any], *, as_json: bool) -> int:
         heads = (delivery["kind"], f"to {delivery['destination']}", delivery["state"], f"{delivery['attempts']} tries")
         print_block(heads, delivery["last_error"])
     return 0
+
+
+def _print_comparison(comparison: dict[str, Any]) -> None:
+    from wetread.cli.table import print_block
+
+    print(f"\nShadow {comparison['shadow_job_id']} beside live {comparison['live_job_id']}")
+    if not comparison["compared_at"]:
+        print("  to be compared")
+    if comparison.get("problem"):
+        print_block((comparison["problem"],))
+    for structure in comparison.get("structures", ()):
+        overlap = f"Dice {structure['dice']:.3f}" if structure["dice"] is not None else ""
+        lines = [
+            f"{m['name']}: {_number(m['shadow'])} beside {_number(m['live'])} {m['unit']}"
+            for m in structure["measurements"]
+        ]
+        print_block((structure["name"], structure["verdict"], overlap), *lines)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM or Ctrl-C."""
+    """Serve until SIGTERM or Ctrl-C; a second one does not wait for reads under way."""
     from wetread import log
     from wetread.service.coordinator import Service
 
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     service = Service(config)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stopping.set())
+        signal.signal(number, lambda *_: service.stop())
 
     def ready(port: int) -> None:
         if args.json:

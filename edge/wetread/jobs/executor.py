@@ -30,15 +30,24 @@ class Executor(Protocol):
     1. ``submit`` never blocks on the work; it is called only while ``has_room``.
     2. For every submitted job ``reports`` gives exactly one ``JobOutcome`` in the end, whatever happens to the worker.
     3. An outcome for a worker that died or hangs has state WAITING: the queue decides about another attempt.
-    4. ``close`` ends everything at once; jobs under way get no outcome.
+    4. ``cancel`` ends the worker of a job; the outcome is that of a worker that died.
+    5. ``close`` ends everything at once; jobs under way get no outcome.
     """
 
     def has_room(self) -> bool:
         """Whether one more job can be submitted."""
         ...
 
+    def is_busy(self) -> bool:
+        """Whether a submitted job has no outcome yet."""
+        ...
+
     def submit(self, spec: JobSpec) -> None:
         """Start a job."""
+        ...
+
+    def cancel(self, job_id: str) -> None:
+        """End a job under way; nothing happens when there is no such job."""
         ...
 
     def reports(self, timeout_s: float) -> Iterable[Report]:
@@ -86,6 +95,16 @@ class LocalExecutor:
     def has_room(self) -> bool:
         """Whether a slot is free."""
         return sum(w.job is not None for w in self._workers.values()) < self._settings.slots
+
+    def is_busy(self) -> bool:
+        """Whether a job is under way."""
+        return any(w.job is not None for w in self._workers.values())
+
+    def cancel(self, job_id: str) -> None:
+        """Kill the worker of this job, whatever it is doing; the next look at ``reports`` finds it dead."""
+        for worker in self._workers.values():
+            if worker.job is not None and worker.job.job_id == job_id:
+                worker.process.kill()
 
     def submit(self, spec: JobSpec) -> None:
         """Hand the job to the bundle's worker, which is started if it is not warm."""

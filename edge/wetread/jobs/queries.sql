@@ -1,13 +1,13 @@
+-- name: latest_due
+SELECT max(due) AS due FROM jobs WHERE state IN ('waiting', 'running')
+
 -- name: enqueue
 INSERT INTO jobs (id, study_id, revision_id, route, mode, destinations, bundle, bundle_version, bundle_digest,
-                  bundle_folder, chosen, input_digest, config_digest, state, available_at, created_at)
-VALUES (:id, :study_id, :revision_id, :route, :mode, :destinations, :bundle, :bundle_version, :bundle_digest,
-        :bundle_folder, :chosen, :input_digest, :config_digest, 'waiting', :now, :now)
+                  bundle_folder, chosen, input_digest, config_digest, state, available_at, created_at, due, priority, held)
+SELECT :id, s.id, :revision_id, :route, :mode, :destinations, :bundle, :bundle_version, :bundle_digest,
+       :bundle_folder, :chosen, :input_digest, :config_digest, 'waiting', :now, :now, :due, s.priority, s.state = 'held'
+FROM studies s WHERE s.id = :study_id
 ON CONFLICT (study_id, route, bundle_digest, input_digest) DO NOTHING
-
--- name: same_read
-SELECT id FROM jobs WHERE study_id = :study_id AND route = :route AND bundle_digest = :bundle_digest
-    AND input_digest = :input_digest
 
 -- name: add_decision
 INSERT OR REPLACE INTO decisions (revision_id, route, outcome, reason, verdicts)
@@ -16,14 +16,53 @@ VALUES (:revision_id, :route, :outcome, :reason, :verdicts)
 -- name: set_routed
 UPDATE revisions SET routed_at = :now WHERE id = :revision_id
 
+-- name: overslept
+-- A few at a time: after a jump of the clock it may be all of them.
+SELECT * FROM (SELECT rowid AS row FROM jobs INDEXED BY jobs_backing_off
+    WHERE state = 'waiting' AND backs_off = 1 AND available_at <= :now LIMIT 500)
+UNION ALL
+SELECT * FROM (SELECT rowid AS row FROM jobs INDEXED BY jobs_backing_off
+    WHERE state = 'waiting' AND backs_off = 1 AND available_at > :latest LIMIT 500)
+
+-- name: wake
+UPDATE jobs SET backs_off = 0 WHERE rowid = :row AND state = 'waiting' AND backs_off = 1
+
+-- name: next_job
+-- heads: the first job of each lane; from one lane to the next is an index step in priority, bundle or route. SQLite has
+-- no lateral join, so the rowid carries the row, and of a comparison of rows it would use the first column only. The index
+-- is named because the planner, without statistics, would sort everything that waits.
+WITH RECURSIVE heads (id, route, bundle, priority, due, alone) AS (
+    SELECT id, route, bundle, priority, due, alone FROM (
+        SELECT * FROM jobs INDEXED BY jobs_ready WHERE state = 'waiting' AND backs_off = 0 AND held = 0
+        ORDER BY route, bundle, priority, due LIMIT 1)
+    UNION ALL
+    SELECT j.id, j.route, j.bundle, j.priority, j.due, j.alone FROM heads h JOIN jobs j ON j.rowid = coalesce(
+        (SELECT n.rowid FROM jobs n INDEXED BY jobs_ready WHERE n.state = 'waiting' AND n.backs_off = 0 AND n.held = 0
+            AND n.route = h.route AND n.bundle = h.bundle AND n.priority > h.priority
+            ORDER BY n.priority, n.due LIMIT 1),
+        (SELECT n.rowid FROM jobs n INDEXED BY jobs_ready WHERE n.state = 'waiting' AND n.backs_off = 0 AND n.held = 0
+            AND n.route = h.route AND n.bundle > h.bundle
+            ORDER BY n.bundle, n.priority, n.due LIMIT 1),
+        (SELECT n.rowid FROM jobs n INDEXED BY jobs_ready WHERE n.state = 'waiting' AND n.backs_off = 0 AND n.held = 0
+            AND n.route > h.route
+            ORDER BY n.route, n.bundle, n.priority, n.due LIMIT 1))
+)
+SELECT h.id, h.alone FROM heads h
+WHERE NOT EXISTS (SELECT 1 FROM pauses p WHERE p.kind = 'all' OR (p.kind = 'route' AND p.name = h.route)
+    OR (p.kind = 'bundle' AND p.name = h.bundle))
+ORDER BY julianday(h.due) - h.priority * :head_start_days, h.id LIMIT 1
+
+-- name: running
+SELECT count(*) AS n, coalesce(max(alone), 0) AS alone FROM jobs INDEXED BY jobs_running WHERE state = 'running'
+
 -- name: claim
 UPDATE jobs SET state = 'running', owner = :owner, heartbeat_at = :now, attempts = attempts + 1, progress = '',
     code = '', reason = ''
-WHERE id = (
-    SELECT j.id FROM jobs j JOIN studies s ON s.id = j.study_id
-    WHERE j.state = 'waiting' AND j.available_at <= :now AND s.state != 'held'
-    ORDER BY j.available_at, j.created_at LIMIT 1)
+WHERE id = :job_id AND state = 'waiting'
 RETURNING *
+
+-- name: next_attempt
+SELECT coalesce(max(number), 0) + 1 AS n FROM attempts WHERE job_id = :job_id
 
 -- name: start_attempt
 INSERT INTO attempts (job_id, number, started_at) VALUES (:job_id, :number, :now)
@@ -35,15 +74,25 @@ UPDATE attempts SET ended_at = :now, outcome = :outcome, reason = :reason WHERE 
 UPDATE jobs SET heartbeat_at = :now, progress = :progress WHERE id = :job_id AND state = 'running'
 
 -- name: finish
-UPDATE jobs SET state = :state, code = :code, reason = :reason, report = :report, finished_at = :now, owner = NULL
+UPDATE jobs SET state = :state, code = :code, reason = :reason, report = :report, finished_at = :now, owner = NULL,
+    cancel_asked = 0
 WHERE id = :job_id AND state = 'running'
 
 -- name: wait_again
-UPDATE jobs SET state = 'waiting', code = :code, reason = :reason, available_at = :available_at, owner = NULL
+UPDATE jobs SET state = 'waiting', code = :code, reason = :reason, available_at = :available_at, backs_off = :backs_off,
+    alone = max(alone, :alone), owner = NULL
 WHERE id = :job_id AND state = 'running'
 
 -- name: orphans
-SELECT id, study_id, attempts FROM jobs WHERE state = 'running'
+SELECT * FROM jobs WHERE state = 'running'
+
+-- name: put_back
+UPDATE jobs SET state = 'waiting', attempts = attempts - 1, available_at = :now, backs_off = 0, owner = NULL,
+    progress = ''
+WHERE id = :job_id AND state = 'running'
+
+-- name: to_cancel
+SELECT id FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND cancel_asked = 1
 
 -- name: add_result
 INSERT INTO results (sop_instance_uid, job_id, position, kind, sop_class_uid, series_instance_uid,
@@ -63,18 +112,45 @@ UPDATE outbox SET state = 'withdrawn' WHERE state = 'pending' AND job_id IN (
     SELECT id FROM jobs WHERE study_id = :study_id AND route = :route AND bundle = :bundle
         AND revision_id < :revision_id)
 
--- name: put_back
-UPDATE jobs SET state = 'waiting', attempts = attempts - 1, available_at = :now, owner = NULL, progress = ''
-WHERE state = 'running'
-RETURNING id, study_id
+-- name: reads_in_other_mode
+SELECT id, route, bundle_digest, chosen FROM jobs
+WHERE study_id = :study_id AND state = 'done' AND mode != :mode ORDER BY revision_id, created_at
+
+-- name: compare_later
+INSERT INTO comparisons (shadow_job_id, live_job_id) VALUES (:shadow_job_id, :live_job_id) ON CONFLICT DO NOTHING
+
+-- name: comparison_to_make
+SELECT shadow_job_id, live_job_id FROM comparisons WHERE compared_at IS NULL ORDER BY shadow_job_id LIMIT 1
+
+-- name: compared
+UPDATE comparisons SET document = :document, compared_at = :now
+WHERE shadow_job_id = :shadow_job_id AND live_job_id = :live_job_id AND compared_at IS NULL
 
 -- name: job
 SELECT * FROM jobs WHERE id = :job_id
 
+-- name: results_of_job
+SELECT kind, path FROM results WHERE job_id = :job_id AND removed_at IS NULL ORDER BY position
+
 -- name: retry
-UPDATE jobs SET state = 'waiting', attempts = 0, available_at = :now, code = '', reason = '', finished_at = NULL
+-- Not after those that wait already: the clock may have been set back since it was queued.
+UPDATE jobs SET state = 'waiting', attempts = 0, available_at = :now, backs_off = 0, cancel_asked = 0, code = '',
+    reason = '', finished_at = NULL, due = min(due, coalesce((SELECT max(due) FROM jobs WHERE state = 'waiting'), due))
 WHERE id = :job_id AND state IN ('failed', 'rejected', 'cancelled')
 
 -- name: cancel
 UPDATE jobs SET state = 'cancelled', reason = 'cancelled by a person', finished_at = :now
 WHERE id = :job_id AND state = 'waiting'
+
+-- name: ask_cancel
+UPDATE jobs SET cancel_asked = 1 WHERE id = :job_id AND state = 'running'
+
+-- name: pauses
+SELECT kind, name, reason, since FROM pauses ORDER BY kind, name
+
+-- name: pause
+INSERT INTO pauses (kind, name, reason, since) VALUES (:kind, :name, :reason, :now)
+ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason
+
+-- name: resume
+DELETE FROM pauses WHERE kind = :kind AND name = :name

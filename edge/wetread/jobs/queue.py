@@ -2,12 +2,14 @@
 
 ::
 
-    waiting ──claim──▶ running ──▶ done | rejected | failed
-       ▲                  │
+    waiting ──claim──▶ running ──▶ done | rejected | failed | cancelled
+       ▲ │                │
+       │ └─cancel─▶       │
        └──temporary error─┘      failed, rejected, cancelled ──retry by a person──▶ waiting
 
 Every transition is one transaction with its row in the events table. A job that was running when the coordinator died
-is waiting again after the next start: a read has no effect outside its own folder until ``finish`` commits it.
+is waiting again after the next start: a read has no effect outside its own folder until ``finish`` commits it. What a
+person asks for is in ``requests.py``.
 """
 
 from __future__ import annotations
@@ -23,8 +25,12 @@ from typing import Annotated
 from annotated_types import Ge
 
 from wetread.db import Database, Queries, Row, Transaction, now
-from wetread.errors import Misconfigured
+from wetread.jobs.committing import commit_results, report_of
+from wetread.jobs.steady_clock import SteadyClock
 from wetread.records.job import JobOutcome, JobState
+
+_DEADLY = frozenset({"worker-died", "worker-silent", "out-of-memory"})
+"""What may have been the fault of other jobs on the machine, or may be theirs next: tried again alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,19 @@ class RetrySettings:
     """Attempts before the job counts as failed and waits for a person."""
     first_delay_s: Annotated[float, Ge(0)] = 5.0
     """Wait before the second attempt; doubled for each further one."""
+
+    def delay_s(self, attempts: int) -> float:
+        """The wait after so many attempts."""
+        return self.first_delay_s * 2.0 ** (attempts - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PrioritySettings:
+    """``[jobs.priority]``: who comes first."""
+
+    head_start_s: Annotated[float, Ge(0)] = 3600.0
+    """A job goes before those of the next lower priority that have waited up to so much longer: urgent ones need not
+    wait, and the others still come to their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +97,30 @@ class ClaimedJob:
     chosen: tuple[tuple[str, str, str], ...]
     attempt: int
     """1 for the first one; never the same number twice for one job."""
+    alone: bool = False
+    """A worker died of it: no other job runs at the same time."""
 
 
 class Queue:
-    """All transitions of jobs."""
+    """All transitions of jobs that the coordinator makes."""
 
-    def __init__(self, db: Database, settings: RetrySettings, *, owner: str, config_digest: str = "") -> None:
+    def __init__(
+        self,
+        db: Database,
+        settings: RetrySettings,
+        *,
+        owner: str,
+        config_digest: str = "",
+        priority: PrioritySettings = PrioritySettings(),
+    ) -> None:
         self._db = db
         self._settings = settings
         self._owner = owner
         self._config_digest = config_digest
+        self._head_start_days = priority.head_start_s / 86400.0
         self._queries = Queries("wetread.jobs")
+        # What the last process queued must not come after what this one will, should the clock have been set back.
+        self._clock = SteadyClock(not_before=db.fetch(self._queries["latest_due"])[0]["due"] or "")
 
     def enqueue(self, *, study_id: int, revision_id: int, decisions: Sequence[RouteDecision]) -> int:
         """Record what all routes said about a revision and make its jobs, in one transaction; how many new jobs.
@@ -118,15 +150,23 @@ class Queue:
         return made
 
     def claim(self) -> ClaimedJob | None:
-        """Take the job that has waited longest, or None."""
+        """Take the job that is due first among those that may run now, or None.
+
+        Passed over without being looked at: jobs that back off, of held studies, of paused routes and bundles.
+        """
+        self._wake()
+        if not self._db.fetch(self._queries["next_job"], {"head_start_days": self._head_start_days}):
+            return None  # an idle coordinator does not ask for the write lock
         with self._db.transaction() as tx:
-            rows = tx.fetch(self._queries["claim"], {"owner": self._owner, "now": now()})
-            if not rows:
+            job_id = self._next(tx)
+            if job_id is None:
                 return None
-            row = rows[0]
-            attempt = self._next_attempt(tx, row)
-            tx.run(self._queries["start_attempt"], {"job_id": row["id"], "number": attempt, "now": now()})
-            tx.event("claimed", f"attempt {attempt}", study_id=row["study_id"], job_id=row["id"])
+            row = tx.fetch(self._queries["claim"], {"job_id": job_id, "owner": self._owner, "now": now()})[0]
+            # A job retried by a person starts counting anew; its history does not.
+            attempt = int(tx.fetch(self._queries["next_attempt"], {"job_id": job_id})[0]["n"])
+            tx.run(self._queries["start_attempt"], {"job_id": job_id, "number": attempt, "now": now()})
+            alone = ", alone" if row["alone"] else ""
+            tx.event("claimed", f"attempt {attempt}{alone}", study_id=row["study_id"], job_id=job_id)
         return _claimed(row, attempt)
 
     def heartbeat(self, job_id: str, progress: str) -> None:
@@ -134,22 +174,29 @@ class Queue:
         with self._db.transaction() as tx:
             tx.run(self._queries["heartbeat"], {"job_id": job_id, "progress": progress, "now": now()})
 
+    def to_cancel(self) -> list[str]:
+        """Running jobs whose end a person asked for."""
+        return [row["id"] for row in self._db.fetch(self._queries["to_cancel"])]
+
     def finish(self, outcome: JobOutcome, *, data_folder: Path) -> None:
         """Record a job's end. Results and their outbox entries are committed together with it, or not at all.
 
-        A temporary error puts the job back until its attempts are used up.
+        A temporary error puts the job back until its attempts are used up. A job whose end was asked for is cancelled,
+        whatever its worker answered in the meantime.
         """
         with self._db.transaction() as tx:
             row = tx.fetch(self._queries["job"], {"job_id": outcome.job_id})[0]
             if row["state"] != JobState.RUNNING:
                 return
+            if row["cancel_asked"]:
+                outcome = _cancelled(row)
             self._end_attempt(tx, row["id"], outcome)
             if outcome.state is JobState.WAITING:
-                self._wait_again(tx, row, outcome)
+                self._wait_again(tx, row, outcome, delay_s=self._settings.delay_s(row["attempts"]))
                 return
             self._finish(tx, row, outcome)
             if outcome.state is JobState.DONE:
-                self._commit_results(tx, row, outcome, data_folder)
+                commit_results(tx, self._queries, row, outcome, data_folder)
 
     def recover(self) -> int:
         """At start-up: put every job back that was running when the last coordinator ended; how many."""
@@ -158,35 +205,38 @@ class Queue:
             for row in orphans:
                 reason = "interrupted: the service ended while the job was running"
                 outcome = JobOutcome(row["id"], JobState.WAITING, code="interrupted", reason=reason)
-                self._end_attempt(tx, row["id"], outcome)
-                self._wait_again(tx, row, outcome, delay_s=0.0)
+                self._interrupt(tx, row, outcome)
         return len(orphans)
 
     def put_back(self) -> int:
         """At an orderly stop: let running jobs wait for the next start; an interruption we chose costs no attempt."""
         with self._db.transaction() as tx:
-            rows = tx.fetch(self._queries["put_back"], {"now": now()})
+            rows = tx.fetch(self._queries["orphans"])
             for row in rows:
+                if row["cancel_asked"]:
+                    self._interrupt(tx, row, _cancelled(row))
+                    continue
+                tx.run(self._queries["put_back"], {"job_id": row["id"], "now": now()})
                 self._end_attempt(tx, row["id"], JobOutcome(row["id"], JobState.WAITING, code="stopped"))
                 tx.event("put_back", "the service was stopped", study_id=row["study_id"], job_id=row["id"])
         return len(rows)
 
-    def retry(self, job_id: str) -> None:
-        """Let a job that ended without a result be done again. Raises: ``Misconfigured`` if it cannot be."""
-        self._by_person("retry", job_id, "waiting again", "only a failed, rejected or cancelled job can be retried")
+    def _wake(self) -> None:
+        """Jobs whose back-off is over may run. So may those that would wait longer than any back-off lasts: the wall
+        clock was set back since."""
+        times = {"now": now(), "latest": now(self._settings.delay_s(self._settings.max_attempts))}
+        awake = self._db.fetch(self._queries["overslept"], times)
+        if awake:
+            with self._db.transaction() as tx:
+                tx.run_many(self._queries["wake"], [{"row": r["row"]} for r in awake])
 
-    def cancel(self, job_id: str) -> None:
-        """Take a waiting job out of the queue. Raises: ``Misconfigured`` if it is not waiting."""
-        self._by_person("cancel", job_id, "cancelled", "only a waiting job can be cancelled")
-
-    def _by_person(self, query: str, job_id: str, done: str, otherwise: str) -> None:
-        with self._db.transaction() as tx:
-            rows = tx.fetch(self._queries["job"], {"job_id": job_id})
-            if not rows:
-                raise Misconfigured(f"no job {job_id}")
-            if not tx.run(self._queries[query], {"job_id": job_id, "now": now()}):
-                raise Misconfigured(f"job {job_id} is {rows[0]['state']}: {otherwise}")
-            tx.event(query, f"{done} by a person", study_id=rows[0]["study_id"], job_id=job_id)
+    def _next(self, tx: Transaction) -> str | None:
+        """The job to claim. One that must be alone waits for the others to end; meanwhile none is started beside it."""
+        heads = tx.fetch(self._queries["next_job"], {"head_start_days": self._head_start_days})
+        running = tx.fetch(self._queries["running"])[0]
+        if not heads or running["alone"] or (heads[0]["alone"] and running["n"]):
+            return None
+        return str(heads[0]["id"])
 
     def _add(self, tx: Transaction, study_id: int, revision_id: int, job: NewJob) -> int:
         fields = dataclasses.asdict(job)
@@ -198,77 +248,61 @@ class Queue:
             "bundle_folder": str(job.bundle_folder),
             "chosen": json.dumps(job.chosen, ensure_ascii=False),
             "config_digest": self._config_digest,
+            "due": self._clock.now(),
             "now": now(),
         }
-        return tx.run(self._queries["enqueue"], fields)
+        made = tx.run(self._queries["enqueue"], fields)
+        if made:
+            detail = f"route {job.route}, bundle {job.bundle} {job.bundle_version}, {job.mode}"
+            tx.event("queued", detail, study_id=study_id, job_id=fields["id"])
+        return made
 
-    def _next_attempt(self, tx: Transaction, row: Row) -> int:
-        # A job retried by a person starts counting anew; its history does not.
-        statement = "SELECT coalesce(max(number), 0) + 1 AS n FROM attempts WHERE job_id = :job_id"
-        return int(tx.fetch(statement, {"job_id": row["id"]})[0]["n"])
+    def _interrupt(self, tx: Transaction, row: Row, outcome: JobOutcome) -> None:
+        """End an attempt whose worker is gone with its coordinator."""
+        if row["cancel_asked"]:
+            outcome = _cancelled(row)
+        self._end_attempt(tx, row["id"], outcome)
+        if outcome.state is JobState.WAITING:
+            self._wait_again(tx, row, outcome, delay_s=0.0)
+        else:
+            self._finish(tx, row, outcome)
 
     def _end_attempt(self, tx: Transaction, job_id: str, outcome: JobOutcome) -> None:
         fields = {"job_id": job_id, "outcome": outcome.code or outcome.state, "reason": outcome.reason, "now": now()}
         tx.run(self._queries["end_attempt"], fields)
 
-    def _wait_again(self, tx: Transaction, row: Row, outcome: JobOutcome, delay_s: float | None = None) -> None:
+    def _wait_again(self, tx: Transaction, row: Row, outcome: JobOutcome, *, delay_s: float) -> None:
         if row["attempts"] >= self._settings.max_attempts:
-            given_up = dataclasses.replace(
-                outcome,
-                state=JobState.FAILED,
-                reason=f"given up after {row['attempts']} attempts; the last: {outcome.reason}",
-            )
-            self._finish(tx, row, given_up)
+            reason = f"given up after {row['attempts']} attempts; the last: {outcome.reason}"
+            self._finish(tx, row, dataclasses.replace(outcome, state=JobState.FAILED, reason=reason))
             return
-        if delay_s is None:
-            delay_s = self._settings.first_delay_s * 2 ** (row["attempts"] - 1)
-        fields = {"job_id": row["id"], "code": outcome.code, "reason": outcome.reason, "available_at": now(delay_s)}
+        fields = {
+            "job_id": row["id"],
+            "code": outcome.code,
+            "reason": outcome.reason,
+            "available_at": now(delay_s),
+            "backs_off": delay_s > 0.0,
+            "alone": outcome.code in _DEADLY,
+        }
         tx.run(self._queries["wait_again"], fields)
         tx.event("retry_later", outcome.reason, study_id=row["study_id"], job_id=row["id"])
 
     def _finish(self, tx: Transaction, row: Row, outcome: JobOutcome) -> None:
-        report = {
-            "findings": [dataclasses.asdict(f) for f in outcome.findings],
-            "timings": [{"stage": t.stage, "seconds": round(t.seconds, 3)} for t in outcome.timings],
-            "peak_memory_mb": round(outcome.peak_memory_mb),
-            "engine": outcome.engine,
-            "driven": outcome.driven,
-            "warnings": outcome.warnings,
-        }
         fields = {
             "job_id": row["id"],
             "state": outcome.state.value,
             "code": outcome.code,
             "reason": outcome.reason,
-            "report": json.dumps(report, ensure_ascii=False),
+            "report": report_of(outcome),
             "now": now(),
         }
         tx.run(self._queries["finish"], fields)
         action = "read" if outcome.state is JobState.DONE else outcome.state.value
         tx.event(action, outcome.reason or outcome.engine, study_id=row["study_id"], job_id=row["id"])
 
-    def _commit_results(self, tx: Transaction, row: Row, outcome: JobOutcome, data_folder: Path) -> None:
-        superseded = {key: row[key] for key in ("study_id", "route", "bundle", "revision_id")}
-        withdrawn = tx.run(self._queries["withdraw_superseded"], superseded)
-        if withdrawn:
-            detail = f"{withdrawn} objects of an earlier revision, not delivered yet"
-            tx.event("withdrawn", detail, study_id=row["study_id"], job_id=row["id"])
-        for position, result in enumerate(outcome.results):
-            fields = dataclasses.asdict(result)
-            fields |= {
-                "job_id": row["id"],
-                "position": position,
-                "path": result.path.relative_to(data_folder).as_posix(),
-            }
-            tx.run(self._queries["add_result"], fields)
-            for destination in json.loads(row["destinations"]) if row["mode"] == "live" else ():
-                fields = {
-                    "job_id": row["id"],
-                    "sop_instance_uid": result.sop_instance_uid,
-                    "destination": destination,
-                    "now": now(),
-                }
-                tx.run(self._queries["put_in_outbox"], fields)
+
+def _cancelled(row: Row) -> JobOutcome:
+    return JobOutcome(row["id"], JobState.CANCELLED, code="cancelled", reason="cancelled by a person")
 
 
 def _claimed(row: Row, attempt: int) -> ClaimedJob:
@@ -282,4 +316,5 @@ def _claimed(row: Row, attempt: int) -> ClaimedJob:
         bundle_digest=row["bundle_digest"],
         chosen=tuple((c[0], c[1], c[2]) for c in json.loads(row["chosen"])),
         attempt=attempt,
+        alone=bool(row["alone"]),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wetread import log
 from wetread.errors import Misconfigured, StudyRejected, Temporary, WetreadError
-from wetread.jobs.isolation import isolate
+from wetread.jobs.isolation import end_with_parent, isolate
 from wetread.records.job import JobOutcome, JobSpec, JobState
 
 _HEARTBEAT_S = 2.0
@@ -46,6 +46,7 @@ def work(connection: Connection, open_runner: OpenRunner, bundle_folder: Path, b
     log.configure()
     os.nice(_NICE)
     isolate()  # first: a user namespace is only for a process without threads
+    end_with_parent()
     pipe = _Pipe(connection)
     threading.Thread(target=pipe.beat, daemon=True).start()
     runner: Runner | None = None

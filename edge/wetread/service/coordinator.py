@@ -7,6 +7,7 @@ its own, workers are processes of the executor, each destination has a thread.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from wetread.service.duties.cleaning import Cleaning
 from wetread.service.duties.deliveries import Deliveries
 from wetread.service.duties.duty import Duty
 from wetread.service.duties.intake import Intake
-from wetread.service.duties.reads import Reads
+from wetread.service.duties.reads import Drain, Reads
 from wetread.service.duties.routing import Routing
 from wetread.service.engines import engine_problem
 from wetread.service.evidence import evidence_sources
@@ -38,6 +39,8 @@ from wetread.store.spool import Spool
 logger = logging.getLogger(__name__)
 
 _BACK_OFF_S = 5.0
+_AT_ONCE_S = 2.0
+"""What an association under way gets at the second SIGTERM. Workers die with this process; the next start recovers."""
 
 
 class Service:
@@ -56,6 +59,7 @@ class Service:
         router = Router(config.routes, self._bundles)
         self._lock = own(config.data_dir)
         self._db = Database(config.data_dir / "wetread.db")
+        self._at_once = threading.Event()
         self._duties = self._make_duties(router)
         self.stopping = threading.Event()
 
@@ -76,6 +80,15 @@ class Service:
                 listener.keep_alive()
                 self._try_round()
 
+    def stop(self) -> None:
+        """End: first what is under way, for a while; at the second call at once, whoever does not answer."""
+        if self.stopping.is_set():
+            self._at_once.set()
+            deadline = threading.Timer(_AT_ONCE_S, os._exit, (0,))
+            deadline.daemon = True
+            deadline.start()
+        self.stopping.set()
+
     def _try_round(self) -> None:
         """A full disk stops nothing for good: what could not be written is still due at the next round."""
         try:
@@ -91,7 +104,13 @@ class Service:
         spool = Spool(config.data_dir / "spool")
         spool.discard_unfinished()
         revisions = Revisions(db, spool, config.completeness, sources=evidence_sources(config))
-        queue = Queue(db, config.jobs.retry, owner=process_identity(), config_digest=config.digest)
+        queue = Queue(
+            db,
+            config.jobs.retry,
+            owner=process_identity(),
+            config_digest=config.digest,
+            priority=config.jobs.priority,
+        )
         digests = {name: bundle.digest() for name, bundle in self._bundles.items()}
         opener = RunnerOpener(
             config.jobs.engine, config.data_dir / "engines", config.jobs.threads, config.bundles.trust
@@ -108,6 +127,7 @@ class Service:
                 warm=self._bundles.values(),
                 data_folder=config.data_dir,
                 results=config.results,
+                drain=Drain(config.service.drain_s, self._at_once),
             ),
             Cleaning(Retention(db, config.data_dir, config.retention)),
         )

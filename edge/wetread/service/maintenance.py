@@ -7,7 +7,7 @@ from pathlib import Path
 from wetread.config import Config
 from wetread.db import Database
 from wetread.errors import Misconfigured
-from wetread.jobs.queue import Queue
+from wetread.jobs.requests import Requests
 from wetread.service.ownership import own
 from wetread.store.index import Index
 from wetread.store.retention import Retention
@@ -20,9 +20,9 @@ def open_revisions(config: Config) -> Revisions:
     return Revisions(_existing(config.data_dir), Spool(config.data_dir / "spool"), config.completeness)
 
 
-def open_queue(config: Config) -> Queue:
-    """Retry and cancel jobs."""
-    return Queue(_existing(config.data_dir), config.jobs.retry, owner="a person")
+def open_requests(config: Config) -> Requests:
+    """Retry and cancel jobs, pause and resume routes and bundles."""
+    return Requests(_existing(config.data_dir))
 
 
 def erase_study(config: Config, study_instance_uid: str) -> int:

@@ -43,9 +43,22 @@ class Overview:
             "timeline": _dicts(self._db.fetch(self._queries["timeline"], key)),
         }
 
-    def jobs(self, *, state: str = "", limit: int = 100) -> list[Document]:
-        """The latest jobs, of one state if asked for."""
-        return [_job(r) for r in self._db.fetch(self._queries["jobs"], {"state": state, "limit": limit})]
+    def jobs(
+        self, *, state: str = "", route: str = "", study: str = "", since: str = "", limit: int = 100
+    ) -> list[Document]:
+        """The latest jobs: of one state, route or study if asked for, made since an ISO 8601 time."""
+        query = "jobs_of_one_study" if study else "jobs_in_state" if state else "jobs"
+        fields = {"state": state, "route": route, "study": study, "since": since, "limit": limit}
+        return [_job(r) for r in self._db.fetch(self._queries[query], fields)]
+
+    def jobs_by_route(self) -> dict[str, dict[str, int]]:
+        """For each route that ever made a job: how many are in each state, and ``to_send``, objects in the outbox."""
+        counts: dict[str, dict[str, int]] = {}
+        for row in self._db.fetch(self._queries["jobs_by_route"]):
+            counts.setdefault(row["route"], {})[row["state"]] = row["n"]
+        for row in self._db.fetch(self._queries["held_back"]):
+            counts[row["route"]]["to_send"] = row["n"]
+        return counts
 
     def job(self, job_id: str) -> Document:
         """One job, by its id or the beginning of it, with attempts, results and deliveries.
@@ -62,6 +75,7 @@ class Overview:
             **json.loads(rows[0]["report"]),
             "chosen": json.loads(rows[0]["chosen"]),
             "attempts_made": _dicts(self._db.fetch(self._queries["attempts"], key)),
+            "comparisons": [_comparison(r) for r in self._db.fetch(self._queries["comparisons"], key)],
             "results": _dicts(self._db.fetch(self._queries["results"], key)),
             "deliveries": _dicts(self._db.fetch(self._queries["deliveries"], key)),
         }
@@ -110,12 +124,18 @@ def _decision(row: Row) -> Document:
     return {**dict(row), "verdicts": json.loads(row["verdicts"])}
 
 
+def _comparison(row: Row) -> Document:
+    """``structures`` and ``problem`` come from the stored document; before it is made they are absent."""
+    document = json.loads(row["document"] or "{}")
+    return {key: row[key] for key in ("shadow_job_id", "live_job_id", "compared_at")} | document
+
+
 def _job(row: Row) -> Document:
     shown = (
-        "id study_instance_uid route mode bundle bundle_version state attempts progress code reason created_at"
-        " available_at finished_at"
+        "id study_instance_uid route mode bundle bundle_version state priority attempts alone cancel_asked progress"
+        " code reason created_at available_at finished_at"
     )
-    return {key: row[key] for key in shown.split()}
+    return {key: row[key] for key in shown.split()} | {key: bool(row[key]) for key in ("alone", "cancel_asked")}
 
 
 def _dicts(rows: Iterable[Row]) -> list[Document]:

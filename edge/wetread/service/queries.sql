@@ -18,7 +18,28 @@ JOIN revisions r ON r.id = d.revision_id WHERE r.study_id = :study_id ORDER BY r
 
 -- name: jobs
 SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
-WHERE :state = '' OR j.state = :state ORDER BY j.created_at DESC LIMIT :limit
+WHERE j.created_at >= :since AND (:route = '' OR j.route = :route) ORDER BY j.created_at DESC LIMIT :limit
+
+-- name: jobs_in_state
+SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
+WHERE j.state = :state AND j.created_at >= :since AND (:route = '' OR j.route = :route)
+ORDER BY j.created_at DESC LIMIT :limit
+
+-- name: jobs_of_one_study
+SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
+WHERE s.study_instance_uid = :study AND (:state = '' OR j.state = :state) AND j.created_at >= :since
+    AND (:route = '' OR j.route = :route)
+ORDER BY j.created_at DESC LIMIT :limit
+
+-- name: jobs_by_route
+SELECT route, state, count(*) AS n FROM jobs GROUP BY route, state ORDER BY route, state
+
+-- name: held_back
+SELECT j.route, count(*) AS n FROM outbox o JOIN jobs j ON j.id = o.job_id WHERE o.state = 'pending' GROUP BY j.route
+
+-- name: comparisons
+SELECT shadow_job_id, live_job_id, document, compared_at FROM comparisons
+WHERE shadow_job_id = :job_id OR live_job_id = :job_id ORDER BY shadow_job_id, live_job_id
 
 -- name: jobs_of_study
 SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id

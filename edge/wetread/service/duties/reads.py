@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -23,6 +26,16 @@ logger = logging.getLogger(__name__)
 _WAIT_S = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How ``close`` ends the reads that are under way."""
+
+    limit_s: float
+    """Wait so long for them."""
+    at_once: threading.Event
+    """Set: wait no longer."""
+
+
 class Reads:
     """From jobs to committed results."""
 
@@ -35,6 +48,7 @@ class Reads:
         warm: Iterable[Bundle],
         data_folder: Path,
         results: ResultSettings,
+        drain: Drain,
     ) -> None:
         self._queue = queue
         self._executor = executor
@@ -42,6 +56,7 @@ class Reads:
         self._warm = tuple(warm)
         self._data_folder = data_folder
         self._results = results
+        self._drain = drain
         self._reports: deque[Report] = deque()
 
     def recover(self) -> None:
@@ -54,20 +69,34 @@ class Reads:
 
     def round(self) -> None:
         """Start what there is room for, then wait a moment for reports and record them."""
+        self._end_cancelled()
         while self._executor.has_room():
             job = self._queue.claim()
             if job is None:
                 break
             self._executor.submit(self._spec(job))
+        self._take_reports()
+
+    def close(self) -> None:
+        """Let reads under way end, for a while; what is not done by then waits for the next start."""
+        try:
+            deadline = time.monotonic() + self._drain.limit_s
+            while self._executor.is_busy() and not self._drain.at_once.is_set() and time.monotonic() < deadline:
+                self._end_cancelled()
+                self._take_reports()
+        finally:
+            self._executor.close()
+            self._queue.put_back()
+
+    def _end_cancelled(self) -> None:
+        for job_id in self._queue.to_cancel():
+            self._executor.cancel(job_id)
+
+    def _take_reports(self) -> None:
         self._reports.extend(self._executor.reports(_WAIT_S))
         while self._reports:
             self._record(self._reports[0])
             self._reports.popleft()  # only now: what could not be written is recorded in the next round
-
-    def close(self) -> None:
-        """End the workers; what they were reading waits for the next start."""
-        self._executor.close()
-        self._queue.put_back()
 
     def _record(self, report: Report) -> None:
         if isinstance(report, Progressed):
