@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 from wetread.db import Database, now
-from wetread.jobs.queue import NewJob, RouteDecision
+from wetread.jobs.new_job import NewJob, RouteDecision
 from wetread.records.result import EncodedResult
 from wetread.records.study import Patient, StudyRef
 from wetread.store.attributes import study_to_json

@@ -11,7 +11,8 @@ from received import received
 from wetread.db import Database
 from wetread.deliver.destination import DestinationSettings, open_destination
 from wetread.deliver.outbox import Delivery, DeliverySettings
-from wetread.jobs.queue import NewJob, Queue, RetrySettings, RouteDecision
+from wetread.jobs.new_job import NewJob, RouteDecision
+from wetread.jobs.queue import Queue, RetrySettings
 from wetread.records.job import JobOutcome, JobState
 from wetread.records.result import EncodedResult
 from wetread.store.completeness import CompletenessSettings

@@ -12,7 +12,6 @@ from wetread.records.job import JobOutcome
 
 def commit_results(tx: Transaction, queries: Queries, row: Row, outcome: JobOutcome, data_folder: Path) -> None:
     """Record the results of job ``row``; a live one's go into the outbox of its destinations."""
-    _withdraw_superseded(tx, queries, row)
     destinations = json.loads(row["destinations"]) if row["mode"] == "live" else ()
     for position, result in enumerate(outcome.results):
         path = result.path.relative_to(data_folder).as_posix()
@@ -35,14 +34,6 @@ def report_of(outcome: JobOutcome) -> str:
         "warnings": outcome.warnings,
     }
     return json.dumps(report, ensure_ascii=False)
-
-
-def _withdraw_superseded(tx: Transaction, queries: Queries, row: Row) -> None:
-    superseded = {key: row[key] for key in ("study_id", "route", "bundle", "revision_id")}
-    withdrawn = tx.run(queries["withdraw_superseded"], superseded)
-    if withdrawn:
-        detail = f"{withdrawn} objects of an earlier revision, not delivered yet"
-        tx.event("withdrawn", detail, study_id=row["study_id"], job_id=row["id"])
 
 
 def _compare_later(tx: Transaction, queries: Queries, row: Row) -> None:

@@ -105,12 +105,9 @@ ON CONFLICT (sop_instance_uid) DO NOTHING
 -- name: put_in_outbox
 INSERT INTO outbox (job_id, sop_instance_uid, destination, state, available_at)
 VALUES (:job_id, :sop_instance_uid, :destination, 'pending', :now)
-ON CONFLICT DO NOTHING
-
--- name: withdraw_superseded
-UPDATE outbox SET state = 'withdrawn' WHERE state = 'pending' AND job_id IN (
-    SELECT id FROM jobs WHERE study_id = :study_id AND route = :route AND bundle = :bundle
-        AND revision_id < :revision_id)
+-- Withdrawn because something newer had come, and now said again: a correction was taken back.
+ON CONFLICT (sop_instance_uid, destination) DO UPDATE SET state = 'pending', job_id = excluded.job_id,
+    available_at = excluded.available_at WHERE outbox.state = 'withdrawn'
 
 -- name: reads_in_other_mode
 SELECT id, route, bundle_digest, chosen FROM jobs
@@ -154,3 +151,48 @@ ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason
 
 -- name: resume
 DELETE FROM pauses WHERE kind = :kind AND name = :name
+
+-- name: jobs_of_older_revisions
+-- Those that still matter: waiting, running, done or dead-lettered, and without a successor that will be read.
+SELECT j.id, j.state, j.chosen, j.bundle_digest, j.input_digest, ro.attributes = rn.attributes AS same_attributes
+FROM jobs j JOIN revisions ro ON ro.id = j.revision_id JOIN revisions rn ON rn.id = :revision_id
+WHERE j.study_id = :study_id AND j.route = :route AND j.superseded_by = '' AND j.revision_id < :revision_id
+    AND j.state IN ('waiting', 'running', 'done', 'failed')
+ORDER BY j.created_at, j.id
+
+-- name: same_read
+SELECT id FROM jobs WHERE study_id = :study_id AND route = :route AND bundle_digest = :bundle_digest
+    AND input_digest = :input_digest
+
+-- name: mark_superseded
+UPDATE jobs SET superseded_by = :successor WHERE id = :job_id
+
+-- name: cancel_superseded
+UPDATE jobs SET state = 'cancelled', code = 'superseded', reason = :reason, finished_at = :now
+WHERE id = :job_id AND state IN ('waiting', 'failed')
+
+-- name: stop_superseded
+UPDATE jobs SET cancel_asked = 1 WHERE id = :job_id AND state = 'running'
+
+-- name: withdraw_of_job
+UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held') AND job_id = :job_id
+
+-- name: withdraw_superseded
+WITH RECURSIVE older (id) AS (
+    SELECT id FROM jobs WHERE superseded_by = :job_id
+    UNION
+    SELECT j.id FROM jobs j JOIN older o ON j.superseded_by = o.id
+)
+UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held') AND job_id IN (SELECT id FROM older)
+
+-- name: delivered_predecessors
+-- The newest delivered report on each line of superseded jobs: where there is one, no older one is looked for.
+WITH RECURSIVE line (id, delivered) AS (
+    SELECT j.id, EXISTS (SELECT 1 FROM delivered_reports d WHERE d.job_id = j.id) FROM jobs j
+    WHERE j.superseded_by = :job_id
+    UNION
+    SELECT j.id, EXISTS (SELECT 1 FROM delivered_reports d WHERE d.job_id = j.id) FROM jobs j
+    JOIN line l ON j.superseded_by = l.id WHERE NOT l.delivered
+)
+SELECT DISTINCT d.job_id, d.sop_class_uid, d.sop_instance_uid, d.series_instance_uid
+FROM line l JOIN delivered_reports d ON d.job_id = l.id ORDER BY d.sop_instance_uid

@@ -26,8 +26,11 @@ from annotated_types import Ge
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.jobs.committing import commit_results, report_of
+from wetread.jobs.new_job import NewJob, RouteDecision
 from wetread.jobs.steady_clock import SteadyClock
+from wetread.jobs.superseding import heed_policy, predecessors, settle, supersede
 from wetread.records.job import JobOutcome, JobState
+from wetread.records.result import ReportRef
 
 _DEADLY = frozenset({"worker-died", "worker-silent", "out-of-memory"})
 """What may have been the fault of other jobs on the machine, or may be theirs next: tried again alone."""
@@ -54,33 +57,6 @@ class PrioritySettings:
     head_start_s: Annotated[float, Ge(0)] = 3600.0
     """A job goes before those of the next lower priority that have waited up to so much longer: urgent ones need not
     wait, and the others still come to their turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """One read to be done."""
-
-    route: str
-    mode: str
-    destinations: tuple[str, ...]
-    bundle: str
-    bundle_version: str
-    bundle_digest: str
-    bundle_folder: Path
-    chosen: tuple[tuple[str, str, str], ...]
-    """``(input name, Series Instance UID, reason)``."""
-    input_digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class RouteDecision:
-    """What a route said about a revision, and the jobs that follow from it."""
-
-    route: str
-    outcome: str
-    reason: str
-    verdicts: tuple[str, ...]
-    jobs: tuple[NewJob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +105,12 @@ class Queue:
         """
         made = 0
         with self._db.transaction() as tx:
-            for decision in decisions:
+            for asked in decisions:
+                decision = heed_policy(tx, self._queries, asked, study_id=study_id, revision_id=revision_id)
                 new = sum(self._add(tx, study_id, revision_id, job) for job in decision.jobs)
                 made += new
                 outcome, reason = decision.outcome, decision.reason
-                if decision.jobs and not new:
+                if decision.jobs and not new and decision.outcome == "read":
                     outcome, reason = "unchanged", "what the bundle chose was read before"
                 fields = {
                     "revision_id": revision_id,
@@ -143,11 +120,16 @@ class Queue:
                     "verdicts": json.dumps(decision.verdicts, ensure_ascii=False),
                 }
                 tx.run(self._queries["add_decision"], fields)
+                supersede(tx, self._queries, decision, study_id=study_id, revision_id=revision_id)
                 tx.event("routed", f"route {decision.route}: {outcome}", study_id=study_id)
             if not decisions:
                 tx.event("routed", "no route is configured", study_id=study_id)
             tx.run(self._queries["set_routed"], {"revision_id": revision_id, "now": now()})
         return made
+
+    def supersedes(self, job_id: str) -> tuple[ReportRef, ...]:
+        """The delivered reports that the report of this job takes the place of."""
+        return predecessors(self._db.fetch(self._queries["delivered_predecessors"], {"job_id": job_id}))
 
     def claim(self) -> ClaimedJob | None:
         """Take the job that is due first among those that may run now, or None.
@@ -190,6 +172,7 @@ class Queue:
                 return
             if row["cancel_asked"]:
                 outcome = _cancelled(row)
+            outcome = settle(tx, self._queries, row, outcome)
             self._end_attempt(tx, row["id"], outcome)
             if outcome.state is JobState.WAITING:
                 self._wait_again(tx, row, outcome, delay_s=self._settings.delay_s(row["attempts"]))
@@ -302,6 +285,9 @@ class Queue:
 
 
 def _cancelled(row: Row) -> JobOutcome:
+    if row["superseded_by"]:
+        reason = f"superseded: job {row['superseded_by']} reads a newer revision"
+        return JobOutcome(row["id"], JobState.CANCELLED, code="superseded", reason=reason)
     return JobOutcome(row["id"], JobState.CANCELLED, code="cancelled", reason="cancelled by a person")
 
 

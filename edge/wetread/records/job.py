@@ -80,4 +80,6 @@ class JobOutcome:
     """Which engine answered, and why this one, as a sentence."""
     driven: tuple[str, ...] = ()
     """The tier, then what of the bundle was adapted to today's libraries."""
+    supersedes: tuple[ReportRef, ...] = ()
+    """Those of the spec: what the report names."""
     warnings: tuple[str, ...] = field(default=())

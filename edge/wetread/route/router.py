@@ -10,7 +10,7 @@ from typing import Literal
 from wetread.bundles import Bundle
 from wetread.errors import Misconfigured
 from wetread.records.job import ChosenSeries
-from wetread.records.study import StudyRef
+from wetread.records.study import Correction, StudyRef
 from wetread.route.rules import Rule
 from wetread.route.selection import Verdict, select
 
@@ -31,6 +31,8 @@ class RouteSettings:
     """Needed to send results of a bundle that is not for clinical use."""
     destinations: tuple[str, ...] = ()
     """Names of ``[[destinations]]``."""
+    late: Literal["reread", "ignore", "notify"] = "reread"
+    """When instances come after the read began: read again, do not, or do not and say so in the timeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +92,17 @@ def _decide(study: StudyRef, route: RouteSettings, rule: Rule, bundle: Bundle) -
     selection = select(study, bundle.manifest.inputs)
     if not selection.reads:
         return Decision(route, bundle, "rejected", selection.missing, verdicts=selection.verdicts)
-    reads = tuple(PlannedRead(chosen, _digest(chosen)) for chosen in selection.reads)
+    reads = tuple(PlannedRead(chosen, _digest(chosen, study.correction)) for chosen in selection.reads)
     taken = ", ".join(c.series.label for read in reads for c in read.chosen)
     return Decision(route, bundle, "read", f"the rule matches, {taken}", reads, selection.verdicts)
 
 
-def _digest(chosen: tuple[ChosenSeries, ...]) -> str:
+def _digest(chosen: tuple[ChosenSeries, ...], correction: Correction | None) -> str:
     digest = hashlib.sha256()
     for choice in chosen:
         digest.update(choice.input_name.encode() + b"\0")
         for instance_digest in sorted(i.digest for i in choice.series.instances):
             digest.update(instance_digest.encode())
+    if correction is not None:
+        digest.update(f"correction {correction.serial}".encode())
     return digest.hexdigest()

@@ -30,6 +30,7 @@ ALTER TABLE jobs ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;         -- after a
 ALTER TABLE jobs ADD COLUMN cancel_asked INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN predicted_mb INTEGER;
 ALTER TABLE jobs ADD COLUMN predicted_s REAL;
+ALTER TABLE jobs ADD COLUMN superseded_by TEXT NOT NULL DEFAULT '';   -- id of the job that reads what came later
 UPDATE jobs SET due = created_at, backs_off = state = 'waiting',
     held = (SELECT s.state = 'held' FROM studies s WHERE s.id = study_id);
 DROP INDEX jobs_to_claim;
@@ -37,6 +38,7 @@ CREATE INDEX jobs_ready ON jobs (route, bundle, priority, due) WHERE state = 'wa
 CREATE INDEX jobs_backing_off ON jobs (available_at) WHERE state = 'waiting' AND backs_off = 1;
 CREATE INDEX jobs_running ON jobs (id) WHERE state = 'running';
 CREATE INDEX jobs_of_study ON jobs (study_id, state);
+CREATE INDEX jobs_superseded ON jobs (superseded_by) WHERE superseded_by != '';
 CREATE INDEX jobs_by_time ON jobs (created_at);
 CREATE INDEX jobs_by_state ON jobs (state, created_at, route);
 
@@ -120,6 +122,11 @@ ALTER TABLE outbox_new RENAME TO outbox;
 CREATE INDEX outbox_to_send ON outbox (destination, available_at) WHERE state = 'pending';
 CREATE INDEX outbox_of_job ON outbox (job_id, state);
 CREATE INDEX outbox_to_verify ON outbox (destination) WHERE state = 'delivered' AND verified = '';
+
+CREATE VIEW delivered_reports AS
+SELECT o.job_id, r.sop_class_uid, r.sop_instance_uid, r.series_instance_uid
+FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid
+WHERE r.kind = 'SR' AND o.state = 'delivered';
 
 -- ignored, notified: late instances changed what the bundle would read, and the route reads it only once.
 CREATE TABLE decisions_new (

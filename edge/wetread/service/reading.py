@@ -54,6 +54,7 @@ class RunnerOpener:
                 results=read.results,
                 findings=summarize(read.reading),
                 timings=read.timings,
+                supersedes=spec.supersedes,
                 engine=f"{model.identity.name} {model.identity.precision} ({model.choice_reason})",
                 driven=(model.tier.name, *model.identity.shims),
                 warnings=read.warnings,

@@ -120,6 +120,7 @@ class Reads:
             bundle_digest=job.bundle_digest,
             out_folder=job_folder / str(job.attempt),
             route=job.route,
+            supersedes=self._queue.supersedes(job.job_id),
             series_number_base=self._results.series_number_base,
             utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
         )

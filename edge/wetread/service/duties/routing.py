@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wetread.jobs.queue import NewJob, Queue, RouteDecision
+from wetread.jobs.new_job import NewJob, RouteDecision
+from wetread.jobs.queue import Queue
 from wetread.route.router import Decision, Router
 from wetread.store.revisions import Revisions
 
@@ -50,4 +51,5 @@ def _recorded(decision: Decision, bundle_digest: str) -> RouteDecision:
         )
         for read in decision.reads
     )
-    return RouteDecision(route.name, decision.outcome, decision.reason, tuple(map(str, decision.verdicts)), jobs)
+    verdicts = tuple(map(str, decision.verdicts))
+    return RouteDecision(route.name, decision.outcome, decision.reason, verdicts, jobs, route.late)
