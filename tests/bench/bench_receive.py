@@ -1,11 +1,11 @@
 # ruff: noqa: T201 (a script that prints its result)
-"""Reception against its peers: Wetread's service, Orthanc and DCMTK's storescp --fork, the same files, interleaved runs.
+"""Reception: Wetread's service against Orthanc and DCMTK's storescp --fork, the same files, interleaved runs.
 
     python tests/bench/bench_receive.py [--runs 5] [--small 1000] [--spooled 1000000] [--json FILE]
 
-The sender is DCMTK's storescu with TCP_NODELAY=1. CT of 512 x 512 x 16 bit, 150 instances an association, one association and
-four at once; instances are new in every run, and the disk is at rest before each. Wetread and Orthanc sync every
-instance to disk before Success and index it meanwhile; storescp does neither.
+The sender is DCMTK's storescu with TCP_NODELAY=1. CT of 512 x 512 x 16 bit, 150 instances an association, one
+association and four at once; instances are new in every run, and the disk is at rest before each. Wetread and
+Orthanc sync every instance to disk before Success and index it meanwhile; storescp does neither.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import spooled
+
 from peers import HOST, Orthanc, WetreadProcess, free_port, require
 from phantoms import write_series
 from waiting import until
@@ -63,12 +64,16 @@ def main() -> int:
     parser.add_argument("--listener", default="", help="more keys of [listener], for comparisons")
     parser.add_argument("--json", help="write the figures to this file")
     arguments = parser.parse_args()
-    memory = Path("/dev/shm")  # what is sent comes from memory: reading it must not compete with writing it
+    memory = Path("/dev/shm")  # noqa: S108  what is sent comes from memory: reading must not compete with writing
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory(dir=memory) as sent:
         bench = Bench(Path(name), Path(sent), arguments.listener.replace("\\n", "\n"))
         figures = {
             "date": time.strftime("%Y-%m-%d"),
-            "machine": {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "python": platform.python_version()},
+            "machine": {
+                "cores": os.cpu_count(),
+                "load": round(os.getloadavg()[0], 1),
+                "python": platform.python_version(),
+            },
             "reception": {str(n): bench.reception(n, arguments.runs) for n in (1, 4)} if arguments.runs else {},
             "small": bench.many_small(arguments.small) if arguments.small else {},
             "start": spooled.start_s(Path(name) / "spooled", arguments.spooled, TOML.format(listener=""))

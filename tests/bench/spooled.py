@@ -56,8 +56,8 @@ def _rows(db: Database, names: list[str]) -> None:
             ({"id": k + 1, "now": now()} for k in range(studies)),
         )
         tx.run_many(
-            "INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid, role, content_digest,"
-            " pixel_digest, path, peer, received_at)"
+            "INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid, role,"
+            " content_digest, pixel_digest, path, peer, received_at)"
             " VALUES (:study, '1.2.' || :study, '1.2.' || :study || '.' || :k, '1.2.840.10008.5.1.4.1.1.2', 'source',"
             " :digest, :digest, :path, 'ct1', :now)",
             _instances(names),

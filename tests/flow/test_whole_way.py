@@ -180,7 +180,7 @@ def test_hold_stops_and_release_lets_go_on(wetread: Start, orthanc: Orthanc, tmp
 
 
 def test_stored_bit_for_bit_with_provenance(wetread: Start, tmp_path: Path) -> None:
-    from wetread.store.spool import provenance_of
+    from wetread.store.part10 import provenance_of
 
     service = wetread(mode="shadow")
     phantom = write_series(tmp_path / "study", transfer_syntax=pydicom.uid.RLELossless)

@@ -14,7 +14,8 @@ from phantoms import write_series
 from received import PROVENANCE, received
 from wetread.errors import InstanceRefused, SpoolUnavailable
 from wetread.records.notes import AssociationEnd, note_from_json
-from wetread.store.spool import Spool, provenance_of
+from wetread.store.part10 import provenance_of
+from wetread.store.spool import Spool
 
 
 @pytest.fixture

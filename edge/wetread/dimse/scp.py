@@ -11,16 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Literal
 
 from pydicom import Dataset
 from pynetdicom import AE, _config, evt
 from pynetdicom.pdu_primitives import A_ABORT
 
+from wetread.dimse.blocking import BlockingReader
+from wetread.dimse.command import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, StoreRequest
 from wetread.dimse.commitment import CommitmentReport, report_of, reporting_context
 from wetread.dimse.connection import ReadLimits
 from wetread.dimse.contexts import accepted_contexts
 from wetread.dimse.door import TurnedAway
+from wetread.dimse.scratch import Scratch
 from wetread.dimse.server import DoorSettings, Server
 from wetread.dimse.tls import Certificate
 from wetread.errors import InstanceRefused, Misconfigured, SpoolUnavailable
@@ -29,9 +32,6 @@ from wetread.records.received import Provenance, ReceivedInstance
 
 logger = logging.getLogger(__name__)
 
-SUCCESS = 0x0000
-OUT_OF_RESOURCES = 0xA700  # PS3.4 Table B.2-1
-CANNOT_UNDERSTAND = 0xC000
 PROCESSING_FAILURE = 0x0110  # PS3.7 Annex C
 INVALID_ARGUMENT = 0x0115
 
@@ -80,6 +80,7 @@ class Callbacks:
     ``keep`` returns only after the instance is durable; ``InstanceRefused`` and ``SpoolUnavailable`` become failure
     statuses. ``ended`` is told about the end of each association that was admitted, after the last of its instances
     was kept; ``reported`` about a peer's storage commitment report, and returns only after the report is durable.
+    ``scratch`` is room on the disk for a data set too large for memory.
     """
 
     admit: Callable[[Caller], str]
@@ -87,6 +88,7 @@ class Callbacks:
     refused: Callable[[Caller, str, str], None]
     ended: Callable[[AssociationEnd], None]
     reported: Callable[[str, CommitmentReport], object]
+    scratch: Callable[[], Scratch] = Scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Limits:
     max_pdu_bytes: int
     request_timeout_s: float = 10.0
     max_instance_bytes: int = 2**31
+    reader: Literal["blocking", "pynetdicom"] = "blocking"
 
 
 class StorageScp:
@@ -181,6 +184,8 @@ class StorageScp:
             return
         assoc.wetread_count = 0
         assoc.wetread_id = uuid.uuid4().hex
+        if self._limits.reader == "blocking":
+            BlockingReader(assoc, self._store, self._callbacks.scratch).take_over()
 
     def _take_place(self) -> None:
         with self._lock:
@@ -190,18 +195,26 @@ class StorageScp:
             self._associations += 1
 
     def _on_store(self, event: Any) -> int | Dataset:
+        request = event.request
+        uids = StoreRequest(0, str(request.AffectedSOPClassUID or ""), str(request.AffectedSOPInstanceUID or ""))
+        dataset = memoryview(event.encoded_dataset(include_meta=False))
+        status, comment = self._store(event.assoc, uids, str(event.context.transfer_syntax), dataset)
+        return _failure(status, comment) if comment else status
+
+    def _store(self, assoc: Any, request: StoreRequest, syntax_uid: str, dataset: memoryview) -> tuple[int, str]:
+        """Keep one instance: status and error comment. Both ways of reading an association end here."""
         try:
-            self._callbacks.keep(_received(event))
+            self._callbacks.keep(_received(assoc, request, syntax_uid, dataset))
         except InstanceRefused as exc:
-            return _failure(CANNOT_UNDERSTAND, str(exc))
+            return CANNOT_UNDERSTAND, str(exc)
         except SpoolUnavailable as exc:
-            return _failure(OUT_OF_RESOURCES, str(exc))
+            return OUT_OF_RESOURCES, str(exc)
         except Exception:
             # Whatever went wrong, the sender must not believe that we have the instance.
             logger.exception("storing an instance failed")
-            return _failure(CANNOT_UNDERSTAND, "internal error, see the log")
-        event.assoc.wetread_count += 1
-        return SUCCESS
+            return CANNOT_UNDERSTAND, "internal error, see the log"
+        assoc.wetread_count += 1
+        return SUCCESS, ""
 
     def _on_report(self, event: Any) -> tuple[int, None]:
         """A peer reports what became of a commitment we asked for (PS3.4 J.3.3)."""
@@ -276,21 +289,20 @@ def _plain_address(address: str) -> str:
     return str(mapped or parsed)
 
 
-def _received(event: Any) -> ReceivedInstance:
-    caller = _caller(event.assoc)
-    request = event.request
+def _received(assoc: Any, request: StoreRequest, syntax_uid: str, dataset: memoryview) -> ReceivedInstance:
+    caller = _caller(assoc)
     return ReceivedInstance(
-        dataset=event.encoded_dataset(include_meta=False),
-        sop_class_uid=str(request.AffectedSOPClassUID or ""),
-        sop_instance_uid=str(request.AffectedSOPInstanceUID or ""),
-        transfer_syntax_uid=str(event.context.transfer_syntax),
+        dataset=dataset,
+        sop_class_uid=request.sop_class_uid,
+        sop_instance_uid=request.sop_instance_uid,
+        transfer_syntax_uid=syntax_uid,
         provenance=Provenance(
             entrance="c-store",
-            peer=event.assoc.wetread_peer,
+            peer=assoc.wetread_peer,
             address=caller.address,
             calling_ae_title=caller.calling_ae_title,
             called_ae_title=caller.called_ae_title,
-            association_id=event.assoc.wetread_id,
+            association_id=assoc.wetread_id,
             received_at=datetime.now(UTC),
         ),
     )

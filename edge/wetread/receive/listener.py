@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Interval
 from wetread.dimse.commitment import CommitmentReport
 from wetread.dimse.scp import Callbacks as ScpCallbacks
 from wetread.dimse.scp import Caller, Limits, StorageScp
+from wetread.dimse.scratch import Scratch
 from wetread.dimse.tls import ClientCertificate, server_context
 from wetread.errors import InstanceRefused
 from wetread.receive.admission import Admission, Sender
@@ -72,7 +73,9 @@ class ListenerSettings:
     max_pdu_bytes: Annotated[int, Ge(4096)] = 131072
     """Largest PDU we accept, in bytes; larger ones mean fewer system calls for each image."""
     max_instance_mb: Annotated[int, Ge(1)] = 2048
-    """Largest instance (MiB); it is held in memory while it comes."""
+    """Largest instance (MiB). The association that brings a larger one is ended."""
+    reader: Literal["blocking", "pynetdicom"] = "blocking"
+    """What reads C-STORE from established associations: our own reader (fast), or pynetdicom throughout."""
 
 
 def _nobody_asked(_peer: str, _report: CommitmentReport) -> object:
@@ -89,6 +92,8 @@ class Callbacks:
     """Tell the coordinator, durably: ends of associations, refused callers."""
     reported: Callable[[str, CommitmentReport], object] = _nobody_asked
     """Make a peer's storage commitment report durable, then return."""
+    scratch: Callable[[], Scratch] = Scratch
+    """Room on the disk for a data set that is too large for memory."""
 
 
 class Listener:
@@ -107,9 +112,16 @@ class Listener:
             max_pdu_bytes=settings.max_pdu_bytes,
             request_timeout_s=settings.request_timeout_s,
             max_instance_bytes=settings.max_instance_mb * 2**20,
+            reader=settings.reader,
         )
-        admit = Admission(self._priorities, senders)
-        scp_callbacks = ScpCallbacks(admit, self._keep_with_priority, self._refused, self._ended, callbacks.reported)
+        scp_callbacks = ScpCallbacks(
+            admit=Admission(self._priorities, senders),
+            keep=self._keep_with_priority,
+            refused=self._refused,
+            ended=self._ended,
+            reported=callbacks.reported,
+            scratch=callbacks.scratch,
+        )
         self._scp = StorageScp(scp_callbacks, limits)
 
     def start(self, port: int | None = None) -> int:

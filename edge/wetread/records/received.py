@@ -28,8 +28,9 @@ class Provenance:
 class ReceivedInstance:
     """One data set, not yet stored."""
 
-    dataset: bytes
-    """The encoded data set without File Meta Information, bit for bit as received."""
+    dataset: bytes | memoryview
+    """The encoded data set without File Meta Information, bit for bit as received. The memory belongs to the entrance,
+    which uses it again: whoever keeps the instance writes it down before it returns."""
     sop_class_uid: str
     """Affected SOP Class UID of the request."""
     sop_instance_uid: str

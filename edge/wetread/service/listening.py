@@ -76,7 +76,7 @@ def listen(lifeline: Connection, config: Config, port: int) -> None:
     _lock = succeed_listener(config.data_dir)
     spool = Spool(config.data_dir / "spool", reserve_bytes=config.spool.reserve_mb * 2**20)
     reported = partial(keep_report, config.data_dir / REPORTS)
-    callbacks = Callbacks(keep=spool.keep, note=spool.note, reported=reported)
+    callbacks = Callbacks(keep=spool.keep, note=spool.note, reported=reported, scratch=spool.scratch)
     settings = config.listener
     listener = Listener(settings, config.senders(), callbacks)
     try:

@@ -18,8 +18,10 @@ from wetread.records.received import Provenance
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import InstanceRef, SeriesRef, StudyRef
 from wetread.store.attributes import patient_conflict, series_to_json, study_from_json, study_to_json
+from wetread.store.durable import sync_folder
 from wetread.store.notes import record
-from wetread.store.spool import Spool, provenance_of, sync_folder
+from wetread.store.part10 import provenance_of
+from wetread.store.spool import Spool
 
 BATCH = 200
 """Files taken in by one transaction: one fsync of the database for many instances."""

@@ -1,0 +1,67 @@
+"""Files that survive a power cut once the call returned: data first, then the name, then the folder."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from wetread.dimse.scratch import write_all
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class DurableFolder:
+    """A folder whose files appear whole and durable, or not at all. For many threads at one time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._turn = threading.Condition()
+        self._asked = self._synced = 0
+        self._syncing = False
+
+    def write(self, name: str, *parts: bytes | memoryview) -> Path:
+        """Write one file from its parts, without joining them in memory.
+
+        Raises: ``OSError``; nothing of the file is left then.
+        """
+        path, part = self._folder / name, self._folder / f".{name}"
+        try:
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                write_all(descriptor, parts)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(part, path)
+            self._sync()
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        return path
+
+    def _sync(self) -> None:
+        """One sync for all threads that wait: it makes every rename durable that came before it began."""
+        with self._turn:
+            self._asked += 1
+            mine = self._asked
+            self._turn.wait_for(lambda: self._synced >= mine or not self._syncing)
+            if self._synced >= mine:
+                return
+            self._syncing, upto = True, self._asked
+        try:
+            sync_folder(self._folder)
+        except OSError:
+            upto = 0  # the next one in line tries for itself
+            raise
+        finally:
+            with self._turn:
+                self._syncing, self._synced = False, max(self._synced, upto)
+                self._turn.notify_all()

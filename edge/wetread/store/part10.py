@@ -1,0 +1,137 @@
+"""What stands before a data set in a spool file: preamble, File Meta Information and in it the provenance (PS3.10 7.1).
+
+Written by hand, 10 microseconds for each instance where pydicom takes 270; read by pydicom.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import struct
+import zlib
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from wetread.errors import InstanceRefused
+from wetread.records.received import Provenance, ReceivedInstance
+
+PROVENANCE_CREATOR = "2.25.269284612403741064427903458216912236981"
+"""Private Information Creator UID of our provenance record."""
+
+IMPLEMENTATION_CLASS_UID = "2.25.190403741064427903458216912236982840001"
+
+# Dots and digits, not empty, at most 64 (PS3.5 9.1). Leading zeros are wrong but common and harmless.
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_TAGS = {
+    0x00080016: "SOPClassUID",
+    0x00080018: "SOPInstanceUID",
+    0x0020000D: "StudyInstanceUID",
+    0x0020000E: "SeriesInstanceUID",
+}
+_SHORT = struct.Struct("<HH2sH")
+_LONG = struct.Struct("<HH2sxxL")
+_WINDOW_BYTES = 2**16
+_LARGEST_HEADER_BYTES = 2**28
+_PIXEL_GROUP = 0x7FE0
+
+
+def is_uid(text: str) -> bool:
+    """Whether ``text`` is usable as a UID."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def meta_of(received: ReceivedInstance) -> bytes:
+    """Preamble, prefix and File Meta Information with the provenance (PS3.10 Table 7.1-1)."""
+    provenance = received.provenance
+    fields = {name: getattr(provenance, name) for name in Provenance.__slots__}
+    fields["received_at"] = provenance.received_at.isoformat()
+    elements = (
+        _LONG.pack(2, 0x0001, b"OB", 2) + b"\x00\x01"
+        + _short(0x0002, b"UI", received.sop_class_uid)
+        + _short(0x0003, b"UI", received.sop_instance_uid)
+        + _short(0x0010, b"UI", received.transfer_syntax_uid)
+        + _short(0x0012, b"UI", IMPLEMENTATION_CLASS_UID)
+        + _short(0x0013, b"SH", "WETREAD ")
+        + _short(0x0100, b"UI", PROVENANCE_CREATOR)
+        + _private(json.dumps(fields).encode())
+    )  # fmt: skip
+    length = _SHORT.pack(2, 0, b"UL", 4) + struct.pack("<L", len(elements))
+    return b"\0" * 128 + b"DICM" + length + elements
+
+
+def provenance_in(meta: Dataset) -> Provenance | None:
+    """The provenance in a file's meta information; None if another program wrote the file."""
+    if meta.get("PrivateInformationCreatorUID") != PROVENANCE_CREATOR:
+        return None
+    fields = json.loads(bytes(meta.PrivateInformation).rstrip(b"\0 "))
+    return Provenance(**{**fields, "received_at": datetime.fromisoformat(fields["received_at"])})
+
+
+def provenance_of(path: Path) -> Provenance | None:
+    """The provenance inside a spool file; None if another program wrote the file."""
+    return provenance_in(pydicom.filereader.read_file_meta_info(path))
+
+
+def check(received: ReceivedInstance) -> None:
+    """Refuse what could never be indexed, while the sender can still be told.
+
+    Raises: ``InstanceRefused``.
+    """
+    if not is_uid(received.sop_instance_uid):
+        raise InstanceRefused("the SOP Instance UID is not a valid UID")
+    try:
+        values = _header(received)
+    except Exception as exc:
+        # pydicom raises whatever the damage leads to; the sender is told, nothing is kept.
+        raise InstanceRefused("the data set cannot be read") from exc
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
+        if not is_uid(values[keyword]):
+            raise InstanceRefused(f"{keyword} is missing or not a valid UID")
+    if values["SOPInstanceUID"] != received.sop_instance_uid or values["SOPClassUID"] != received.sop_class_uid:
+        raise InstanceRefused("SOP Class or Instance UID of request and data set differ")
+
+
+def _header(received: ReceivedInstance) -> dict[str, str]:
+    """The identifying attributes; read from the first bytes, and from all if those end before the pixel data."""
+    syntax = UID(received.transfer_syntax_uid)
+    dataset = received.dataset
+    if syntax == DeflatedExplicitVRLittleEndian:
+        dataset = zlib.decompressobj(-zlib.MAX_WBITS).decompress(dataset, _LARGEST_HEADER_BYTES)
+    if len(dataset) > _WINDOW_BYTES:
+        with contextlib.suppress(Exception):  # cut by the window, not by the sender
+            header, is_whole = _parse(dataset[:_WINDOW_BYTES], syntax)
+            if is_whole:
+                return header
+    return _parse(dataset, syntax)[0]
+
+
+def _parse(data: bytes | memoryview, syntax: UID) -> tuple[dict[str, str], bool]:
+    """The attributes in ``data``, and whether the pixel data begin in it."""
+    reached = False
+
+    def at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
+        nonlocal reached
+        reached = tag >> 16 >= _PIXEL_GROUP
+        return reached
+
+    ds = read_dataset(
+        BytesIO(data), syntax.is_implicit_VR, syntax.is_little_endian, stop_when=at_pixels, specific_tags=list(_TAGS)
+    )
+    return {keyword: str(ds.get(keyword, "")) for keyword in _TAGS.values()}, reached
+
+
+def _short(number: int, vr: bytes, value: str) -> bytes:
+    data = value.encode() + b"\0" * (len(value) % 2)
+    return _SHORT.pack(2, number, vr, len(data)) + data
+
+
+def _private(value: bytes) -> bytes:
+    value += b"\0" * (len(value) % 2)
+    return _LONG.pack(2, 0x0102, b"OB", len(value)) + value
