@@ -28,8 +28,9 @@ import wetread
 from wetread.db import Database, Queries
 from wetread.errors import Misconfigured, SpoolUnavailable
 from wetread.service.ownership import own
+from wetread.store.durable import sync_folder
 from wetread.store.index import Index
-from wetread.store.spool import Spool, sync_folder
+from wetread.store.spool import Spool
 
 FORMAT = 1
 _DATABASE = "wetread.db"

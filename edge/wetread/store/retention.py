@@ -23,7 +23,7 @@ from annotated_types import Ge
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.errors import Misconfigured
-from wetread.store.spool import sync_folder
+from wetread.store.durable import sync_folder
 
 
 @dataclass(frozen=True, slots=True)
