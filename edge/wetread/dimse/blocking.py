@@ -152,7 +152,7 @@ class BlockingReader:
             self._step_aside("Evt19")
         except OSError:
             self._step_aside("Evt17")
-        except Exception:
+        except Exception:  # recorded, and the peer is told: the association must not hang half read
             logger.exception("reading an association failed")
             self._step_aside("Evt19")
         return True
