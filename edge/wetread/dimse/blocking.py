@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import mmap
-import socket
 import struct
 from collections.abc import Callable, Generator
 from io import BytesIO
@@ -30,6 +29,7 @@ from wetread.dimse.command import (
     read_store_request,
     store_response,
 )
+from wetread.dimse.connection import LimitedSocket
 from wetread.dimse.scratch import Scratch
 from wetread.errors import SpoolUnavailable
 
@@ -119,6 +119,7 @@ class BlockingReader:
     def __init__(self, assoc: Any, store: Store, scratch: Callable[[], Scratch]) -> None:
         self._assoc = assoc
         self._dul = assoc.dul
+        self._limits: LimitedSocket = assoc.wetread_socket
         self._store = store
         self._message = _Message(scratch)
         self._steps = self._read()
@@ -167,9 +168,8 @@ class BlockingReader:
         """Leave the association to pynetdicom: wake its thread, and tell its state machine what happened."""
         self._aside = True
         self._message.close()
-        sock = self._dul.socket.socket
-        if sock is not None:
-            sock.settimeout(None)
+        if self._limits.socket is not None:
+            self._limits.socket.settimeout(self._assoc.network_timeout)
         if event:
             self._dul.event_queue.put(event)
         self._assoc._reactor_checkpoint.set()
@@ -186,13 +186,16 @@ class BlockingReader:
     # What follows runs in steps: it yields when nothing came for ``_WAIT_S``, and after each instance.
 
     def _read(self) -> _Steps:
-        self._socket = self._dul.socket.socket
+        connection = self._limits.socket
+        if connection is None:
+            raise ConnectionResetError("the connection was closed before the first message")
+        self._socket = connection
         self._socket.settimeout(_WAIT_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         header = bytearray(_HEADER.size)
         while True:
             yield from self._fill(memoryview(header))
             kind, length = _HEADER.unpack(header)
+            self._limits.expect(length)
             if kind != P_DATA:
                 raise _ForPynetdicom(bytes(header) + (yield from self._take(length if 0 < kind < 8 else 0)))
             yield from self._pdvs(length)
@@ -261,6 +264,7 @@ class BlockingReader:
         self._socket.settimeout(self._assoc.network_timeout)
         self._socket.sendall(pdu)
         self._socket.settimeout(_WAIT_S)
+        self._limits.next_message()
 
     def _take(self, size: int, *, held: int = 0) -> Generator[None, None, bytes]:
         """So many bytes, returned when they are there."""
@@ -276,9 +280,14 @@ class BlockingReader:
             try:
                 count = self._socket.recv_into(view[done:])
             except TimeoutError:
-                yield
-                continue
+                count = -1
             if not count:
                 raise ConnectionResetError("the peer closed the connection")
-            self._inside_pdu = True
-            done += count
+            if count > 0 and not self._inside_pdu:
+                self._limits.begin_pdu()
+                self._inside_pdu = True
+            if self._inside_pdu:
+                self._limits.check_deadline()
+            if count < 0:
+                yield
+            done += max(count, 0)

@@ -25,7 +25,7 @@ class ReadLimits:
     """For one PDU, from its first to its last byte."""
     max_pdu_bytes: int
     max_message_bytes: int
-    """For one message with its data set; it is held in memory."""
+    """For one message with its data set."""
 
 
 class LimitedSocket(AssociationSocket):
@@ -60,16 +60,29 @@ class LimitedSocket(AssociationSocket):
 
         Raises: ``OSError`` when a limit is exceeded: pynetdicom takes it for a broken connection.
         """
-        self._check_size(nr_bytes)
-        now = time.monotonic()
         if nr_bytes == _HEAD_BYTES:
-            self._deadline = now + self._limits.timeout_s
-        self._message_began = self._message_began or now
+            self.begin_pdu()
+        self.expect(nr_bytes)
         whole = bytearray(nr_bytes)
         size = self._fill(memoryview(whole))
-        self._message_bytes += size
         self._check_pace()
         return whole[:size] if size < nr_bytes else whole
+
+    def begin_pdu(self) -> None:
+        """The next byte is the first of a PDU, which has to be complete in time."""
+        self._deadline = time.monotonic() + self._limits.timeout_s
+
+    def expect(self, nr_bytes: int) -> None:
+        """So many bytes come next. Raises: ``OSError`` when the PDU or its message is too large or too slow."""
+        self._check_size(nr_bytes)
+        self._message_began = self._message_began or time.monotonic()
+        self._message_bytes += nr_bytes
+        self._check_pace()
+
+    def check_deadline(self) -> None:
+        """Raises: ``OSError`` when the PDU should have been complete by now."""
+        if time.monotonic() > self._deadline:
+            raise self._exceeded(f"a PDU was not complete after {self._limits.timeout_s:g} s")
 
     def _fill(self, view: memoryview) -> int:
         taken = self._ahead[: len(view)]
@@ -86,8 +99,7 @@ class LimitedSocket(AssociationSocket):
             if not part:
                 break
             size += part
-            if time.monotonic() > self._deadline:
-                raise self._exceeded(f"a PDU was not complete after {self._limits.timeout_s:g} s")
+            self.check_deadline()
         return size
 
     def _exceeded(self, problem: str) -> OSError:

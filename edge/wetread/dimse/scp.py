@@ -182,6 +182,7 @@ class StorageScp:
             assoc.acse.send_reject(*_answer_to(exc))
             assoc.kill()
             return
+        assoc.wetread_caller = caller
         assoc.wetread_count = 0
         assoc.wetread_id = uuid.uuid4().hex
         if self._limits.reader == "blocking":
@@ -290,7 +291,7 @@ def _plain_address(address: str) -> str:
 
 
 def _received(assoc: Any, request: StoreRequest, syntax_uid: str, dataset: memoryview) -> ReceivedInstance:
-    caller = _caller(assoc)
+    caller: Caller = assoc.wetread_caller
     return ReceivedInstance(
         dataset=dataset,
         sop_class_uid=request.sop_class_uid,
