@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
-from listening import Listen, listeners
-from peers import HOST, storescu
+from listening import CT1, Listen, listeners
+from peers import HOST, echoscu, storescu
 from phantoms import write_series
 from waiting import until
+from wetread.receive.listener import Callbacks, Listener, ListenerSettings
 from wetread.records.notes import AssociationEnd
+from wetread.store.spool import Spool
 
 
 @pytest.fixture
@@ -79,3 +82,23 @@ def test_refused_instances_do_not_count(listen: Listen, paths: list[Path]) -> No
     assoc.release()
     until(kept.ends, what="the end is noted")
     assert kept.ends() == [("released", 1)]
+
+
+def test_full_disk_refuses_instances_not_callers_and_recovers_by_itself(
+    paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool", reserve_bytes=64 * 2**20)
+    listener = Listener(ListenerSettings(port=0), [CT1], Callbacks(spool.keep, spool.note))
+    port = listener.start()
+    usage = shutil.disk_usage(tmp_path)
+    try:
+        assert storescu(port, paths[:1]).returncode == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=10 * 2**20))
+            full = storescu(port, paths[1:2])
+            assert "Refused: OutOfResources" in full.stderr
+            assert echoscu(port).returncode == 0
+        assert storescu(port, paths[1:]).returncode == 0
+    finally:
+        listener.stop()
+    assert sum(p.suffix == ".dcm" for p in spool.waiting()) == len(paths)

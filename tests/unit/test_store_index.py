@@ -275,9 +275,11 @@ def test_note_of_an_earlier_version_is_an_event(store: Store) -> None:
 
 def test_highest_priority_of_the_instances_is_the_studys(store: Store, tmp_path: Path) -> None:
     paths = write_series(tmp_path / "a", shape=(3, 16, 16)).paths
-    for path, priority in zip(paths, (0, 10, -10), strict=True):
+    seen = []
+    for path, priority in zip(paths, (-10, 10, 0), strict=True):
         instance = received(path)
         provenance = dataclasses.replace(instance.provenance, priority=priority)
         store.spool.keep(dataclasses.replace(instance, provenance=provenance))
-    store.index.take_in()
-    assert [r["priority"] for r in store.db.fetch("SELECT priority FROM studies")] == [10]
+        store.index.take_in()
+        seen.append(store.db.fetch("SELECT priority FROM studies")[0]["priority"])
+    assert seen == [-10, 10, 10]

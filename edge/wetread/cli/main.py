@@ -24,6 +24,7 @@ COMMANDS = {
     "bundle": "wetread.cli.bundle",
     "backup": "wetread.cli.backup",
     "restore": "wetread.cli.restore",
+    "peers": "wetread.cli.peers",
     "doctor": "wetread.cli.doctor",
     "demo": "wetread.cli.demo",
 }

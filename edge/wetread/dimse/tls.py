@@ -51,6 +51,11 @@ class Certificate:
         """Days until it expires; negative when it has."""
         return (self.not_after - datetime.now(UTC)).total_seconds() / 86400
 
+    @property
+    def not_yet_valid(self) -> bool:
+        """Whether it was made for a later time; a wrong clock does that too."""
+        return datetime.now(UTC) < self.not_before
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteTls:

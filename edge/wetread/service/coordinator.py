@@ -30,6 +30,7 @@ from wetread.service.engines import engine_problem
 from wetread.service.evidence import evidence_sources
 from wetread.service.listening import ListenerProcess
 from wetread.service.ownership import own, process_identity
+from wetread.service.peers import check_tls
 from wetread.service.reading import RunnerOpener
 from wetread.store.index import Index
 from wetread.store.retention import Retention
@@ -55,6 +56,7 @@ class Service:
         problem = engine_problem(config.jobs.engine)
         if problem:
             raise Misconfigured(f"[jobs] engine: {problem}")
+        check_tls(config)
         self._bundles = _load_bundles(config)
         router = Router(config.routes, self._bundles)
         self._lock = own(config.data_dir)

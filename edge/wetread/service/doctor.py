@@ -16,6 +16,7 @@ from wetread.route.router import Router
 from wetread.service.engines import engine_problem
 from wetread.service.overview import Overview
 from wetread.service.ownership import owner_of
+from wetread.service.peers import certificates, check_tls, expiry_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Check:
 def examine(config: Config) -> list[Check]:
     """Look at everything; never stops at the first problem."""
     checks: list[Check] = []
-    for look in (_libraries, _engine, _disk, _service, _bundles, _routes, _destinations, _studies):
+    for look in (_libraries, _engine, _disk, _service, _tls, _bundles, _routes, _destinations, _studies):
         checks.extend(_guarded(look, config))
     return checks
 
@@ -72,6 +73,15 @@ def _service(config: Config) -> Iterator[Check]:
         yield Check("service", False, f"wetread serve is not running, and another program has {where}", advice)
     if not config.senders():
         yield Check("peers", False, "nobody may send", "set may_send = true and networks on a [[peers]] entry")
+
+
+def _tls(config: Config) -> Iterator[Check]:
+    """Files of keys and certificates, and how long they last: the day one expires, nothing arrives any more."""
+    check_tls(config)
+    for where, certificate in certificates(config):
+        problem = expiry_problem(certificate)
+        found = f"{certificate.subject} {problem or f'is valid until {certificate.not_after:%Y-%m-%d}'}"
+        yield Check(where, not problem, found, "renew it, then restart wetread serve" if problem else "")
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -139,6 +149,9 @@ def _studies(config: Config) -> Iterator[Check]:
             "unreadable", False, f"{len(unreadable)} received instances were set aside", "see: wetread studies list"
         )
     for refused in overview.refusals(limit=5):
-        advice = refused["hint"] or "if it should send: correct its settings, or our [[peers]]; wetread peers refused"
-        found = f"{refused['last_at'][:19]} {refused['calling']}@{refused['address']}: {refused['reason']}"
-        yield Check("refused sender", True, found, advice)
+        advice = (
+            refused["hint"] or "if it should send: correct its settings, or our [[peers]]; see: wetread peers refused"
+        )
+        who = f"{refused['calling'] or '?'} at {refused['address']}"
+        found = f"{refused['last_at'][:19]} {who}, {refused['count']} times: {refused['reason']}"
+        yield Check("refused caller", True, found, advice)

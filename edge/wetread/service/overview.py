@@ -88,6 +88,10 @@ class Overview:
         """Who was refused, the latest first, with reason, hint and how often."""
         return _dicts(self._db.fetch(self._queries["refusals"], {"limit": limit}))
 
+    def last_sent(self) -> dict[str, str]:
+        """When each peer's last association that brought instances ended."""
+        return {r["peer"]: r["last_at"] for r in self._db.fetch(self._queries["last_sent"])}
+
     def counts(self) -> dict[str, int]:
         """How many studies are in each state."""
         return {r["state"]: r["n"] for r in self._db.fetch(self._queries["counts"])}

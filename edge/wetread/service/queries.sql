@@ -65,6 +65,9 @@ SELECT path, reason, found_at FROM unreadable ORDER BY found_at
 -- name: refusals
 SELECT * FROM refusals ORDER BY last_at DESC LIMIT :limit
 
+-- name: last_sent
+SELECT peer, max(ended_at) AS last_at FROM associations GROUP BY peer
+
 -- name: counts
 SELECT state, count(*) AS n FROM study_status GROUP BY state ORDER BY state
 

@@ -166,7 +166,9 @@ class Index:
             return rows[0]
         folder = hashlib.sha256(arrival.study.study_instance_uid.encode()).hexdigest()[:32]
         attributes = study_to_json(arrival.study)
-        row = tx.fetch(self._queries["add_study"], {**uid, "folder": folder, "attributes": attributes, "now": now()})
+        priority = arrival.provenance.priority if arrival.provenance else 0
+        fields = {**uid, "folder": folder, "attributes": attributes, "priority": priority, "now": now()}
+        row = tx.fetch(self._queries["add_study"], fields)
         via = f" from {arrival.provenance.peer}" if arrival.provenance else ""
         tx.event("received", f"first instance{via}", study_id=row[0]["id"])
         return tx.fetch(self._queries["study_by_uid"], uid)[0]

@@ -5,8 +5,8 @@ SELECT * FROM studies WHERE study_instance_uid = :study_instance_uid
 SELECT * FROM studies WHERE id = :study_id
 
 -- name: add_study
-INSERT INTO studies (study_instance_uid, folder, attributes, state, created_at, updated_at)
-VALUES (:study_instance_uid, :folder, :attributes, 'receiving', :now, :now)
+INSERT INTO studies (study_instance_uid, folder, attributes, priority, state, created_at, updated_at)
+VALUES (:study_instance_uid, :folder, :attributes, :priority, 'receiving', :now, :now)
 RETURNING id
 
 -- name: set_attributes
