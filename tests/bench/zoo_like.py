@@ -1,6 +1,7 @@
 """Bundles with the configuration of Model Zoo bundles and random weights, and volumes of their kind: for benches only.
 
-What is copied from the zoo is what costs time and memory: the transforms and their order, the window, the architecture.
+What is copied from the zoo is what costs time and memory: the transforms and their order, the window, the architecture,
+the processes that load (``num_workers``), mixed precision (which MONAI has on a GPU only) and how results are written.
 """
 
 from __future__ import annotations
@@ -71,9 +72,10 @@ def whole_body_bundle(folder: Path) -> Bundle:
         {"_target_": "NormalizeIntensityd", "nonzero": True},
         {"_target_": "ScaleIntensityd", "minv": -1.0, "maxv": 1.0},
     )
-    inferer = {"roi_size": [96, 96, 96], "sw_batch_size": 1, "overlap": 0.25, "mode": "gaussian"}
+    inferer = {**_WINDOW, "sw_batch_size": 1, "overlap": 0.25, "padding_mode": "replicate", "mode": "gaussian"}
     invert = {**_INVERT, "nearest_interp": True}
-    return _bundle(folder, WHOLE_BODY, preprocessing, inferer=inferer, postprocessing=[_SOFTMAX, _ARGMAX, invert])
+    postprocessing = [_SOFTMAX, _ARGMAX, invert]
+    return _bundle(folder, WHOLE_BODY, preprocessing, inferer=inferer, postprocessing=postprocessing, workers=1)
 
 
 def body_ct(shape: tuple[int, int, int], *, seed: int = 0) -> Array:
@@ -120,14 +122,15 @@ def _bundle(
     *,
     inferer: dict[str, Any] = _WINDOW,
     postprocessing: list[dict[str, Any]] | None = None,
+    workers: int = 4,
 ) -> Bundle:
     (folder / "configs").mkdir(parents=True)
     (folder / "models").mkdir()
     state = _random_weights(network)
     save_file(state, folder / "models" / "model.safetensors")
     torch.save(state, folder / "models" / "model.pt")
-    save = {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir", "output_dtype": "$np.uint8"}
-    post = [*(postprocessing or [_SOFTMAX, _INVERT, _ARGMAX]), {**save, "separate_folder": False, "resample": False}]
+    save = {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir", "output_dtype": "$np.float32"}
+    post = [*(postprocessing or [_SOFTMAX, _INVERT, _ARGMAX]), {**save, "output_ext": ".nii.gz"}]
     config = {
         "imports": ["$import glob", "$import numpy as np", "$import torch"],
         "bundle_root": str(folder),
@@ -148,7 +151,7 @@ def _bundle(
             "dataset": "@dataset",
             "batch_size": 1,
             "shuffle": False,
-            "num_workers": 0,
+            "num_workers": workers,
         },
         "inferer": {"_target_": "SlidingWindowInferer", **inferer},
         "postprocessing": {"_target_": "Compose", "transforms": post},
@@ -159,6 +162,8 @@ def _bundle(
             "network": "@network",
             "inferer": "@inferer",
             "postprocessing": "@postprocessing",
+            "val_handlers": [{"_target_": "StatsHandler", "iteration_log": False}],
+            "amp": True,
         },
         # The zoo loads weights when the run starts; here before, so that the time of a run does not hold it.
         "initialize": ["$@network_def.load_state_dict(torch.load(@bundle_root + '/models/model.pt'))"],

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from torch import Tensor
 
 from wetread.errors import ImageUnusable, OutputInvalid
-from wetread.infer.networks.cascade import CascadeInferer, box_with_margin
+from wetread.infer.networks import cascade
+from wetread.infer.networks.cascade import CascadeInferer, box_with_margin, quantiles
 from wetread.infer.networks.components import SolidComponentd, largest_component, without_holes
 
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6))
@@ -68,6 +70,26 @@ def test_values_that_are_not_numbers_count_as_zero() -> None:
     holes[..., 0, 0, 0] = float("nan")
     image[..., 0, 0, 0] = 0
     assert torch.equal(_cascade()(holes, _bright), _cascade()(image, _bright))
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(np.float32, hnp.array_shapes(max_dims=3, max_side=30), elements=st.floats(-1e4, 1e4, width=32)),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_quantiles_are_those_of_torch(values: np.ndarray, shares: tuple[float, float]) -> None:  # type: ignore[type-arg]
+    image = torch.from_numpy(values)
+    assert quantiles(image, shares) == torch.quantile(image, torch.tensor(shares)).tolist()
+
+
+@pytest.mark.parametrize("shape", [(20, 17, 30), (64, 64, 64), (65, 20, 200), (200, 90, 64)])
+def test_image_enlarged_after_the_arithmetic_is_the_one_enlarged_before(shape: tuple[int, int, int]) -> None:
+    image = torch.rand((1, 1, *shape), generator=torch.Generator().manual_seed(3)) * 100
+    fine = torch.nn.functional.interpolate(image, (64, 64, 64), mode="nearest-exact")
+    fine = ((fine - 20) / (90 - 20)).clamp(0, 1)
+    expected = (fine - fine.mean()) / fine.std() * 0.226 + 0.449
+    answer = cascade._normalised(image.clone(), (20.0, 90.0), (64, 64, 64))
+    torch.testing.assert_close(answer, expected, atol=1e-6, rtol=0)
 
 
 def test_image_without_contrast_is_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,18 @@ def test_voxel_has_the_same_value_and_place_in_both(index: tuple[int, int, int])
     ras = tensor.affine.numpy() @ [*reverse, 1]
     assert float(tensor[reverse]) == VOLUME.array[index]
     np.testing.assert_allclose(ras[:3], lps[:3] * (-1, -1, 1), atol=1e-9)
+
+
+@given(st.tuples(*[st.integers(1, 4)] * 3), st.booleans())
+def test_tensor_is_a_copy_in_its_own_order(shape: tuple[int, int, int], fortran: bool) -> None:
+    """Transforms of a bundle may work in place, and may count on contiguous memory."""
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape, order="F" if fortran else "C")
+    volume = replace(VOLUME, array=array.copy(order="K"))
+    tensor = to_meta_tensor(volume).as_tensor()
+    assert tensor.is_contiguous()
+    np.testing.assert_array_equal(tensor.numpy(), array.transpose(2, 1, 0))
+    tensor.fill_(-1)
+    np.testing.assert_array_equal(volume.array, array)
 
 
 def _answer() -> MetaTensor:
@@ -76,3 +90,20 @@ def test_empty_answer_is_refused_only_where_the_label_is_required() -> None:
     assert not to_label_map(empty, VOLUME, OPTIONAL).array.any()
     with pytest.raises(OutputInvalid, match="no brain found"):
         to_label_map(empty, VOLUME, REQUIRED)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.int64])
+def test_values_of_the_bundle_become_those_of_the_manifest(dtype: torch.dtype) -> None:
+    labels = (LabelRule.model_validate({**OPTIONAL_BRAIN, "value": 3, "bundle_value": 4}),)
+    answer = (_answer().as_tensor() * 4).to(dtype)
+    answer[0, 0, 0, 0] = 7
+    label_map = to_label_map(answer, VOLUME, labels, ignored=(7,))
+    assert label_map.array[0, 0, 0] == 0
+    np.testing.assert_array_equal(label_map.array.flat[1:], ((VOLUME.array > 0.5) * 3).flat[1:])
+    with pytest.raises(OutputInvalid, match=r"holds 7; declared are \[0, 4\]"):
+        to_label_map(answer, VOLUME, labels)
+
+
+def test_one_structure_from_border_to_border_is_refused() -> None:
+    with pytest.raises(OutputInvalid, match="fills the whole image"):
+        to_label_map(torch.ones_like(_answer()), VOLUME, OPTIONAL)

@@ -26,7 +26,7 @@ _NOT_WHOLE = (
 
 def to_meta_tensor(volume: Volume) -> MetaTensor:
     """The volume as MONAI's readers give it: float32 ``(column, row, slice)`` without a channel, affine to RAS mm."""
-    array = torch.from_numpy(np.array(volume.array.transpose(2, 1, 0), np.float32, order="C"))
+    array = _reversed_axes(torch.from_numpy(volume.array)).to(torch.float32)
     affine = torch.from_numpy(monai_affine(volume.affine))
     meta = {
         MetaKeys.AFFINE: affine,
@@ -37,6 +37,16 @@ def to_meta_tensor(volume: Volume) -> MetaTensor:
         "filename_or_obj": volume.series.series_instance_uid,
     }
     return MetaTensor(array, meta=meta)
+
+
+def _reversed_axes(array: torch.Tensor) -> torch.Tensor:
+    """A copy of ``(i, j, k)`` as ``(k, j, i)``, in that order in memory.
+
+    In two steps, each of which swaps two axes: that is twice as fast as one step from the first to the last.
+    """
+    first, second, third = array.shape
+    swapped = array.reshape(first * second, third).t().clone(memory_format=torch.contiguous_format)
+    return swapped.reshape(third, first, second).transpose(1, 2).contiguous()
 
 
 def monai_affine(affine: Affine) -> Affine:
@@ -65,10 +75,14 @@ def to_label_map(
     not declare, is one structure from border to border, or lacks one that it requires.
     """
     check_grid(prediction, volume, channels=1)
-    found = _whole(prediction.detach().cpu().numpy()[0].transpose(2, 1, 0), labels, ignored)
-    array = np.ascontiguousarray(_values(labels, ignored)[found])
-    _check_presence(array, labels)
-    return LabelMap(array, volume.affine)
+    found = _whole(torch.as_tensor(prediction).detach().cpu().as_subclass(torch.Tensor)[0], labels, ignored)
+    counts = torch.bincount(found.flatten(), minlength=256).numpy()
+    _check_declared(counts, labels, ignored)
+    _check_presence(counts, labels)
+    values = _values(labels, ignored)
+    array = np.ascontiguousarray(found.numpy().transpose(2, 1, 0))
+    same = np.array_equal(values[counts > 0], np.flatnonzero(counts))
+    return LabelMap(array if same else values[array], volume.affine)
 
 
 def check_grid(prediction: torch.Tensor, volume: Volume, *, channels: int) -> None:
@@ -88,23 +102,32 @@ def check_grid(prediction: torch.Tensor, volume: Volume, *, channels: int) -> No
             )
 
 
-def _whole(
-    array: npt.NDArray[np.generic], labels: tuple[LabelRule, ...], ignored: tuple[int, ...]
-) -> npt.NDArray[np.uint8]:
-    """The values as integers. Raises: ``OutputInvalid`` for values that are not finite, not whole or not declared.
-
-    Without sorting: ``np.unique`` takes seconds on a whole CT.
-    """
+def _whole(found: torch.Tensor, labels: tuple[LabelRule, ...], ignored: tuple[int, ...]) -> torch.Tensor:
+    """The values as uint8. Raises: ``OutputInvalid`` for values that are not finite, not whole or beyond 0 to 255."""
+    if found.dtype is torch.uint8:
+        return found
+    array = found.numpy()
     if not np.isfinite(array).all():
         raise OutputInvalid("the bundle's answer holds values that are not finite")
     with np.errstate(invalid="ignore"):  # a value beyond uint8 is caught by the comparison
-        found = array.astype(np.uint8)
-    known = np.zeros(256, bool)
-    known[[0, *(_bundle_value(label) for label in labels), *ignored]] = True
-    wrong = (found != array) | ~known[found]
+        whole = array.astype(np.uint8)
+    wrong = whole != array
     if wrong.any():
-        raise OutputInvalid(_undeclared(np.unique(array[wrong][:100_000]), np.flatnonzero(known).tolist()))
-    return found
+        raise OutputInvalid(_undeclared(np.unique(array[wrong][:100_000]), _declared(labels, ignored)))
+    return torch.from_numpy(whole)
+
+
+def _check_declared(counts: npt.NDArray[np.int64], labels: tuple[LabelRule, ...], ignored: tuple[int, ...]) -> None:
+    """Raises: ``OutputInvalid`` for voxels of a value that the bundle does not declare."""
+    declared = _declared(labels, ignored)
+    wrong = [value for value in np.flatnonzero(counts).tolist() if value not in declared]
+    if wrong:
+        raise OutputInvalid(_undeclared(np.array(wrong), declared))
+
+
+def _declared(labels: tuple[LabelRule, ...], ignored: tuple[int, ...]) -> list[int]:
+    """What the bundle may write."""
+    return sorted({0, *(_bundle_value(label) for label in labels), *ignored})
 
 
 def _undeclared(values: npt.NDArray[np.generic], declared: list[int]) -> str:
@@ -126,13 +149,13 @@ def _values(labels: tuple[LabelRule, ...], ignored: tuple[int, ...]) -> npt.NDAr
     return values
 
 
-def _check_presence(array: npt.NDArray[np.uint8], labels: tuple[LabelRule, ...]) -> None:
-    names = {label.value: label.name for label in labels}
-    first = int(array.flat[0])
-    if first and (array == first).all():
-        raise OutputInvalid(f"{names[first]} fills the whole image: the model did not see what it was made for")
+def _check_presence(counts: npt.NDArray[np.int64], labels: tuple[LabelRule, ...]) -> None:
+    """``counts``: voxels by the value that the bundle writes."""
     for label in labels:
-        if label.required and not (array == label.value).any():
+        if counts[_bundle_value(label)] == counts.sum():
+            raise OutputInvalid(f"{label.name} fills the whole image: the model did not see what it was made for")
+    for label in labels:
+        if label.required and not counts[_bundle_value(label)]:
             raise OutputInvalid(
                 f"no {label.name.lower()} found: label {label.value} is empty, and this bundle requires it"
             )

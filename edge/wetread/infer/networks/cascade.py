@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -52,22 +53,22 @@ class CascadeInferer(Inferer):
 
         Raises: ``ImageUnusable`` for an image without contrast, ``OutputInvalid`` when the box network finds nothing.
         """
-        image = torch.nan_to_num(torch.as_tensor(inputs).as_subclass(Tensor))
+        image = torch.as_tensor(inputs).as_subclass(Tensor)
         if image.ndim != 5 or image.shape[:2] != (1, 1):
             raise ValueError(f"the cascade takes one volume of shape (1, 1, i, j, k), got {tuple(image.shape)}")
-        coarse = _resized(image, self.box_shape)
+        coarse = _finite(_resized(image, self.box_shape))
         window = self._window(coarse)
-        box = self._box(_foreground(self.box_network, _normalised(coarse, window)), image.shape[2:])
+        box = self._box(_foreground(self.box_network, _normalised(coarse, window, self.box_shape)), image.shape[2:])
         del coarse
-        inside = image[(..., *box)]
-        fine = _foreground(network, _normalised(_resized(inside, self.fine_shape), window))
+        inside = _finite(image[(..., *box)])
+        fine = _foreground(network, _normalised(inside, window, self.fine_shape))
         probability = torch.zeros_like(image)
         probability[(..., *box)] = _resized(fine, inside.shape[2:])
         # Evaluator and saver find affine and file name here, as they do with MONAI's own sliding window.
         return convert_to_dst_type(probability, inputs)[0]
 
     def _window(self, coarse: Tensor) -> tuple[float, float]:
-        low, high = torch.quantile(coarse, torch.tensor(self.quantiles, device=coarse.device)).tolist()
+        low, high = quantiles(coarse, self.quantiles)
         if not high > low:
             raise ImageUnusable(
                 f"the image has no contrast: {self.quantiles[0]:.1%} and {self.quantiles[1]:.1%} of its values are "
@@ -106,16 +107,51 @@ def box_with_margin(
     return first, second, third
 
 
+def quantiles(values: Tensor, shares: Sequence[float]) -> list[float]:
+    """The numbers of ``torch.quantile``, which sorts much more slowly than numpy does."""
+    ordered = torch.from_numpy(np.sort(values.cpu().numpy(), axis=None))
+    place = torch.tensor(shares) * (len(ordered) - 1)
+    below = place.long()
+    found = ordered[below].lerp(ordered[place.ceil().long()], place - below)
+    return [float(value) for value in found]
+
+
+def _finite(image: Tensor) -> Tensor:
+    """A copy with numbers only."""
+    return torch.nan_to_num(image)
+
+
 def _resized(image: Tensor, shape: Sequence[int]) -> Tensor:
     return functional.interpolate(image, tuple(shape), mode="nearest-exact")
 
 
-def _normalised(image: Tensor, window: tuple[float, float]) -> Tensor:
+def _normalised(image: Tensor, window: tuple[float, float], shape: Sequence[int]) -> Tensor:
+    """``image`` at ``shape``, scaled so that there its mean and deviation are those of the training; may be changed.
+
+    Enlarging repeats voxels, so the arithmetic comes before and counts how often: it is done on the fewer voxels.
+    """
+    image = _resized(image, [min(n, wanted) for n, wanted in zip(image.shape[2:], shape, strict=True)])
     low, high = window
-    image = ((image - low) / (high - low)).clamp_(min=0, max=1)
-    image = (image - image.mean()) / image.std()
-    return image.mul_(_IMAGENET_STD).add_(_IMAGENET_MEAN)
+    image.sub_(low).div_(high - low).clamp_(min=0, max=1)
+    times = [_times_repeated(n, wanted) for n, wanted in zip(image.shape[2:], shape, strict=True)]
+    mean = _sum(image, times) / prod(shape)
+    image.sub_(mean)
+    deviation = (_sum(image.square(), times) / (prod(shape) - 1)) ** 0.5
+    image.div_(deviation).mul_(_IMAGENET_STD).add_(_IMAGENET_MEAN)
+    return _resized(image, shape)
+
+
+def _times_repeated(size: int, wanted: int) -> Tensor:
+    """How often each of ``size`` voxels is picked when an axis is enlarged to ``wanted``."""
+    picked = _resized(torch.arange(size, dtype=torch.float64).reshape(1, 1, size, 1, 1), (wanted, 1, 1))
+    return torch.bincount(picked.flatten().long(), minlength=size)
+
+
+def _sum(image: Tensor, times: Sequence[Tensor]) -> float:
+    """Of ``(1, 1, i, j, k)``, each voxel as often as the product of its axes' ``times`` says."""
+    first, second, third = (along.to(image) for along in times)
+    return float(((image[0, 0] @ third) @ second).double() @ first.double())
 
 
 def _foreground(network: Network, image: Tensor) -> Tensor:
-    return network(image)[:, 1:2].clone()
+    return network(image)[:, 1:2]

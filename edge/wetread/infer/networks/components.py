@@ -59,9 +59,15 @@ class SolidComponentd(MapTransform):
 
 
 def _solid(mask: Mask) -> Mask:
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    if not found:
+    if not mask.any():
         return mask
+    box = _box(mask)
     solid = np.zeros_like(mask)
-    solid[found[0]] = without_holes(largest_component(mask[found[0]]))
+    solid[box] = without_holes(largest_component(mask[box]))
     return solid
+
+
+def _box(mask: Mask) -> tuple[slice, ...]:
+    """The smallest box that holds a mask that is not empty."""
+    planes = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    return tuple(slice(p[0], p[-1] + 1) for p in planes)
