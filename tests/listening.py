@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -24,7 +25,9 @@ class Kept:
     def keep(self, received: ReceivedInstance) -> None:
         if self.full:
             raise SpoolUnavailable("12 MiB free on the spool's disk, 64 MiB are kept in reserve")
-        self.instances.append(received)
+        self.instances.append(
+            dataclasses.replace(received, dataset=bytes(received.dataset))
+        )  # it is the listener's memory
         self.order.append("instance")
 
     def note(self, note: Note) -> None:
