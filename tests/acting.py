@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from waiting import until
 from wetread.errors import EngineDisagrees, MissingSlice, SpoolUnavailable
 from wetread.jobs.worker import Progress, Runner
-from wetread.records.job import JobOutcome, JobSpec, JobState
+from wetread.records.job import JobOutcome, JobSpec, JobState, Prediction
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,25 @@ class Acting:
     """Opened in the worker process."""
 
     broken: bool = False
+    predicted_mb: int | None = None
 
     def __call__(self, _folder: Path, _digest: str) -> Runner:
         if self.broken:
             raise EngineDisagrees("the engine gives Dice 0.5, expected at least 0.999")
-        return _act
+        return ActingRunner(self.predicted_mb)
+
+
+@dataclass(frozen=True)
+class ActingRunner:
+    """The job's route says what it does."""
+
+    predicted_mb: int | None
+
+    def predict(self, _spec: JobSpec) -> Prediction | None:
+        return None if self.predicted_mb is None else Prediction(self.predicted_mb, 1.0, "a test")
+
+    def __call__(self, spec: JobSpec, progress: Progress) -> JobOutcome:
+        return _act(spec, progress)
 
 
 def _act(spec: JobSpec, progress: Progress) -> JobOutcome:
@@ -42,9 +57,19 @@ def _act(spec: JobSpec, progress: Progress) -> JobOutcome:
         "freeze": lambda: os.kill(os.getpid(), signal.SIGSTOP),
         # Backtracks for longer than any test, in C, with the interpreter's lock: no heartbeat gets through.
         "loop": lambda: re.match(r"(a+)+$", "a" * 60 + "b"),
+        "grow": _grow,
+        "until": lambda: until(spec.out_folder.exists),
     }
     actions.get(spec.route, lambda: None)()
     return JobOutcome(spec.job_id, JobState.DONE, reason=str(os.getpid()))
+
+
+def _grow() -> None:
+    """Take memory for real, 32 MB at a time, up to 2 GB: more than any limit of these tests."""
+    held = []
+    for _ in range(64):
+        held.append(bytearray(os.urandom(1)) * (32 << 20))
+    threading.Event().wait()
 
 
 def _raise(error: Exception) -> None:

@@ -28,10 +28,13 @@
     │   │   ├── MissingSlice       a gap of a whole number of slices
     │   │   ├── UnevenSpacing      neighbouring gaps differ
     │   │   └── TooFewSlices       fewer slices than the bundle needs
+    │   ├── TooLargeForMachine     reading it needs more memory than this machine may give, whatever else runs
     │   └── OutputInvalid          the model's answer breaks its own declaration
     ├── Temporary                  try again later
     │   ├── WorkerDied             the worker process ended without an answer
     │   ├── WorkerSilent           the worker gave no sign of life for too long
+    │   ├── MemoryShort            a read would fit, but not beside what runs now
+    │   ├── OutOfMemory            a read used more memory than it may and was ended
     │   ├── DestinationUnavailable the peer did not take the result
     │   │   └── ServiceNotOffered  the peer is there and does not do what was asked for
     │   └── SpoolUnavailable       the disk is full or cannot be written
@@ -156,6 +159,10 @@ class TooFewSlices(GeometryInvalid):
     """Fewer slices than the bundle needs."""
 
 
+class TooLargeForMachine(StudyRejected):
+    """Reading it needs more memory than this machine may give: another attempt here would end the same way."""
+
+
 class OutputInvalid(StudyRejected):
     """The model's answer breaks its own declaration (grid, labels, finite values)."""
 
@@ -170,6 +177,14 @@ class WorkerDied(Temporary):
 
 class WorkerSilent(Temporary):
     """The worker gave no sign of life for too long."""
+
+
+class MemoryShort(Temporary):
+    """A read would fit into this machine, but not beside what runs now."""
+
+
+class OutOfMemory(Temporary):
+    """A read used more memory than it may and was ended."""
 
 
 class DestinationUnavailable(Temporary):

@@ -27,11 +27,27 @@ def is_nifti(path: Path) -> bool:
 def read_nifti(path: Path) -> Volume:
     """A volume without instances: axes ``(slice, row, column)``, affine to LPS mm; the file has the reverse and RAS.
 
-    Raises: ``UnsupportedImage`` when it cannot be read or is not one 3-D volume.
+    Raises: ``UnsupportedImage`` when it cannot be read, is not one 3-D volume, or holds values that are no numbers.
     """
     array, affine = _read(path)
+    wrong = int(np.count_nonzero(~np.isfinite(array)))
+    if wrong:
+        raise UnsupportedImage(
+            f"{path.name} has {wrong} of {array.size} voxels that are not numbers (NaN or infinite), finite values "
+            "were expected: a mask or a resampling may have left them; write 0 or the value of air there"
+        )
     series = SeriesRef(series_instance_uid="", modality="", instances=(), description=path.name)
     return Volume(np.ascontiguousarray(array, np.float32), affine, series, (), "")
+
+
+def foreseen_grid(path: Path) -> tuple[tuple[int, int, int], Affine]:
+    """Shape and affine that ``read_nifti`` will give, from the header alone. Raises: as ``read_nifti``."""
+    try:
+        image = nibabel.load(path)
+    except (OSError, EOFError, ValueError, ImageFileError) as exc:
+        raise UnsupportedImage(f"{path.name} cannot be read as NIfTI: {exc}") from exc
+    columns, rows, slices = _three(path, image.shape)
+    return (slices, rows, columns), _to_lps(image.affine)
 
 
 def read_nifti_labels(path: Path) -> npt.NDArray[np.uint8]:
@@ -53,6 +69,15 @@ def _read(path: Path) -> tuple[npt.NDArray[np.generic], Affine]:
         array = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, ImageFileError) as exc:
         raise UnsupportedImage(f"{path.name} cannot be read as NIfTI: {exc}") from exc
-    if array.ndim != 3:
-        raise UnsupportedImage(f"{path.name} has the shape {array.shape}, one 3-D volume was expected")
-    return array.transpose(2, 1, 0), np.asarray(_LPS_TO_RAS @ image.affine @ _REVERSED_AXES, np.float64)
+    _three(path, array.shape)
+    return array.transpose(2, 1, 0), _to_lps(image.affine)
+
+
+def _three(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise UnsupportedImage(f"{path.name} has the shape {shape}, one 3-D volume was expected")
+    return shape[0], shape[1], shape[2]
+
+
+def _to_lps(affine: npt.NDArray[np.floating]) -> Affine:
+    return np.asarray(_LPS_TO_RAS @ affine @ _REVERSED_AXES, np.float64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,11 @@ from monai.transforms import Activationsd, AsDiscreted, Compose, CropForegroundd
 from torch import nn
 
 from network_bundles import oblique_volume
-from wetread.errors import StudyRejected, Temporary
 from wetread.infer.geometry import to_meta_tensor
-from wetread.infer.memory import available_mb, total_mb
 from wetread.infer.predict import (
     COST,
-    Prediction,
     WindowCost,
-    _peak_restarted_mb,
-    _status_mb,
     can_predict,
-    check_fits,
     kept_or_measured,
     measure,
     predict,
@@ -33,6 +26,7 @@ from wetread.infer.predict import (
 )
 from wetread.infer.program import Program
 from wetread.infer.streaming.tail import streamed
+from wetread.memory import available_mb, peak_mb, restart_peak, total_mb
 
 GEOMETRY = [Orientationd("image", axcodes="RAS", labels=None), Spacingd("image", pixdim=(1.5, 1.5, 2.0))]
 COST_105 = WindowCost(seconds=2.0, memory_mb=1000, classes=105)
@@ -85,9 +79,9 @@ def test_memory_of_a_read_is_near_the_prediction() -> None:
     assert cost.classes == 100
     predicted_mb = predict(program, volume.array.shape, volume.affine, cost).memory_mb
     image = to_meta_tensor(volume)[None]
-    before_mb = _peak_restarted_mb()
+    before_mb = restart_peak()
     program({"image": image})
-    used_mb = _status_mb("VmHWM") - before_mb
+    used_mb = peak_mb() - before_mb
     assert 0.3 * predicted_mb <= used_mb <= 1.4 * predicted_mb
 
 
@@ -110,16 +104,6 @@ def test_only_windows_of_one_size_are_predicted() -> None:
     assert not can_predict(_program(roi=(-1, 96, 96)))
     assert not can_predict(Program(plain.preprocessing, SimpleInferer(), nn.Identity(), Compose([]), "image", "pred"))
     assert not can_predict(lambda images: images)
-
-
-def test_read_that_can_never_fit_is_rejected_and_one_that_could_waits() -> None:
-    prediction = Prediction(memory_mb=3000, seconds=10, windows=64)
-    check_fits(prediction, 3500, 8000)
-    with pytest.raises(Temporary, match="needs about 3256 MB of memory \\(64 windows\\), 3000 MB are free"):
-        check_fits(prediction, 3000, 8000)
-    with pytest.raises(StudyRejected, match="the machine has 2048 MB"):
-        check_fits(prediction, 1000, 2048)
-    check_fits(prediction, math.inf, math.inf)
 
 
 def _machine(root: Path, *, group: str, limits: dict[str, tuple[str, str, str]]) -> Path:

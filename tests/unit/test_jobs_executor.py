@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from acting import Acting
 from waiting import until
-from wetread.jobs.executor import LocalExecutor, WorkerSettings
-from wetread.jobs.worker import Progressed
+from wetread.jobs.executor import Held, LocalExecutor, WorkerSettings
+from wetread.jobs.worker import Predicted, Progressed
 from wetread.records.job import JobOutcome, JobSpec, JobState
 from wetread.records.study import Patient, StudyRef
 
 
-def spec(action: str, *, job_id: str = "j", digest: str = "b") -> JobSpec:
-    return JobSpec(job_id, StudyRef("1.2", Patient("P"), ()), (), Path("/b"), digest, Path("/out"), route=action)
+def spec(action: str, *, job_id: str = "j", digest: str = "b", out: Path = Path("/out")) -> JobSpec:
+    return JobSpec(job_id, StudyRef("1.2", Patient("P"), ()), (), Path("/b"), digest, out, route=action)
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_progress_arrives_before_the_outcome(executor: LocalExecutor) -> None:
         return any(isinstance(r, JobOutcome) for r in reports)
 
     until(done, timeout_s=40)
-    assert reports[0] == Progressed("j", "images", 0.1)
+    assert reports[:2] == [Predicted("j", None), Progressed("j", "images", 0.1)]
     assert isinstance(reports[-1], JobOutcome)
     assert reports[-1].peak_memory_mb > 1
 
@@ -142,6 +143,109 @@ def _runs(pid: int) -> bool:
         return "zombie" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     except FileNotFoundError:
         return False
+
+
+def reports_until(executor: LocalExecutor, found: list[object], wanted: Callable[[object], bool]) -> None:
+    """Collect reports until one is what is wanted."""
+
+    def look() -> bool:
+        found.extend(executor.reports(0.2))
+        return any(map(wanted, found))
+
+    until(look, timeout_s=40)
+
+
+def test_read_that_never_fits_is_refused_with_the_reason_and_not_tried_again() -> None:
+    running = LocalExecutor(WorkerSettings(memory_mb=1000), Acting(predicted_mb=1500))
+    try:
+        running.submit(spec("work"))
+        ended = outcome(running)
+        assert (ended.state, ended.code) == (JobState.REJECTED, "too-large-for-machine")
+        assert ended.reason.startswith("reading it takes about 1500 MB of memory (a test), 1000 MB are allowed here")
+        assert running.has_room()
+    finally:
+        running.close()
+
+
+def test_reads_that_do_not_fit_beside_one_another_start_in_order_as_memory_becomes_free(tmp_path: Path) -> None:
+    """600 of 1000 MB each: three workers, never two at work, and the first that waits is the next to start."""
+    running = LocalExecutor(WorkerSettings(slots=3, warm=3, memory_mb=1000), Acting(predicted_mb=600))
+    found: list[object] = []
+    try:
+        for name in ("one", "two", "three"):
+            assert running.has_room()
+            running.submit(spec("until", job_id=name, digest=name, out=tmp_path / name))
+            if name == "one":
+                reports_until(running, found, lambda r: isinstance(r, Progressed))
+        reports_until(running, found, lambda r: isinstance(r, Held))
+        assert not running.has_room()
+        reports_until(running, found, lambda _: len([r for r in found if isinstance(r, Predicted)]) == 3)
+        first, second, third = (r.job_id for r in found if isinstance(r, Predicted))
+        held = [r for r in found if isinstance(r, Held)]
+        assert [h.job_id for h in held] == [second]
+        assert held[0].reason.startswith("waiting for memory: it takes about 600 MB, ")
+        for name in (first, second, third):
+            reports_until(running, found, lambda r, name=name: isinstance(r, Progressed) and r.job_id == name)
+            assert started(found)[-1] == name
+            (tmp_path / name).touch()
+            reports_until(running, found, lambda r, name=name: isinstance(r, JobOutcome) and r.job_id == name)
+        assert started(found) == [first, second, third]
+    finally:
+        running.close()
+
+
+def started(found: list[object]) -> list[str]:
+    return [r.job_id for r in found if isinstance(r, Progressed)]
+
+
+def test_read_of_which_nothing_is_known_runs_alone(tmp_path: Path) -> None:
+    running = LocalExecutor(WorkerSettings(slots=2, warm=2), Acting())
+    found: list[object] = []
+    try:
+        running.submit(spec("until", job_id="one", digest="one", out=tmp_path / "one"))
+        reports_until(running, found, lambda r: isinstance(r, Progressed))
+        running.submit(spec("work", job_id="two", digest="two"))
+        reports_until(running, found, lambda r: isinstance(r, Held))
+        assert "so it runs alone" in next(r.reason for r in found if isinstance(r, Held))
+        (tmp_path / "one").touch()
+        reports_until(running, found, lambda r: isinstance(r, JobOutcome) and r.job_id == "two")
+    finally:
+        running.close()
+
+
+def test_idle_workers_make_room_before_a_read_waits() -> None:
+    running = LocalExecutor(WorkerSettings(memory_mb=400), Acting(predicted_mb=395))
+    try:
+        running.submit(spec("work", digest="idle"))
+        pid = outcome(running).reason
+        running.submit(spec("work", digest="next"))
+        assert outcome(running).state is JobState.DONE
+        assert not Path(f"/proc/{pid}").exists()
+    finally:
+        running.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_read_that_takes_more_memory_than_it_may_is_ended_with_the_figures() -> None:
+    running = LocalExecutor(WorkerSettings(memory_mb=400), Acting(predicted_mb=300))
+    try:
+        running.submit(spec("grow"))
+        ended = outcome(running)
+        assert (ended.state, ended.code) == (JobState.WAITING, "out-of-memory")
+        used, allowed = map(int, re.findall(r"used (\d+) of (\d+) MB", ended.reason)[0])
+        assert allowed == 400 < used < 2000
+        running.submit(spec("work"))
+        assert outcome(running).state is JobState.DONE
+    finally:
+        running.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_kernel_would_end_a_worker_before_anything_else(executor: LocalExecutor) -> None:
+    executor.submit(spec("work"))
+    pid = outcome(executor).reason
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "1000"
+    assert Path("/proc/self/oom_score_adj").read_text().strip() != "1000"
 
 
 def _be_the_parent() -> None:

@@ -12,7 +12,7 @@ from wetread.db import Database, now
 from wetread.errors import Misconfigured
 from wetread.jobs.queue import ClaimedJob, PrioritySettings, Queue, RetrySettings
 from wetread.jobs.requests import Requests
-from wetread.records.job import JobOutcome, JobState
+from wetread.records.job import JobOutcome, JobState, Prediction
 
 MAX_ATTEMPTS = 3
 
@@ -52,6 +52,20 @@ def test_job_made_for_a_held_study_is_not_claimed(db: Database, queue: Queue) ->
         tx.run("UPDATE studies SET state = 'held'")
     queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[decision("x")])
     assert queue.claim() is None
+
+
+def test_prediction_is_kept_with_the_job_and_stands_in_its_timeline(db: Database, queue: Queue) -> None:
+    study_id, revision_id = add_study(db)
+    queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[decision("x")])
+    job = queue.claim()
+    assert job is not None
+    queue.predicted(job.job_id, Prediction(1200, 14.0, "48 windows"))
+    assert tuple(db.fetch("SELECT predicted_mb, predicted_s FROM jobs")[0]) == (1200, 14.0)
+    queue.predicted(job.job_id, None)
+    assert tuple(db.fetch("SELECT predicted_mb, predicted_s FROM jobs")[0]) == (None, None)
+    details = [r["detail"] for r in db.fetch("SELECT detail FROM events WHERE action = 'predicted' ORDER BY id")]
+    assert details[0] == "about 1200 MB and 14 s (48 windows)"
+    assert "nothing is known" in details[1]
 
 
 def test_results_and_outbox_are_committed_with_the_end(db: Database, queue: Queue, tmp_path: Path) -> None:

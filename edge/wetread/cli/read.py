@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wetread.cli.options import add_config, add_json, bundle_folders, trust_policy
 
 if TYPE_CHECKING:
-    from wetread.records.job import JobOutcome
+    from wetread.records.job import JobOutcome, Prediction
 
 HELP = "read one study from a folder (or a NIfTI file), results into a folder"
 
@@ -22,6 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where results go; made if missing")
     parser.add_argument("--engine", default="auto", choices=["auto", "torch", "openvino"])
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    parser.add_argument(
+        "--memory-mb",
+        type=int,
+        default=0,
+        metavar="N",
+        help="refuse a read that would take more (MiB; default: what the machine allows)",
+    )
     add_config(parser)
     add_json(parser)
 
@@ -40,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
         raise Misconfigured(f"there is no {args.study}")
     if args.threads < 0:
         raise Misconfigured(f"--threads is {args.threads}, expected 0 (all) or more")
+    if args.memory_mb < 0:
+        raise Misconfigured(f"--memory-mb is {args.memory_mb}, expected 0 (what the machine allows) or more")
     bundle = find_bundle(args.bundle, bundle_folders(args))
     _check_writable(args.out)
     offset = datetime.now().astimezone().utcoffset()
@@ -49,14 +58,24 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         trust=trust_policy(args),
         utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
+        memory_mb=args.memory_mb,
     )
+    foreseen = _say_nothing if args.json else _say_prediction
     with stage_progress(args.json) as progress:
         progress("opening the model", 0.0)
         if is_nifti(args.study):
-            report = read_nifti_file(args.study, bundle, args.out, settings, progress=progress)
+            report = read_nifti_file(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
             return _show_nifti(report, as_json=args.json)
-        outcomes = read_folder(args.study, bundle, args.out, settings, progress=progress)
+        outcomes = read_folder(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
     return _show(outcomes, as_json=args.json)
+
+
+def _say_prediction(prediction: Prediction | None) -> None:
+    print(f"predicted: {prediction or 'nothing is known yet of such a read on this machine'}", flush=True)
+
+
+def _say_nothing(_prediction: Prediction | None) -> None:
+    """With ``--json`` it stands in the document."""
 
 
 def _check_writable(out: Path) -> None:

@@ -12,7 +12,7 @@ from wetread.images.geometry import arrange
 from wetread.images.instance import Slice, read_slice
 from wetread.images.pixels import decode
 from wetread.records.study import SeriesRef
-from wetread.records.volume import Volume
+from wetread.records.volume import Affine, Volume
 
 _FEWEST = 2
 """One slice has no slice spacing: the slice axis comes from positions, never from Slice Thickness."""
@@ -27,10 +27,7 @@ def read_volume(series: SeriesRef, *, min_slices: int) -> Volume:
     Returns: float32 modality values ``(slice, row, column)``; ``affine`` maps voxel centres to LPS mm.
     Raises: ``ImageUnusable``, ``GeometryInvalid`` or ``NotDicom``; the message names the files and what was expected.
     """
-    slices = [read_slice(instance) for instance in series.instances]
-    fewest = max(min_slices, _FEWEST)
-    if len(slices) < fewest:
-        raise TooFewSlices(f"{series.label} has {len(slices)} slices, at least {fewest} were expected{_names(slices)}")
+    slices = _slices(series, min_slices)
     grid = arrange([item.plane for item in slices])
     ordered = [slices[k] for k in grid.order]
     return Volume(
@@ -40,6 +37,24 @@ def read_volume(series: SeriesRef, *, min_slices: int) -> Volume:
         instances=tuple(item.instance for item in ordered),
         frame_of_reference_uid=ordered[0].plane.frame_of_reference_uid,
     )
+
+
+def foreseen_grid(series: SeriesRef, *, min_slices: int) -> tuple[tuple[int, int, int], Affine]:
+    """Shape ``(slice, row, column)`` and affine that ``read_volume`` will give, from the headers alone.
+
+    Raises: as ``read_volume``, for what headers show.
+    """
+    slices = _slices(series, min_slices)
+    plane = slices[0].plane
+    return (len(slices), plane.rows, plane.columns), arrange([item.plane for item in slices]).affine
+
+
+def _slices(series: SeriesRef, min_slices: int) -> list[Slice]:
+    slices = [read_slice(instance) for instance in series.instances]
+    fewest = max(min_slices, _FEWEST)
+    if len(slices) < fewest:
+        raise TooFewSlices(f"{series.label} has {len(slices)} slices, at least {fewest} were expected{_names(slices)}")
+    return slices
 
 
 def _stack(slices: Sequence[Slice]) -> npt.NDArray[np.float32]:

@@ -35,6 +35,8 @@ class Model:
         """Why this engine, as a sentence for a person."""
         self.waiting = waiting
         """Which engine and precision would serve if it were ready (``build=False``); empty when the best one serves."""
+        self.forecast = opened.forecast
+        """What a read will take."""
         self._program = opened.program
         self._engines = opened.engines
         self._manifest = manifest

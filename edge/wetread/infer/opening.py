@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from wetread.bundles import Bundle
+from wetread.bundles.manifest import Manifest
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.adapters import answer
 from wetread.infer.configs.config import InferenceConfig
+from wetread.infer.engines.cache import key_of
 from wetread.infer.engines.engine import REFERENCE, Choice, Engine, backend
 from wetread.infer.engines.plan import NetworkPlan
 from wetread.infer.files import translated
+from wetread.infer.forecast import Forecast, SourceGrid
 from wetread.infer.gate.gate import certify, subject
 from wetread.infer.gate.refusal import forget_refusal, note_refusal, noted_refusal
 from wetread.infer.gate.synthetic import certify_without_golden, network_input_shape
@@ -23,7 +27,10 @@ from wetread.infer.plans import network_plans
 from wetread.infer.program import Runnable
 from wetread.infer.shapes import asked_shape
 from wetread.infer.tiers import Tier, choose_tier, open_program
+from wetread.memory import restart_peak
+from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
+from wetread.records.volume import Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,8 @@ class Opened:
     """By the id of the network."""
     tier: Tier
     identity: EngineIdentity
+    forecast: Forecast
+    """What a read will take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,8 @@ class Opening:
                 engines[plan.name] = backend(choice.name).open_engine(plan)
             program = open_program(config, engines)
             self.tell("comparing with the stored answer", 0.4)
-            certificate = self._certificate(program, plans, engines, what)
+            forecast = Forecast(program, self.cache_folder / key_of(what), channels=_channels(self.bundle))
+            certificate = self._certificate(forecast, plans, engines, what)
             if not self.build:
                 self._loaded(config, engines)
         except BaseException:
@@ -103,16 +113,16 @@ class Opening:
                 engine.close()
             raise
         self.tell("ready", 1.0)
-        return Opened(program, engines, choose_tier(config), self._identity(config, what, certificate))
+        return Opened(program, engines, choose_tier(config), self._identity(config, what, certificate), forecast)
 
     def _certificate(
-        self, program: Runnable, plans: list[NetworkPlan], engines: Mapping[str, Engine], what: Mapping[str, str]
+        self, forecast: Forecast, plans: list[NetworkPlan], engines: Mapping[str, Engine], what: Mapping[str, str]
     ) -> str:
         """Its digest. The reference is measured whoever waits: nothing else could serve before it."""
         golden, make = self.bundle.manifest.golden, self.build or what["engine"] == REFERENCE
         if golden is None:
             return certify_without_golden(self.bundle, what, plans, engines, cache_folder=self.cache_folder, make=make)
-        run = partial(answer, program, self.bundle.manifest)
+        run = partial(_watched_answer, forecast, self.bundle.manifest)
         made = certify(self.bundle, golden, what, run=run, engines=engines, cache_folder=self.cache_folder, make=make)
         return made.digest()
 
@@ -135,6 +145,23 @@ class Opening:
             tier=choose_tier(config).name,
             shims=tuple(f"{shim.name}: {shim.what}" for shim in config.shims),
         )
+
+
+def _channels(bundle: Bundle) -> int:
+    try:
+        return network_input_shape(bundle)[1]
+    except BundleInvalid:  # the metadata does not say it
+        return len(bundle.manifest.inputs)
+
+
+def _watched_answer(forecast: Forecast, manifest: Manifest, volumes: Mapping[str, Volume]) -> ModelOutput:
+    """The golden case is the first thing known about reads on this machine."""
+    before_mb, started = restart_peak(), time.perf_counter()
+    output = answer(forecast.program, manifest, volumes)
+    took_s = time.perf_counter() - started
+    grids = [SourceGrid(volume.array.shape, volume.affine) for volume in volumes.values()]
+    forecast.note(grids, before_mb=before_mb, seconds=took_s, golden=True)
+    return output
 
 
 def _device(engine: str) -> str:

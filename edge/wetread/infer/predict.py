@@ -1,11 +1,11 @@
-"""What reading one volume will take, in memory and time, before it starts; and a refusal instead of an OOM kill."""
+"""What a program with windows of one size takes for one volume, from its structure: no voxel is touched."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, prod
+from math import prod
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -16,7 +16,6 @@ from monai.transforms.transform import LazyTransform
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from wetread.errors import StudyRejected, Temporary
 from wetread.infer.files import write_atomically
 from wetread.infer.geometry import monai_affine
 from wetread.infer.program import Program, Runnable, stage
@@ -24,10 +23,12 @@ from wetread.infer.streaming.chain import Streaming
 from wetread.infer.streaming.tail import Tail
 from wetread.infer.windows.cells import WindowGrid
 from wetread.infer.windows.sliding import Network, can_stream, planned, window_grid
+from wetread.memory import peak_mb, restart_peak
 from wetread.records.volume import Affine
 
 COST = "cost.json"
 _FLOAT = 4
+_AXES = 3
 _MB = 2**20
 _S_PER_MEGAVOXEL = 0.05
 """Everything round the network, for each million voxels of source and network grid, on one core of 2024."""
@@ -40,16 +41,20 @@ class WindowCost(BaseModel):
 
     seconds: float
     memory_mb: float
-    """While one batch of windows is computed, its answers included."""
+    """While one batch of windows is computed, its answers included, on top of what the engine keeps."""
     classes: int
+    opening_s: float = 0.0
+    """What the first batch took longer than the next ones: the engine compiles for the shape of the windows."""
+    opening_mb: float = 0.0
+    """What the process held at most during the first batch, over what it held before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """What reading one volume will take."""
+class Estimate:
+    """What the network and the transforms round it will take for one volume."""
 
-    memory_mb: int
-    """On top of what the process holds with the model open and the volume in memory."""
+    memory_mb: float
+    """On top of what the process holds with the model open, the engine compiled and the volume in memory."""
     seconds: float
     windows: int
 
@@ -59,18 +64,26 @@ class _Sizes:
     """Voxels."""
 
     source: int
+    """In all channels of the network's input."""
     grid: WindowGrid
+    channels: int
 
     @property
     def working(self) -> int:
         return prod(self.grid.padded)
+
+    @property
+    def prepared(self) -> int:
+        """The network's input: all channels."""
+        return self.working * self.channels
 
 
 def can_predict(program: Runnable) -> TypeGuard[Program]:
     """Whether the program has windows of one known size; others (cascades, detectors) are not predicted."""
     if not isinstance(program, Program) or not can_stream(program.inferer):
         return False
-    return min(_roi(program.inferer.roi_size)) > 0
+    roi = _roi(program.inferer.roi_size)
+    return len(roi) == _AXES and min(roi) > 0
 
 
 def measure(program: Program, channels: int = 1) -> WindowCost:
@@ -80,9 +93,15 @@ def measure(program: Program, channels: int = 1) -> WindowCost:
     shape = (batch, channels, *_roi(inferer.roi_size))
     windows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        program.network(windows)
+        first_s, opening_mb, _ = _watched(program.network, windows)
         seconds, memory_mb, classes = _watched(program.network, windows)
-    return WindowCost(seconds=seconds / batch, memory_mb=memory_mb, classes=classes)
+    return WindowCost(
+        seconds=seconds / batch,
+        memory_mb=memory_mb,
+        classes=classes,
+        opening_s=max(0.0, first_s - seconds),
+        opening_mb=opening_mb,
+    )
 
 
 def kept_or_measured(folder: Path, measured: Callable[[], WindowCost]) -> WindowCost:
@@ -96,32 +115,20 @@ def kept_or_measured(folder: Path, measured: Callable[[], WindowCost]) -> Window
         return cost
 
 
-def predict(program: Program, shape: tuple[int, ...], affine: Affine, cost: WindowCost) -> Prediction:
-    """What a volume of ``shape`` ``(slice, row, column)`` at ``affine`` will take.
+def predict(
+    program: Program, shape: tuple[int, ...], affine: Affine, cost: WindowCost, *, channels: int = 1
+) -> Estimate:
+    """What a volume of ``shape`` ``(slice, row, column)`` at ``affine`` will take; ``channels`` volumes are stacked.
 
-    Cropping to the foreground is not foreseen: the prediction is for the whole volume.
+    Cropping to the foreground is not foreseen: the estimate is for the whole volume.
     """
     working = working_shape(program.preprocessing, tuple(reversed(shape)), affine, key=program.input_key)
-    sizes = _Sizes(prod(shape), window_grid(program.inferer, working))
+    sizes = _Sizes(prod(shape) * channels, window_grid(program.inferer, working), channels)
     windows = len(sizes.grid.windows)
-    seconds = windows * cost.seconds + (sizes.source + sizes.working) / 1e6 * _S_PER_MEGAVOXEL
+    seconds = windows * cost.seconds + (sizes.source + sizes.prepared) / 1e6 * _S_PER_MEGAVOXEL
     streaming = program.tail.streaming if isinstance(program.tail, Tail) else None
     phases = _preparing(sizes), *_answering(sizes, cost, streaming)
-    return Prediction(ceil(max(phases)), round(seconds, 1), windows)
-
-
-def check_fits(prediction: Prediction, available_mb: float, total_mb: float, *, reserve_mb: float = 256) -> None:
-    """Refuse a read that would end in an OOM kill; ``reserve_mb`` is left for everything else.
-
-    Raises: ``StudyRejected`` when this machine can never read the volume; ``Temporary`` when it could with less else
-    running.
-    """
-    needed = prediction.memory_mb + reserve_mb
-    said = f"this volume needs about {needed:.0f} MB of memory ({prediction.windows} windows)"
-    if needed > total_mb:
-        raise StudyRejected(f"{said}, the machine has {total_mb:.0f} MB: read it on a machine with more memory")
-    if needed > available_mb:
-        raise Temporary(f"{said}, {available_mb:.0f} MB are free: it is read when other work has ended")
+    return Estimate(max(phases), seconds, windows)
 
 
 def working_shape(preprocessing: Compose, shape: tuple[int, ...], affine: Affine, *, key: str) -> tuple[int, ...]:
@@ -137,22 +144,22 @@ def working_shape(preprocessing: Compose, shape: tuple[int, ...], affine: Affine
 
 
 def _roi(size: int | Sequence[int]) -> tuple[int, ...]:
-    return (size,) * 3 if isinstance(size, int) else tuple(size)
+    return (size,) * _AXES if isinstance(size, int) else tuple(size)
 
 
 def _preparing(sizes: _Sizes) -> float:
     """The image, its reoriented copy, and three copies on the network's grid: before, during and after scaling."""
-    return _FLOAT * (2 * sizes.source + 3 * sizes.working) / _MB
+    return _FLOAT * (2 * sizes.source + 3 * sizes.prepared) / _MB
 
 
 def _answering(sizes: _Sizes, cost: WindowCost, streaming: Streaming | None) -> tuple[float, float]:
     """While the windows run, and after."""
-    held = _FLOAT * (sizes.source + sizes.working) / _MB + cost.memory_mb
+    held = _FLOAT * (sizes.source + sizes.prepared) / _MB + cost.memory_mb
     if streaming is None:
         # Sums, weights and their quotient; then softmax, the inversion of all classes and its copy.
         return (
             held + _FLOAT * sizes.working * (2 * cost.classes + 1) / _MB,
-            held + _FLOAT * cost.classes * (2 * sizes.working + 2 * sizes.source) / _MB,
+            held + _FLOAT * cost.classes * (2 * sizes.working + 2 * sizes.source // sizes.channels) / _MB,
         )
     classes = 1 if cost.classes == 2 else cost.classes
     sums = planned(sizes.grid, classes).most_voxels_held() * classes * _FLOAT / _MB
@@ -165,24 +172,7 @@ def _answering(sizes: _Sizes, cost: WindowCost, streaming: Streaming | None) -> 
 
 def _watched(network: Network, windows: Tensor) -> tuple[float, float, int]:
     """Seconds, MB at the peak over before, and classes."""
-    before = _peak_restarted_mb()
+    before = restart_peak()
     started = time.perf_counter()
     answer = network(windows)
-    return time.perf_counter() - started, max(0.0, _status_mb("VmHWM") - before), int(answer.shape[1])
-
-
-def _peak_restarted_mb() -> float:
-    """Resident memory now; the kernel's high-water mark starts here. 0 MB where the kernel has none."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return _status_mb("VmHWM")
-    return _status_mb("VmRSS")
-
-
-def _status_mb(name: str) -> float:
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-    except OSError:
-        return 0.0
-    return int(status.partition(f"{name}:")[2].split()[0]) / 1024
+    return time.perf_counter() - started, max(0.0, peak_mb() - before), int(answer.shape[1])

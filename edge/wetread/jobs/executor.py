@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -14,14 +16,25 @@ from typing import Annotated, Protocol
 
 from annotated_types import Ge, Gt
 
-from wetread.errors import WorkerDied, WorkerSilent
+from wetread.errors import MemoryShort, OutOfMemory, Temporary, TooLargeForMachine, WorkerDied, WorkerSilent
+from wetread.jobs.admission import Load, budget, check_ever, check_now
 from wetread.jobs.spawning import start_shielded
-from wetread.jobs.worker import Alive, OpenRunner, Progressed, work
-from wetread.records.job import JobOutcome, JobSpec, JobState
+from wetread.jobs.worker import Alive, Go, OpenRunner, Predicted, Progressed, outcome_of, work
+from wetread.memory import available_mb, resident_mb
+from wetread.records.job import JobOutcome, JobSpec, JobState, Prediction
 
 logger = logging.getLogger(__name__)
 
-Report = Progressed | JobOutcome
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A job that is predicted and must wait for memory."""
+
+    job_id: str
+    reason: str
+
+
+Report = Predicted | Held | Progressed | JobOutcome
 
 
 class Executor(Protocol):
@@ -31,7 +44,9 @@ class Executor(Protocol):
     2. For every submitted job ``reports`` gives exactly one ``JobOutcome`` in the end, whatever happens to the worker.
     3. An outcome for a worker that died or hangs has state WAITING: the queue decides about another attempt.
     4. ``cancel`` ends the worker of a job; the outcome is that of a worker that died.
-    5. ``close`` ends everything at once; jobs under way get no outcome.
+    5. A job starts when what it is predicted to take fits beside those that run; one that never fits is refused
+       (``TooLargeForMachine``). Jobs that wait for memory start in the order in which they came, before any other.
+    6. ``close`` ends everything at once; jobs under way get no outcome.
     """
 
     def has_room(self) -> bool:
@@ -71,6 +86,17 @@ class WorkerSettings:
     """A job that takes longer is killed and tried again."""
     silence_s: Annotated[float, Ge(5)] = 60.0
     """A worker without a sign of life for this long is killed."""
+    memory_mb: Annotated[int, Ge(0)] = 0
+    """Memory for all workers together (MiB); 0: what the machine and its control groups allow, less a reserve."""
+
+
+class _Phase(Enum):
+    IDLE = auto()
+    OPENING = auto()
+    """It has a job, and has not said yet what that will take."""
+    WAITING = auto()
+    """For memory."""
+    READING = auto()
 
 
 @dataclass(slots=True)
@@ -81,6 +107,27 @@ class _Worker:
     alive_at: float
     job: JobSpec | None = None
     started_at: float = field(default=0.0)
+    phase: _Phase = field(default=_Phase.IDLE)
+    prediction: Prediction | None = None
+    waits_since: float = field(default=0.0)
+    problem: Temporary | None = None
+    """Why it is to be ended."""
+    is_held: bool = field(default=False)
+    """Somebody was told that it waits."""
+
+    @property
+    def used_mb(self) -> float:
+        return resident_mb(self.process.pid)
+
+    @property
+    def load(self) -> Load:
+        if self.phase is not _Phase.READING:
+            return Load(self.used_mb, 0)
+        return Load(self.used_mb, None if self.prediction is None else self.prediction.memory_mb)
+
+    @property
+    def over_prediction_mb(self) -> float:
+        return self.used_mb - (self.prediction.memory_mb if self.prediction is not None else 0)
 
 
 class LocalExecutor:
@@ -91,9 +138,12 @@ class LocalExecutor:
         self._open_runner = open_runner
         self._workers: dict[str, _Worker] = {}
         self._context = multiprocessing.get_context("spawn")
+        self._budget = budget(settings.memory_mb)
 
     def has_room(self) -> bool:
-        """Whether a slot is free."""
+        """Whether a slot is free, and no job waits for memory: one that came later would take what it waits for."""
+        if any(w.phase is _Phase.WAITING for w in self._workers.values()):
+            return False
         return sum(w.job is not None for w in self._workers.values()) < self._settings.slots
 
     def is_busy(self) -> bool:
@@ -112,7 +162,7 @@ class LocalExecutor:
         if worker is None or not worker.process.is_alive():
             self._make_room()
             worker = self._start(spec.bundle_folder, spec.bundle_digest)
-        worker.job = spec
+        worker.job, worker.phase, worker.prediction = spec, _Phase.OPENING, None
         worker.used_at = worker.started_at = worker.alive_at = time.monotonic()
         try:
             worker.connection.send(spec)
@@ -130,6 +180,8 @@ class LocalExecutor:
         connections = {w.connection: w for w in self._workers.values()}
         for ready in wait(list(connections), timeout_s):
             found.extend(self._drain(connections[ready]))  # type: ignore[index]
+        found.extend(self._admitted())
+        self._free_memory()
         for key, worker in list(self._workers.items()):
             problem = self._problem(worker)
             if problem is not None:
@@ -165,7 +217,10 @@ class LocalExecutor:
                 message = worker.connection.recv()
                 worker.alive_at = time.monotonic()
                 if isinstance(message, JobOutcome):
-                    worker.job = None
+                    worker.job, worker.phase = None, _Phase.IDLE
+                elif isinstance(message, Predicted):
+                    worker.phase, worker.prediction = _Phase.WAITING, message.prediction
+                    worker.waits_since, worker.is_held = time.monotonic(), False
                 if not isinstance(message, Alive):
                     found.append(message)
         except (EOFError, OSError):
@@ -173,15 +228,66 @@ class LocalExecutor:
             worker.process.join(timeout=5.0)
         return found
 
-    def _problem(self, worker: _Worker) -> WorkerDied | WorkerSilent | None:
+    def _admitted(self) -> Iterator[Report]:
+        """Start the jobs that wait for memory, the oldest first, as far as it goes."""
+        waiting = [w for w in self._workers.values() if w.phase is _Phase.WAITING]
+        for worker in sorted(waiting, key=lambda w: w.waits_since):
+            try:
+                check_ever(worker.prediction, self._budget)
+                others = [w.load for w in self._workers.values() if w is not worker]
+                check_now(worker.prediction, self._budget, used_mb=worker.used_mb, others=others)
+            except TooLargeForMachine as exc:
+                yield from self._refused(worker, exc)
+            except MemoryShort as exc:
+                if self._end_idle():
+                    return  # what this frees is seen at the next look
+                if not worker.is_held and worker.job is not None:
+                    worker.is_held = True
+                    yield Held(worker.job.job_id, str(exc))
+                return
+            else:
+                worker.phase, worker.started_at = _Phase.READING, time.monotonic()
+                _answer(worker, Go(start=True))
+
+    def _refused(self, worker: _Worker, error: TooLargeForMachine) -> Iterator[Report]:
+        if worker.job is not None:
+            yield outcome_of(worker.job, error)
+        worker.job, worker.phase = None, _Phase.IDLE
+        _answer(worker, Go(start=False))
+
+    def _end_idle(self) -> bool:
+        """End the worker without a job that was used least lately; whether there was one."""
+        idle = sorted((w.used_at, key) for key, w in self._workers.items() if w.job is None)
+        for _, key in idle[:1]:
+            self._end(key)
+        return bool(idle)
+
+    def _free_memory(self) -> None:
+        """The last resort before the kernel's: idle workers go; then the one furthest over what it was predicted."""
+        used = sum(w.used_mb for w in self._workers.values())
+        free = available_mb()
+        if (used <= self._budget.allowed_mb and free >= self._budget.floor_mb) or self._end_idle() or not self._workers:
+            return
+        worst = max(self._workers.values(), key=lambda w: w.over_prediction_mb)
+        beside = used - worst.used_mb
+        allowed = self._budget.allowed_mb - beside
+        left = f", {free:.0f} MB are left on the machine" if free < self._budget.floor_mb else ""
+        worst.problem = OutOfMemory(f"out of memory: the read used {worst.used_mb:.0f} of {allowed:.0f} MB{left}")
+
+    def _problem(self, worker: _Worker) -> Temporary | None:
+        if worker.problem is not None:
+            return worker.problem
         if not worker.process.is_alive():
-            return WorkerDied(f"the worker process ended with exit code {worker.process.exitcode}")
-        if worker.job is None:
-            return None
+            return WorkerDied(_how_it_ended(worker.process.exitcode))
+        if worker.job is None or worker.phase is _Phase.WAITING:
+            return self._silence(worker)
         at = time.monotonic()
         if at - worker.started_at > self._settings.job_timeout_s:
             return WorkerSilent(f"the read took longer than {self._settings.job_timeout_s:g} s")
-        if at - worker.alive_at > self._settings.silence_s:
+        return self._silence(worker)
+
+    def _silence(self, worker: _Worker) -> Temporary | None:
+        if worker.job is not None and time.monotonic() - worker.alive_at > self._settings.silence_s:
             return WorkerSilent(f"no sign of life from the worker for {self._settings.silence_s:g} s")
         return None
 
@@ -192,10 +298,22 @@ class LocalExecutor:
         worker.connection.close()
 
 
-def _temporary(worker: _Worker, problem: WorkerDied | WorkerSilent) -> list[Report]:
+def _answer(worker: _Worker, go: Go) -> None:
+    try:
+        worker.connection.send(go)
+    except OSError:
+        logger.warning("the worker ended while it waited for memory; the next look reports it")
+
+
+def _how_it_ended(exit_code: int | None) -> str:
+    said = f"the worker process ended with exit code {exit_code}"
+    return f"{said}: killed, perhaps by the kernel because memory ran out" if exit_code == -signal.SIGKILL else said
+
+
+def _temporary(worker: _Worker, problem: Temporary) -> list[Report]:
     if worker.job is None:
         return []
     return [JobOutcome(worker.job.job_id, JobState.WAITING, code=problem.code, reason=str(problem))]
 
 
-__all__ = ["Executor", "LocalExecutor", "Report", "WorkerSettings"]
+__all__ = ["Executor", "Held", "LocalExecutor", "Report", "WorkerSettings"]

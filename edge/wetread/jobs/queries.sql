@@ -73,6 +73,9 @@ UPDATE attempts SET ended_at = :now, outcome = :outcome, reason = :reason WHERE 
 -- name: heartbeat
 UPDATE jobs SET heartbeat_at = :now, progress = :progress WHERE id = :job_id AND state = 'running'
 
+-- name: set_prediction
+UPDATE jobs SET predicted_mb = :predicted_mb, predicted_s = :predicted_s WHERE id = :job_id AND state = 'running'
+
 -- name: finish
 UPDATE jobs SET state = :state, code = :code, reason = :reason, report = :report, finished_at = :now, owner = NULL,
     cancel_asked = 0

@@ -29,7 +29,7 @@ from wetread.jobs.committing import commit_results, report_of
 from wetread.jobs.new_job import NewJob, RouteDecision
 from wetread.jobs.steady_clock import SteadyClock
 from wetread.jobs.superseding import heed_policy, predecessors, settle, supersede
-from wetread.records.job import JobOutcome, JobState
+from wetread.records.job import JobOutcome, JobState, Prediction
 from wetread.records.result import ReportRef
 
 _DEADLY = frozenset({"worker-died", "worker-silent", "out-of-memory"})
@@ -155,6 +155,19 @@ class Queue:
         """The worker is alive and this far."""
         with self._db.transaction() as tx:
             tx.run(self._queries["heartbeat"], {"job_id": job_id, "progress": progress, "now": now()})
+
+    def predicted(self, job_id: str, prediction: Prediction | None) -> None:
+        """What a running job will take, said before it starts; None: nothing is known yet."""
+        fields = {
+            "job_id": job_id,
+            "predicted_mb": None if prediction is None else prediction.memory_mb,
+            "predicted_s": None if prediction is None else prediction.seconds,
+        }
+        with self._db.transaction() as tx:
+            tx.run(self._queries["set_prediction"], fields)
+            row = tx.fetch(self._queries["job"], {"job_id": job_id})[0]
+            detail = str(prediction) if prediction else "nothing is known yet of such a read on this machine"
+            tx.event("predicted", detail, study_id=row["study_id"], job_id=job_id)
 
     def to_cancel(self) -> list[str]:
         """Running jobs whose end a person asked for."""

@@ -1,21 +1,27 @@
 """The worker process: one bundle, its model loaded once, one job after the other.
 
-It talks to nobody but the coordinator's pipe. When that pipe breaks, the coordinator is gone and so is the worker.
+Before it starts a job it says what that will take, and waits until it may. It talks to nobody but the coordinator's
+pipe. When that pipe breaks, the coordinator is gone and so is the worker.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Protocol
 
 from wetread import log
-from wetread.errors import Misconfigured, StudyRejected, Temporary, WetreadError
+from wetread.errors import Misconfigured, OutOfMemory, StudyRejected, Temporary, WetreadError
 from wetread.jobs.isolation import end_with_parent, isolate
-from wetread.records.job import JobOutcome, JobSpec, JobState
+from wetread.memory import peak_mb, restart_peak
+from wetread.records.job import JobOutcome, JobSpec, JobState, Prediction
+
+logger = logging.getLogger(__name__)
 
 _HEARTBEAT_S = 2.0
 _NICE = 5  # below the listeners: a read may wait, a modality must not
@@ -35,8 +41,41 @@ class Progressed:
     fraction: float
 
 
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a job will take; the worker starts it when it is told to (``Go``)."""
+
+    job_id: str
+    prediction: Prediction | None
+    """None: nothing is known yet of such a read on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The coordinator's answer to ``Predicted``."""
+
+    start: bool
+    """False: the job was refused, and its outcome is known."""
+
+
 Progress = Callable[[str, float], None]
-Runner = Callable[[JobSpec, Progress], JobOutcome]
+
+
+class Runner(Protocol):
+    """One open bundle."""
+
+    def predict(self, spec: JobSpec) -> Prediction | None:
+        """What the read will take; None when nothing is known yet. Looks at headers, never at pixels.
+
+        Raises: as the read itself, for what the headers show already.
+        """
+        ...
+
+    def __call__(self, spec: JobSpec, progress: Progress) -> JobOutcome:
+        """Read."""
+        ...
+
+
 OpenRunner = Callable[[Path, str], Runner]
 """Loads the bundle of this folder and digest; picklable, because it travels to the new process."""
 
@@ -45,6 +84,7 @@ def work(connection: Connection, open_runner: OpenRunner, bundle_folder: Path, b
     """Main function of a worker process: load, then answer jobs until the pipe closes."""
     log.configure()
     os.nice(_NICE)
+    _be_first_victim()
     isolate()  # first: a user namespace is only for a process without threads
     end_with_parent()
     pipe = _Pipe(connection)
@@ -61,7 +101,9 @@ def work(connection: Connection, open_runner: OpenRunner, bundle_folder: Path, b
             # The next job starts a fresh process: what was wrong (weights, disk) may have been mended by then.
             pipe.send(outcome_of(spec, problem or Misconfigured("the bundle could not be opened")))
             return
-        pipe.send(_run(runner, spec, pipe))
+        outcome = _answer(runner, spec, pipe)
+        if outcome is not None:
+            pipe.send(outcome)
 
 
 def outcome_of(spec: JobSpec, error: Exception) -> JobOutcome:
@@ -71,7 +113,7 @@ def outcome_of(spec: JobSpec, error: Exception) -> JobOutcome:
     if isinstance(error, Temporary):
         return JobOutcome(spec.job_id, JobState.WAITING, code=error.code, reason=str(error))
     if isinstance(error, MemoryError):
-        return JobOutcome(spec.job_id, JobState.WAITING, code="out-of-memory", reason="the read ran out of memory")
+        return JobOutcome(spec.job_id, JobState.WAITING, code=OutOfMemory().code, reason="the read ran out of memory")
     if isinstance(error, WetreadError):
         return JobOutcome(spec.job_id, JobState.FAILED, code=error.code, reason=str(error))
     # An error we did not foresee may quote data: its class and place are kept, its text is not.
@@ -82,24 +124,25 @@ def outcome_of(spec: JobSpec, error: Exception) -> JobOutcome:
     return JobOutcome(spec.job_id, JobState.FAILED, code="unforeseen", reason=f"{type(error).__name__} in {place}")
 
 
-def _run(runner: Runner, spec: JobSpec, pipe: _Pipe) -> JobOutcome:
+def _answer(runner: Runner, spec: JobSpec, pipe: _Pipe) -> JobOutcome | None:
+    """Say what the job will take, wait until there is room, do it; None when the coordinator refused it."""
+    restart_peak()
     try:
+        pipe.send(Predicted(spec.job_id, runner.predict(spec)))
+        if not pipe.receive_go().start:
+            return None
         outcome = runner(spec, lambda stage, fraction: pipe.send(Progressed(spec.job_id, stage, fraction)))
     except Exception as exc:  # the outcome is recorded
         outcome = outcome_of(spec, exc)
-    return replace(outcome, peak_memory_mb=peak_memory_mb())
+    return replace(outcome, peak_memory_mb=peak_mb())
 
 
-def peak_memory_mb() -> float:
-    """Largest resident set of this process so far, in MiB; 0 where the system does not say.
-
-    ``ru_maxrss`` would start with the parent's size, which Linux hands down to a new process.
-    """
+def _be_first_victim() -> None:
+    """Should the kernel run out of memory before the coordinator notices, it ends a worker and never a listener."""
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     except OSError:
-        return 0.0
-    return float(status.partition("VmHWM:")[2].split()[0]) / 1024
+        logger.warning("this system does not let a worker say that it may be ended first when memory runs out")
 
 
 class _Pipe:
@@ -115,6 +158,13 @@ class _Pipe:
         except EOFError:
             os._exit(0)
         return spec
+
+    def receive_go(self) -> Go:
+        try:
+            go: Go = self._connection.recv()
+        except EOFError:
+            os._exit(0)
+        return go
 
     def send(self, message: object) -> None:
         with self._lock:

@@ -57,6 +57,21 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a read will take, said before it starts."""
+
+    memory_mb: int
+    """Largest resident set of the whole worker process (MiB): meant as an upper bound."""
+    seconds: float
+    """From the first header to the last result file."""
+    basis: str
+    """What it was computed from, e.g. ``48 windows; 3 reads on this machine``."""
+
+    def __str__(self) -> str:
+        return f"about {self.memory_mb} MB and {self.seconds:.0f} s ({self.basis})"
+
+
+@dataclass(frozen=True, slots=True)
 class StageTiming:
     """How long one stage of the pipeline took."""
 
@@ -83,3 +98,5 @@ class JobOutcome:
     supersedes: tuple[ReportRef, ...] = ()
     """Those of the spec: what the report names."""
     warnings: tuple[str, ...] = field(default=())
+    prediction: Prediction | None = None
+    """What was said before it started; None when nothing was known."""

@@ -92,7 +92,9 @@ class SeriesRef:
 
     @property
     def label(self) -> str:
-        """How a person would call it: number and description, never a UID alone."""
+        """How a person would call it: number and description, never a UID alone; a NIfTI volume by its file name."""
+        if not self.series_instance_uid and self.description:
+            return self.description
         number = "?" if self.number is None else str(self.number)
         return f"series {number} {self.description!r}" if self.description else f"series {number} (no description)"
 

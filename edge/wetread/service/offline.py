@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from wetread.bundles import Bundle
 from wetread.bundles.trust import TrustPolicy
-from wetread.errors import NoSuitableSeries, NotDicom, PatientConflict
+from wetread.errors import MemoryShort, NoSuitableSeries, NotDicom, PatientConflict
 from wetread.images.folder import scan_folder
+from wetread.jobs.admission import budget, check_ever, check_now
 from wetread.jobs.isolation import forbid_code_in_data
-from wetread.records.job import JobOutcome, JobSpec
+from wetread.memory import resident_mb
+from wetread.records.job import JobOutcome, JobSpec, Prediction
 from wetread.records.study import StudyRef
 from wetread.route.selection import select
 from wetread.service.reading import RunnerOpener
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from wetread.records.output import ModelOutput
 
 Progress = Callable[[str, float], None]
+Foreseen = Callable[[Prediction | None], None]
+"""Told before each read what it will take; None when nothing is known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +39,49 @@ class OfflineSettings:
     threads: int = 0
     utc_offset_minutes: int = 0
     trust: TrustPolicy = field(default_factory=TrustPolicy)
+    memory_mb: int = 0
+    """The most this process may take (MiB); 0: what the machine allows."""
 
 
 def read_folder(
-    folder: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress
+    folder: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress, foreseen: Foreseen
 ) -> list[JobOutcome]:
     """Read every study in ``folder`` that fits the bundle's input rule; results go to ``out``.
 
-    Raises: ``StudyRejected`` when no study fits or one cannot be read; ``Misconfigured`` when the bundle cannot serve.
+    Raises: ``StudyRejected`` when no study fits, one cannot be read, or its read never fits into memory;
+    ``MemoryShort`` when it does not fit now; ``Misconfigured`` when the bundle cannot serve.
     """
     scan = scan_folder(folder)
     if not scan.studies:
         why = f"; {scan.skipped[0].reason}" if scan.skipped else ""
         raise NotDicom(f"no DICOM study in {folder} ({len(scan.skipped)} other files{why})")
     specs = _specs(scan.studies, bundle, out, settings)
-    runner = RunnerOpener(settings.engine, settings.cache_folder, settings.threads, settings.trust)(
-        bundle.folder, bundle.digest()
-    )
-    return [runner(spec, progress) for spec in specs]
+    opener = RunnerOpener(settings.engine, settings.cache_folder, settings.threads, settings.trust)
+    runner = opener(bundle.folder, bundle.digest())
+    outcomes = []
+    for spec in specs:
+        prediction = runner.predict(spec)
+        foreseen(prediction)
+        _check_memory(prediction, settings)
+        outcomes.append(dataclasses.replace(runner(spec, progress), prediction=prediction))
+    return outcomes
 
 
-def read_nifti_file(path: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress) -> Path:
+def _check_memory(prediction: Prediction | None, settings: OfflineSettings) -> None:
+    """A sentence now instead of an OOM kill in the middle. Raises: ``TooLargeForMachine``, ``MemoryShort``."""
+    memory = budget(settings.memory_mb)
+    check_ever(prediction, memory)
+    try:
+        check_now(prediction, memory, used_mb=resident_mb())
+    except MemoryShort as exc:
+        raise MemoryShort(
+            f"not enough memory now: {str(exc).partition(': ')[2]}; try again when other work ended"
+        ) from exc
+
+
+def read_nifti_file(
+    path: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress, foreseen: Foreseen
+) -> Path:
     """Read one NIfTI volume: ``findings.json`` in ``out``, and what was segmented as NIfTI; returns the JSON's path.
 
     Raises: as ``read_folder``. Who the patient is, and so whether the bundle was made for them, cannot be checked.
@@ -63,17 +89,22 @@ def read_nifti_file(path: Path, bundle: Bundle, out: Path, settings: OfflineSett
     from wetread.findings.from_output import read_output
     from wetread.findings.summary import summarize
     from wetread.guard.intended import check_spacing
+    from wetread.infer.forecast import SourceGrid
     from wetread.infer.model import open_model
-    from wetread.nifti import read_nifti
+    from wetread.nifti import foreseen_grid, read_nifti
     from wetread.records.output import Boxes
 
     forbid_code_in_data()
-    volume = read_nifti(path)
-    check_spacing(volume, bundle.manifest.inputs[0])
+    shape, affine = foreseen_grid(path)
     threads = settings.threads or None
     model = open_model(
         bundle, engine=settings.engine, cache_folder=settings.cache_folder, trust=settings.trust, threads=threads
     )
+    prediction = model.forecast.of([SourceGrid(shape, affine)])
+    foreseen(prediction)
+    _check_memory(prediction, settings)
+    volume = read_nifti(path)
+    check_spacing(volume, bundle.manifest.inputs[0])
     progress("infer", 0.4)
     output = model.run({bundle.manifest.inputs[0].name: volume})
     reading = read_output(output, volume, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))

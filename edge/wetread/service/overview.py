@@ -137,7 +137,7 @@ def _comparison(row: Row) -> Document:
 def _job(row: Row) -> Document:
     shown = (
         "id study_instance_uid route mode bundle bundle_version state priority attempts alone cancel_asked progress"
-        " code reason created_at available_at finished_at"
+        " code reason predicted_mb predicted_s created_at available_at finished_at"
     )
     return {key: row[key] for key in shown.split()} | {key: bool(row[key]) for key in ("alone", "cancel_asked")}
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wetread.bundles import load_bundle
+from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.trust import TrustPolicy
-from wetread.errors import Misconfigured
+from wetread.errors import Misconfigured, StudyRejected
 from wetread.jobs.isolation import forbid_code_in_data
 from wetread.jobs.worker import Progress, Runner
-from wetread.records.job import JobOutcome, JobSpec, JobState
+from wetread.memory import peak_mb, restart_peak
+from wetread.records.job import JobOutcome, JobSpec, JobState, Prediction
+
+if TYPE_CHECKING:
+    from wetread.infer.forecast import SourceGrid
+    from wetread.infer.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +40,8 @@ class RunnerOpener:
         if bundle.digest() != bundle_digest:
             raise Misconfigured(f"the files of bundle {bundle.name} have changed since the job was made")
         forbid_code_in_data()
-        from wetread.findings.summary import summarize
+        import wetread.pipeline  # noqa: F401 (all that a read imports, before one is predicted)
         from wetread.infer.model import open_model
-        from wetread.pipeline import process
 
         model = open_model(
             bundle,
@@ -45,19 +50,57 @@ class RunnerOpener:
             trust=self.trust,
             threads=self.threads or None,
         )
+        model.forecast.prepare()
+        return BundleRunner(bundle, model)
 
-        def run(spec: JobSpec, progress: Progress) -> JobOutcome:
-            read = process(spec, bundle, model, progress=progress)
-            return JobOutcome(
-                job_id=spec.job_id,
-                state=JobState.DONE,
-                results=read.results,
-                findings=summarize(read.reading),
-                timings=read.timings,
-                supersedes=spec.supersedes,
-                engine=f"{model.identity.name} {model.identity.precision} ({model.choice_reason})",
-                driven=(model.tier.name, *model.identity.shims),
-                warnings=read.warnings,
-            )
 
-        return run
+@dataclass(slots=True)
+class BundleRunner:
+    """An open bundle: predicts, reads, and keeps what reads took for the next prediction."""
+
+    bundle: Bundle
+    model: Model
+    _foreseen: dict[str, list[SourceGrid]] = field(default_factory=dict)
+    """By job, from prediction to read: headers are read once for both."""
+
+    def predict(self, spec: JobSpec) -> Prediction | None:
+        """From the headers of the chosen series. What is wrong with them is said by the read, not here."""
+        grids = self._grids(spec)
+        self._foreseen = {spec.job_id: grids}
+        return self.model.forecast.of(grids) if grids else None
+
+    def __call__(self, spec: JobSpec, progress: Progress) -> JobOutcome:
+        """Run the pipeline. Raises: ``StudyRejected`` with the reason."""
+        from wetread.findings.summary import summarize
+        from wetread.pipeline import process
+
+        before_mb = restart_peak()
+        read = process(spec, self.bundle, self.model, progress=progress)
+        grids = self._foreseen.pop(spec.job_id, None) or self._grids(spec)
+        if grids:
+            seconds = sum(t.seconds for t in read.timings)
+            self.model.forecast.note(grids, before_mb=before_mb, seconds=seconds)
+        identity = self.model.identity
+        return JobOutcome(
+            job_id=spec.job_id,
+            state=JobState.DONE,
+            results=read.results,
+            findings=summarize(read.reading),
+            timings=read.timings,
+            supersedes=spec.supersedes,
+            peak_memory_mb=peak_mb(),
+            engine=f"{identity.name} {identity.precision} ({self.model.choice_reason})",
+            driven=(self.model.tier.name, *identity.shims),
+            warnings=read.warnings,
+        )
+
+    def _grids(self, spec: JobSpec) -> list[SourceGrid]:
+        from wetread.images.volume import foreseen_grid
+        from wetread.infer.forecast import SourceGrid
+
+        fewest = {rule.name: rule.min_instances for rule in self.bundle.manifest.inputs}
+        try:
+            found = [foreseen_grid(c.series, min_slices=fewest[c.input_name]) for c in spec.chosen]
+        except StudyRejected:
+            return []
+        return [SourceGrid(shape, affine) for shape, affine in found]

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 from wetread.bundles import Bundle
 from wetread.config import ResultSettings
-from wetread.jobs.executor import LocalExecutor, Report
+from wetread.jobs.executor import Held, LocalExecutor, Report
 from wetread.jobs.queue import ClaimedJob, Queue
-from wetread.jobs.worker import Progressed
+from wetread.jobs.worker import Predicted, Progressed
 from wetread.records.job import ChosenSeries, JobSpec
 from wetread.store.revisions import Revisions
 
@@ -101,6 +101,10 @@ class Reads:
     def _record(self, report: Report) -> None:
         if isinstance(report, Progressed):
             self._queue.heartbeat(report.job_id, f"{report.stage} {report.fraction:.0%}")
+        elif isinstance(report, Predicted):
+            self._queue.predicted(report.job_id, report.prediction)
+        elif isinstance(report, Held):
+            self._queue.heartbeat(report.job_id, report.reason)
         else:
             self._queue.finish(report, data_folder=self._data_folder)
 

@@ -1,4 +1,4 @@
-"""How much memory this machine still has for one process: what the kernel says, within the limits of control groups."""
+"""Memory as the kernel counts it: what this machine has left, control groups included, and what a process uses."""
 
 from __future__ import annotations
 
@@ -34,6 +34,40 @@ def total_mb(root: Path = Path("/")) -> float:
         *(_limit(folder / limit) for folder, limit, _ in _groups(root)),
     ]
     return min(limits) / 2**20
+
+
+def resident_mb(pid: int | None = None) -> float:
+    """MB a process (default: this one) has in memory; 0 once it has ended or where the system does not say."""
+    return _status_mb("VmRSS", pid)
+
+
+def peak_mb() -> float:
+    """Largest resident set of this process since ``restart_peak``, in MB; 0 where the system does not say.
+
+    ``ru_maxrss`` would start with the parent's size, which Linux hands down to a new process.
+    """
+    return _status_mb("VmHWM", None)
+
+
+def restart_peak() -> float:
+    """Let the kernel's high-water mark start from the resident memory of now, which is returned in MB.
+
+    Where that is not allowed the mark stays, and with it what was used before (proc_pid_clear_refs(5)).
+    """
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return peak_mb()
+    return resident_mb()
+
+
+def _status_mb(name: str, pid: int | None) -> float:
+    try:
+        status = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0.0
+    found = status.partition(f"{name}:")[2].split()  # a process that has ended and was not waited for has no such line
+    return int(found[0]) / 1024 if found else 0.0
 
 
 def _meminfo(path: Path, name: str) -> float:
