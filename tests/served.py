@@ -9,8 +9,9 @@ from pathlib import Path
 from phantoms import write_series
 from received import received
 from wetread.db import Database
+from wetread.deliver.delivery import Delivery
 from wetread.deliver.destination import DestinationSettings, open_destination
-from wetread.deliver.outbox import Delivery, DeliverySettings
+from wetread.deliver.pace import Clock, DeliverySettings, Pace
 from wetread.jobs.new_job import NewJob, RouteDecision
 from wetread.jobs.queue import Queue, RetrySettings
 from wetread.records.job import JobOutcome, JobState
@@ -49,9 +50,8 @@ class Served:
         self.queue = Queue(self.db, RetrySettings(max_attempts=3, first_delay_s=0.0), owner="test")
         self.out = self.folder.parent / "out"
         destination = open_destination(DestinationSettings("out", "folder", path=str(self.out)), None)
-        self.delivery = Delivery(
-            "out", destination, db=self.db, data_folder=self.folder, settings=DeliverySettings(first_delay_s=0.0)
-        )
+        pace = Pace(DeliverySettings(first_delay_s=0.0))
+        self.delivery = Delivery("out", destination, db=self.db, data_folder=self.folder, pace=pace)
 
     def images(self, seed: str, count: int = 3) -> list[Path]:
         """The files of one study."""

@@ -142,12 +142,17 @@ class Transaction:
         """Run a statement that returns rows (``SELECT`` or ``RETURNING``)."""
         return self._connection.execute(statement, parameters or {}).fetchall()
 
-    def event(self, action: str, detail: str = "", *, study_id: int | None = None, job_id: str | None = None) -> None:
-        """Add a row to the timeline: ``action`` is one word, ``detail`` a sentence without patient data."""
+    def event(
+        self, action: str, detail: str = "", *, said: str = "", study_id: int | None = None, job_id: str | None = None
+    ) -> None:
+        """Add a row to the timeline: ``action`` is one word, ``detail`` a sentence without patient data.
+
+        ``said`` is what a person typed: nobody knows what it holds, so it is kept with the event and never logged.
+        """
         logger.info(
             "%s%s%s: %s", f"study {study_id} " if study_id else "", f"job {job_id} " if job_id else "", action, detail
         )
         self._connection.execute(
             "INSERT INTO events (at, study_id, job_id, action, detail) VALUES (?, ?, ?, ?, ?)",
-            (now(), study_id, job_id, action, detail),
+            (now(), study_id, job_id, action, f"{detail}: {said}" if said else detail),
         )

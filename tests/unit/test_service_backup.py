@@ -18,6 +18,7 @@ from wetread.errors import Misconfigured
 from wetread.service import backup
 from wetread.service.backup import back_up, restore
 from wetread.store import index
+from wetread.store.requests import StudyRequests
 
 
 @pytest.fixture
@@ -72,7 +73,8 @@ def test_study_that_was_to_be_read_at_the_backup_is_held(served: Served, tmp_pat
     assert box.states() == ["held"]
     box.queue.recover()
     assert box.queue.claim() is None
-    box.revisions.release(str(box.db.fetch("SELECT study_instance_uid FROM studies")[0]["study_instance_uid"]))
+    uid = str(box.db.fetch("SELECT study_instance_uid FROM studies")[0]["study_instance_uid"])
+    StudyRequests(box.db, box.revisions, who="tester").release(uid)
     box.complete()
     assert box.queue.claim() is not None
 

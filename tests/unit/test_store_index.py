@@ -16,6 +16,7 @@ from wetread.db import Database
 from wetread.records.notes import AssociationEnd, Event, Refusal
 from wetread.store.completeness import CompletenessSettings
 from wetread.store.index import Index
+from wetread.store.requests import StudyRequests
 from wetread.store.revisions import Revisions
 from wetread.store.spool import Spool
 
@@ -136,7 +137,7 @@ def test_two_patients_in_one_study_are_held(store: Store, tmp_path: Path) -> Non
         ds.PatientBirthDate = "19800229" if k else "19990101"
 
     store.receive(*write_series(tmp_path / "a", shape=(3, 16, 16), mutate=mutate).paths)
-    assert store.states() == [("held", "instances of two patients in one study: birth_date differs")]
+    assert store.states() == [("held", "instances of two patients in one study: birth date differs")]
 
 
 def test_acknowledged_and_then_damaged_is_listed_never_dropped(store: Store, tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_lost_database_is_rebuilt_and_every_study_held(store: Store, tmp_path: P
     assert {r["sop_instance_uid"] for r in store.db.fetch("SELECT sop_instance_uid FROM instances")} == before
     assert {state for state, _ in store.states()} == {"held"}
     uid = store.db.fetch("SELECT study_instance_uid FROM studies")[0]["study_instance_uid"]
-    store.revisions.release(uid)
+    StudyRequests(store.db, store.revisions, who="tester").release(uid)
     assert store.be_quiet() == 1
 
 

@@ -12,6 +12,7 @@ from served import Served
 from wetread.errors import Misconfigured
 from wetread.records.job import JobState
 from wetread.store import retention
+from wetread.store.requests import StudyRequests
 from wetread.store.retention import Retention, RetentionSettings
 
 SETTINGS = RetentionSettings(sources_days=30.0, results_days=60.0, events_days=0.0, min_free_mb=0)
@@ -171,7 +172,8 @@ def test_late_image_after_removal_holds_the_study_instead_of_half_a_read(served:
     assert served.states() == ["held"]
     assert "removed by retention" in served.db.fetch("SELECT reason FROM studies")[0]["reason"]
     served.receive(*paths)
-    served.revisions.release(str(served.db.fetch("SELECT study_instance_uid FROM studies")[0]["study_instance_uid"]))
+    uid = str(served.db.fetch("SELECT study_instance_uid FROM studies")[0]["study_instance_uid"])
+    StudyRequests(served.db, served.revisions, who="tester").release(uid)
     served.complete()
     assert served.states() == ["waiting"]
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from wetread.cli.options import add_config, add_json, config_of
+from wetread.cli.studies_requests import add_requests, run_request
 
-if TYPE_CHECKING:
-    from wetread.store.revisions import Revisions
-
-HELP = "list studies with their state, show one with its timeline, hold, release or erase one, rebuild the index"
+HELP = "list and show studies with their timeline; hold, release, correct or erase one; rebuild the index"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,10 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _action(actions, "list", "the latest studies and what became of them")
     _action(actions, "show", "series, routing decisions, jobs and timeline of one study").add_argument("study_uid")
-    hold = _action(actions, "hold", "do not read or send anything of this study until it is released")
-    hold.add_argument("study_uid")
-    hold.add_argument("--reason", required=True)
-    _action(actions, "release", "let a held study go on").add_argument("study_uid")
+    add_requests(lambda name, text: _action(actions, name, text))
     erase = _action(actions, "erase", "remove images, results and timeline of one study from this machine")
     erase.add_argument("study_uid")
     erase.add_argument("--yes", action="store_true", help="it cannot be undone")
@@ -30,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    actions = {"list": _list, "show": _show, "hold": _hold, "release": _release, "erase": _erase, "reindex": _reindex}
-    return actions[args.action](args)
+    actions = {"list": _list, "show": _show, "erase": _erase, "reindex": _reindex}
+    return actions.get(args.action, run_request)(args)
 
 
 def _action(
@@ -73,6 +67,10 @@ def _show(args: argparse.Namespace) -> int:
         print_json(study)
         return 0
     print_pairs({k: v for k, v in study.items() if not isinstance(v, list)})
+    print("\nRevisions")
+    for revision in study["revisions"]:
+        made = (short_time(revision["created_at"]), f"revision {revision['number']}", revision["evidence"])
+        print_block(made, revision["reason"])
     print("\nSeries")
     for series in study["series"]:
         print_block((series["number"], series["modality"], series["description"], series["role"], series["instances"]))
@@ -87,16 +85,6 @@ def _show(args: argparse.Namespace) -> int:
     for event in study["timeline"]:
         print_block((short_time(event["at"]), f"{event['action']:<14}", event["detail"]))
     return 0
-
-
-def _hold(args: argparse.Namespace) -> int:
-    _revisions(args).hold(args.study_uid, f"held by a person: {args.reason}")
-    return _done(args, "held")
-
-
-def _release(args: argparse.Namespace) -> int:
-    _revisions(args).release(args.study_uid)
-    return _done(args, "released")
 
 
 def _erase(args: argparse.Namespace) -> int:
@@ -129,9 +117,3 @@ def _reindex(args: argparse.Namespace) -> int:
     else:
         print(f"{count} instances indexed; every study is held, see: wetread studies list")
     return 0
-
-
-def _revisions(args: argparse.Namespace) -> Revisions:
-    from wetread.service.maintenance import open_revisions
-
-    return open_revisions(config_of(args))

@@ -1,8 +1,9 @@
 -- name: next_study
 SELECT j.study_id FROM outbox o JOIN jobs j ON j.id = o.job_id JOIN studies s ON s.id = j.study_id
 WHERE o.destination = :destination AND o.state = 'pending' AND (o.available_at <= :now OR o.available_at > :latest)
-    AND s.state != 'held'
-    -- A newer revision is about to be read: what the older one said may be withdrawn.
+    AND s.state = 'complete'
+    -- More came: what the older revision said may be withdrawn.
+    AND NOT EXISTS (SELECT 1 FROM revisions u WHERE u.study_id = s.id AND u.routed_at IS NULL)
     AND NOT EXISTS (SELECT 1 FROM jobs n WHERE n.study_id = j.study_id AND n.route = j.route AND n.bundle = j.bundle
         AND n.revision_id > j.revision_id AND n.state IN ('waiting', 'running'))
     -- The order within a study: nothing goes before an earlier object that is tried again later.

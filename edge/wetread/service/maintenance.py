@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from pathlib import Path
 
 from wetread.config import Config
@@ -10,14 +12,29 @@ from wetread.errors import Misconfigured
 from wetread.jobs.requests import Requests
 from wetread.service.ownership import own
 from wetread.store.index import Index
+from wetread.store.requests import StudyRequests
 from wetread.store.retention import Retention
 from wetread.store.revisions import Revisions
 from wetread.store.spool import Spool
 
 
-def open_revisions(config: Config) -> Revisions:
-    """Hold and release studies."""
-    return Revisions(_existing(config.data_dir), Spool(config.data_dir / "spool"), config.completeness)
+def open_studies(config: Config) -> StudyRequests:
+    """Hold, release and correct studies, in the name of the user who runs this process."""
+    database = _existing(config.data_dir)
+    revisions = Revisions(database, Spool(config.data_dir / "spool"), config.completeness)
+    return StudyRequests(database, revisions, who=os_user())
+
+
+def os_user() -> str:
+    """The operating system's name for who runs this process; variables of the environment do not change it."""
+    if os.name != "posix":
+        return getpass.getuser()
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container that runs as a bare number
+        return f"user {os.getuid()}"
 
 
 def open_requests(config: Config) -> Requests:

@@ -9,6 +9,7 @@ from typing import Any
 
 from wetread.db import Database, Queries, Row
 from wetread.errors import Misconfigured
+from wetread.store.revisions import corrected_attributes
 
 Document = dict[str, Any]
 """JSON for ``--json``; the commands print the same fields as tables."""
@@ -37,6 +38,7 @@ class Overview:
         key = {"study_id": rows[0]["id"]}
         return {
             **_study(rows[0]),
+            "revisions": _dicts(self._db.fetch(self._queries["revisions"], key)),
             "series": [_series(r) for r in self._db.fetch(self._queries["series"], key)],
             "decisions": [_decision(r) for r in self._db.fetch(self._queries["decisions"], key)],
             "jobs": [_job(r) for r in self._db.fetch(self._queries["jobs_of_study"], key)],
@@ -98,12 +100,14 @@ class Overview:
 
 
 def _study(row: Row) -> Document:
-    attributes = json.loads(row["attributes"])
+    attributes = json.loads(corrected_attributes(row))
+    correction = attributes.get("correction") or {}
     return {
         "study_instance_uid": row["study_instance_uid"],
         "patient_id": attributes["patient"]["patient_id"],
         "description": attributes["description"],
         "date": attributes["date"],
+        "corrected": ", ".join(k for k, v in correction.items() if v is not None and k != "serial"),
         "instances": row["instances"],
         "revision": row["revision"],
         "state": row["state"],

@@ -81,3 +81,6 @@ SELECT s.id FROM studies s WHERE s.state = 'receiving'
 
 -- name: hold_restored_study
 UPDATE studies SET state = 'held', reason = :reason WHERE id = :study_id
+
+-- name: revisions
+SELECT number, evidence, reason, created_at FROM revisions WHERE study_id = :id ORDER BY number

@@ -36,12 +36,3 @@ def series_from_json(text: str, instances: tuple[InstanceRef, ...]) -> SeriesRef
     fields = json.loads(text)
     fields["image_type"] = tuple(fields["image_type"])
     return SeriesRef(instances=instances, **fields)
-
-
-def patient_conflict(one: Patient, other: Patient) -> str:
-    """The attribute in which two patients differ, or ''. An attribute that one of them leaves empty does not differ."""
-    for attribute in ("patient_id", "issuer", "birth_date", "sex"):
-        a, b = getattr(one, attribute), getattr(other, attribute)
-        if a and b and a != b:
-            return attribute
-    return ""

@@ -15,12 +15,14 @@ from wetread.dimse.dataset import build_study, content_digest, read_header
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.records.notes import note_from_json
 from wetread.records.received import Provenance
+from wetread.records.same_patient import patient_differences
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import InstanceRef, SeriesRef, StudyRef
-from wetread.store.attributes import patient_conflict, series_to_json, study_from_json, study_to_json
+from wetread.store.attributes import series_to_json, study_from_json, study_to_json
 from wetread.store.durable import sync_folder
 from wetread.store.notes import record
 from wetread.store.part10 import provenance_of
+from wetread.store.revisions import corrected_attributes
 from wetread.store.spool import Spool
 
 BATCH = 200
@@ -181,9 +183,12 @@ class Index:
             attributes = {"study_id": study["id"], "attributes": study_to_json(arrival.study)}
             tx.run(self._queries["set_attributes"], attributes)
             return
-        conflict = patient_conflict(study_from_json(study["attributes"]).patient, arrival.study.patient)
-        if conflict:
-            self._hold(tx, study["id"], f"instances of two patients in one study: {conflict} differs")
+        # Corrected or not: an archive that was corrected too sends the study on with the right attributes.
+        known = {study["attributes"], corrected_attributes(study)}
+        differ = [patient_differences(study_from_json(text).patient, arrival.study.patient) for text in known]
+        if all(differ):
+            what = ", ".join(min(differ))
+            self._hold(tx, study["id"], f"instances of two patients in one study: {what} differs")
 
     def _again(self, tx: Transaction, study_id: int, known: Row, arrival: _Arrival) -> tuple[int | None, Path | None]:
         """An instance we have: free when it says the same, a reason to hold the study when its pixels differ."""

@@ -16,7 +16,9 @@ UPDATE studies SET attributes = :attributes WHERE id = :study_id
 UPDATE studies SET state = :state, reason = :reason, updated_at = :now WHERE id = :study_id
 
 -- name: touch_study
-UPDATE studies SET state = 'receiving', updated_at = :now WHERE id = :study_id AND state = 'complete'
+UPDATE studies SET state = CASE state WHEN 'complete' THEN 'receiving' ELSE state END,
+    reason = CASE state WHEN 'complete' THEN '' ELSE reason END, updated_at = :now, last_instance_at = :now
+WHERE id = :study_id
 
 -- name: add_series
 INSERT INTO series (study_id, series_instance_uid, attributes) VALUES (:study_id, :series_instance_uid, :attributes)
@@ -180,3 +182,10 @@ UPDATE series SET announced_instances = :instances WHERE study_id = :study_id
 
 -- name: set_waiting_for
 UPDATE studies SET reason = :reason WHERE id = :study_id AND state = 'receiving'
+
+-- name: set_correction
+UPDATE studies SET correction = :correction, updated_at = :now WHERE id = :study_id
+
+-- name: withdraw_all
+UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held')
+    AND job_id IN (SELECT id FROM jobs WHERE study_id = :study_id)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from wetread.db import Database, Queries, Row, Transaction, now
-from wetread.errors import Misconfigured
 from wetread.records.study import Correction, InstanceRef, StudyRef, correct
 from wetread.store.attributes import series_from_json, study_from_json, study_to_json
 from wetread.store.completeness import CompletenessSettings, Evidence
@@ -86,31 +85,6 @@ class Revisions:
         )
         study = study_from_json(row["attributes"], series)
         return Revision(revision_id, int(row["study_id"]), int(row["number"]), study)
-
-    def hold(self, study_instance_uid: str, reason: str) -> None:
-        """Keep a study from being routed until it is released."""
-        study_id = self._find(study_instance_uid)
-        with self._db.transaction() as tx:
-            self._set_state(tx, study_id, "held", reason)
-            tx.event("held", reason, study_id=study_id)
-
-    def release(self, study_instance_uid: str) -> None:
-        """Let a held study go on: it counts as complete after the quiet time and is routed.
-
-        Raises: ``Misconfigured`` when it is not held.
-        """
-        study_id = self._find(study_instance_uid)
-        with self._db.transaction() as tx:
-            if tx.fetch(self._queries["study_by_id"], {"study_id": study_id})[0]["state"] != "held":
-                raise Misconfigured(f"study {study_instance_uid} is not held")
-            self._set_state(tx, study_id, "receiving", "")
-            tx.event("released", "by a person", study_id=study_id)
-
-    def _find(self, study_instance_uid: str) -> int:
-        rows = self._db.fetch(self._queries["study_by_uid"], {"study_instance_uid": study_instance_uid})
-        if not rows:
-            raise Misconfigured(f"no study {study_instance_uid} here")
-        return int(rows[0]["id"])
 
     def close_study(self, tx: Transaction, study_id: int, *, evidence: Evidence, reason: str) -> int:
         """A new revision of a receiving study, if what it says is new; 1 or 0."""
