@@ -11,7 +11,7 @@ from received import received
 from wetread.db import Database
 from wetread.deliver.delivery import Delivery
 from wetread.deliver.destination import DestinationSettings, open_destination
-from wetread.deliver.pace import Clock, DeliverySettings, Pace
+from wetread.deliver.pace import DeliverySettings, Pace
 from wetread.jobs.new_job import NewJob, RouteDecision
 from wetread.jobs.queue import Queue, RetrySettings
 from wetread.records.job import JobOutcome, JobState
