@@ -3,11 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-APT := dcmtk orthanc orthanc-dicomweb libpixelmed-java default-jre-headless
+APT := dcmtk orthanc orthanc-dicomweb libpixelmed-java default-jre-headless gcc libc6-dev
 WEIGHTS := monai_bundles/mr_brain_extraction/models/fine_network.safetensors
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c packaging/constraints.txt
 
-.PHONY: demo test check bench bench-gpu serve clean
+.PHONY: demo test soak check bench bench-gpu serve clean
 
 demo: $(VENV)/.edge $(WEIGHTS)  ## the whole way on this machine; ARGS="--keep" leaves it running
 	$(BIN)/wetread demo $(ARGS)
@@ -15,6 +15,11 @@ demo: $(VENV)/.edge $(WEIGHTS)  ## the whole way on this machine; ARGS="--keep" 
 test: $(VENV)/.test $(WEIGHTS) check  ## linters, types, import contracts, all tests that need no GPU
 	packaging/apt-install.sh $(APT)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+soak: $(VENV)/.test $(WEIGHTS)  ## the slow versions: 200 random kills, a power cut at every moment, a full disk at every write
+	packaging/apt-install.sh $(APT)
+	KILL_ROUNDS=200 POWERCUT_CUTS=100000 POWERCUT_SEEDS=3 $(BIN)/python -m pytest -q \
+	  tests/flow/test_kill_anywhere.py tests/flow/test_power_cut.py $(ARGS)
 
 check: $(VENV)/.test  ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

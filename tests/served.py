@@ -6,12 +6,15 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pydicom
+
 from phantoms import write_series
 from received import received
 from wetread.db import Database
 from wetread.deliver.delivery import Delivery
-from wetread.deliver.destination import DestinationSettings, open_destination
+from wetread.deliver.destination import Destination, DestinationSettings, open_destination
 from wetread.deliver.pace import DeliverySettings, Pace
+from wetread.durable import write_atomically
 from wetread.jobs.new_job import NewJob, RouteDecision
 from wetread.jobs.queue import Queue, RetrySettings
 from wetread.records.job import JobOutcome, JobState
@@ -40,6 +43,7 @@ class Served:
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
+        self._outcome: JobOutcome | None = None
         self.open()
 
     def open(self) -> None:
@@ -49,9 +53,17 @@ class Served:
         self.revisions = Revisions(self.db, self.spool, CompletenessSettings(quiet_s=5.0), clock=self.clock)
         self.queue = Queue(self.db, RetrySettings(max_attempts=3, first_delay_s=0.0), owner="test")
         self.out = self.folder.parent / "out"
-        destination = open_destination(DestinationSettings("out", "folder", path=str(self.out)), None)
-        pace = Pace(DeliverySettings(first_delay_s=0.0))
-        self.delivery = Delivery("out", destination, db=self.db, data_folder=self.folder, pace=pace)
+        self.delivery = Delivery(
+            "out",
+            self.destination(),
+            db=self.db,
+            data_folder=self.folder,
+            pace=Pace(DeliverySettings(first_delay_s=0.0, stale_after_h=0.0)),
+        )
+
+    def destination(self) -> Destination:
+        """The folder ``out`` beside the data folder."""
+        return open_destination(DestinationSettings("out", "folder", path=str(self.out)), None)
 
     def images(self, seed: str, count: int = 3) -> list[Path]:
         """The files of one study."""
@@ -69,6 +81,7 @@ class Served:
 
     def complete(self) -> None:
         """Let the quiet time pass and route what is new: one read of everything."""
+        self.revisions.close_complete()  # notices what a start found; the quiet time runs from here
         self.clock.at += 6.0
         self.revisions.close_complete()
         for revision in self.revisions.unrouted():
@@ -79,10 +92,15 @@ class Served:
             self.queue.enqueue(study_id=revision.study_id, revision_id=revision.revision_id, decisions=[decision])
 
     def read(self, state: JobState = JobState.DONE) -> None:
-        """Finish every waiting job; a done one leaves a result file."""
-        while (job := self.queue.claim()) is not None:
-            results = (self._result(job.job_id),) if state is JobState.DONE else ()
-            self.queue.finish(JobOutcome(job.job_id, state, results=results, reason="made up"), data_folder=self.folder)
+        """Finish every waiting job; a done one leaves a result file. What could not be recorded is recorded first."""
+        while True:
+            if self._outcome is None:
+                job = self.queue.claim()
+                if job is None:
+                    return
+                self._outcome = self._read(job.job_id, state)
+            self.queue.finish(self._outcome, data_folder=self.folder)
+            self._outcome = None
 
     def deliver(self) -> int:
         """Empty the outbox; how many files are at the destination."""
@@ -119,11 +137,17 @@ class Served:
     def result_files(self) -> int:
         return sum(1 for path in (self.folder / "results").rglob("*") if path.is_file())
 
+    def _read(self, job_id: str, state: JobState) -> JobOutcome:
+        try:
+            results = (self._result(job_id),) if state is JobState.DONE else ()
+        except OSError as exc:
+            return JobOutcome(job_id, JobState.WAITING, code="spool-unavailable", reason=str(exc))
+        return JobOutcome(job_id, state, results=results, reason="made up")
+
     def _result(self, job_id: str) -> EncodedResult:
         path = self.folder / "results" / job_id / "1" / "sr.dcm"
-        path.parent.mkdir(parents=True)
-        source = next(iter(sorted(self.spool.studies.rglob("*.dcm"))))
-        path.write_bytes(source.read_bytes())  # any Part 10 file serves
+        result = pydicom.dcmread(next(iter(sorted(self.spool.studies.rglob("*.dcm")))))  # any Part 10 file serves
+        uid = result.SOPInstanceUID = result.file_meta.MediaStorageSOPInstanceUID = f"2.25.{int(job_id, 16)}"
+        write_atomically(path, result.save_as)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        uid = f"2.25.{int(job_id, 16)}"
         return EncodedResult("SR", "1.2.840.10008.5.1.4.1.1.88.33", uid, "2.25.7", "1.2.840.10008.1.2.1", path, digest)

@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from wetread.durable import make_folder
 from wetread.errors import Misconfigured, SpoolUnavailable
 
 Row = sqlite3.Row
@@ -48,11 +49,15 @@ class Database:
     """One database file; a connection for each thread."""
 
     def __init__(self, path: Path) -> None:
+        """Raises: ``Misconfigured`` when a newer Wetread wrote it; ``SpoolUnavailable`` when it cannot be made."""
         self.path = path
         self._local = threading.local()
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        self._migrate()
+        try:
+            make_folder(path.parent)
+            path.touch(mode=0o600)
+            self._migrate()
+        except (OSError, sqlite3.OperationalError) as exc:
+            raise SpoolUnavailable(f"the database {path} cannot be opened: {exc}") from exc
 
     def fetch(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Run a reading statement; all rows."""

@@ -12,6 +12,7 @@ from pydicom import Dataset, dcmread
 
 from bundles import KIDNEYS, LESION, THREE
 from conformance.cases import CASES, DECIDED_AT, first_and_third, large_object, read_case
+from wetread.errors import SpoolUnavailable
 
 
 def _one(paths: list[Path]) -> Dataset:
@@ -152,7 +153,7 @@ def test_interrupted_write_leaves_no_file_that_looks_complete(tmp_path: Path, mo
     def power_cut(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("wetread.encode.encoder.os.fsync", power_cut)
-    with pytest.raises(OSError, match="no space"):
+    monkeypatch.setattr("wetread.durable.os.fsync", power_cut)
+    with pytest.raises(SpoolUnavailable, match="no space"):
         read_case(tmp_path, KIDNEYS)
     assert list((tmp_path / "results").glob("*.dcm")) == []

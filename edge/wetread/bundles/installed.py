@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from wetread.durable import write_atomically
 from wetread.errors import Misconfigured
 
 RECORDS = "installed.json"
@@ -63,14 +62,8 @@ def _read(folder: Path) -> _Records:
 
 
 def _write(folder: Path, records: _Records) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{RECORDS}.", dir=folder)
-    temporary = Path(name)
-    try:
-        with open(handle, "w", encoding="utf-8") as stream:
-            stream.write(records.model_dump_json(indent=2) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(folder / RECORDS)
-    finally:
-        temporary.unlink(missing_ok=True)
+    def write(part: Path) -> None:
+        part.write_text(records.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        part.chmod(0o644)
+
+    write_atomically(folder / RECORDS, write)

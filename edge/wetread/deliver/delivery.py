@@ -21,6 +21,7 @@ from wetread.deliver.outbox import Outbox
 from wetread.deliver.pace import Pace
 from wetread.deliver.verification import Verification, Verify
 from wetread.errors import DestinationUnavailable, Temporary
+from wetread.failpoint import failpoint
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,9 @@ class Delivery:
             going = self._without_held(going)
             if going:
                 answers = self._destination.deliver([self._data_folder / row["path"] for row in going])
+                failpoint("result.sent")
                 self._outbox.record(going, answers, verified=self._verification.proof)
+                failpoint("result.delivered")
         except DestinationUnavailable as exc:
             self._leave_alone()
             self._failed(going, str(exc))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 
 from wetread.bundles.bundle import file_sha256
+from wetread.durable import make_folder, write_atomically
 from wetread.encode.context import Draft, EncodeContext, Encoder
 from wetread.encode.overlay import encode_overlays
 from wetread.encode.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -15,6 +15,7 @@ from wetread.encode.seg import encode_segmentation
 from wetread.encode.sources import read_headers
 from wetread.encode.sr import encode_report
 from wetread.encode.uids import result_uids
+from wetread.errors import SpoolUnavailable
 from wetread.records.result import EncodedResult
 
 __all__ = ["ENCODERS", "EncodeContext", "Encoder", "encode"]
@@ -32,23 +33,29 @@ def encode(context: EncodeContext) -> tuple[EncodedResult, ...]:
 
     The same reading gives the same bytes. Files are complete and on disk when this returns; an interrupted run leaves
     only temporary files behind.
+
+    Raises: ``SpoolUnavailable`` when the disk is full or cannot be written.
     """
     headers = read_headers(context.volume, context.spec.study.correction)
     uids = result_uids(context.spec, context.volume, context.reading, headers[0])
     draft = Draft(context, headers, uids)
     folder = context.spec.out_folder
-    folder.mkdir(parents=True, exist_ok=True)
-    return tuple(
-        _write(dataset, kind, folder / f"{kind.lower()}-{number}.dcm")
-        for kind, encoder in ENCODERS
-        for number, dataset in enumerate(encoder(draft), start=1)
-    )
+    try:
+        make_folder(folder)
+        return tuple(
+            _write(dataset, kind, folder / f"{kind.lower()}-{number}.dcm")
+            for kind, encoder in ENCODERS
+            for number, dataset in enumerate(encoder(draft), start=1)
+        )
+    except OSError as exc:
+        raise SpoolUnavailable(f"the results cannot be written to {folder}: {exc.strerror or exc}") from exc
 
 
 def _write(dataset: Dataset, kind: str, path: Path) -> EncodedResult:
     dataset.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    _write_durably(dataset, path)
+    # Straight to disk: a segmentation of a hundred structures has hundreds of megabytes.
+    write_atomically(path, lambda part: dcmwrite(part, dataset, enforce_file_format=True))
     return EncodedResult(
         kind=kind,
         sop_class_uid=str(dataset.SOPClassUID),
@@ -58,23 +65,3 @@ def _write(dataset: Dataset, kind: str, path: Path) -> EncodedResult:
         path=path,
         sha256=file_sha256(path),
     )
-
-
-def _write_durably(dataset: Dataset, path: Path) -> None:
-    """The file is complete or does not exist, also after a power cut; only its owner may read it.
-
-    Straight to disk: a segmentation of a hundred structures has hundreds of megabytes.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b") as stream:
-        dcmwrite(stream, dataset, enforce_file_format=True)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    if os.name == "posix":  # Windows cannot open a folder, and needs no fsync of it
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -16,8 +16,8 @@ from typing import cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from wetread.durable import write_atomically
 from wetread.errors import WetreadError
-from wetread.infer.files import write_atomically
 from wetread.infer.networks.cascade import CascadeInferer
 from wetread.infer.predict import WindowCost, can_predict, kept_or_measured, measure, predict
 from wetread.infer.program import Program, Runnable

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from wetread.bundles import Bundle
 from wetread.bundles.manifest import WeightsFile, WeightsSource
+from wetread.durable import write_atomically
 from wetread.errors import WeightsMissing
 from wetread.infer.configs.torchscript import torchscript_tensors
-from wetread.infer.files import write_atomically
 
 Progress = Callable[[str, float], None]
 _DOWNLOAD_TIMEOUT_S = 300

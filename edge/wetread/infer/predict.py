@@ -16,7 +16,7 @@ from monai.transforms.transform import LazyTransform
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from wetread.infer.files import write_atomically
+from wetread.durable import write_atomically
 from wetread.infer.geometry import monai_affine
 from wetread.infer.program import Program, Runnable, stage
 from wetread.infer.streaming.chain import Streaming

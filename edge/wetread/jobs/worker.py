@@ -17,6 +17,7 @@ from typing import Protocol
 
 from wetread import log
 from wetread.errors import Misconfigured, OutOfMemory, StudyRejected, Temporary, WetreadError
+from wetread.failpoint import failpoint
 from wetread.jobs.isolation import end_with_parent, isolate
 from wetread.memory import peak_mb, restart_peak
 from wetread.records.job import JobOutcome, JobSpec, JobState, Prediction
@@ -103,6 +104,7 @@ def work(connection: Connection, open_runner: OpenRunner, bundle_folder: Path, b
             return
         outcome = _answer(runner, spec, pipe)
         if outcome is not None:
+            failpoint("job.read")
             pipe.send(outcome)
 
 

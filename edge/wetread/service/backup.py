@@ -26,9 +26,9 @@ from typing import IO, Any
 
 import wetread
 from wetread.db import Database, Queries
+from wetread.durable import sync_folder
 from wetread.errors import Misconfigured, SpoolUnavailable
 from wetread.service.ownership import own
-from wetread.store.durable import sync_folder
 from wetread.store.index import Index
 from wetread.store.spool import Spool
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from wetread.bundles import Bundle
 from wetread.bundles.archive import pack, plain_files
 from wetread.bundles.signature import sign_files
+from wetread.durable import write_atomically
 from wetread.errors import Misconfigured
 
 
@@ -67,16 +67,7 @@ def _entries(bundle: Bundle, engine_cache: Path) -> Iterator[Path]:
 
 
 def _write(files: list[tuple[str, Path]], out: Path) -> None:
-    temporary = out.with_name(f".{out.name}.part")
     try:
-        pack(files, temporary)
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(out)
+        write_atomically(out, lambda part: pack(files, part))
     except OSError as exc:
         raise Misconfigured(f"{out} cannot be written: {exc.strerror}") from exc
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wetread.durable import sync_file, sync_folder
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # <linux/fs.h>
 
@@ -24,13 +26,7 @@ def lock(folder: Path) -> None:
 def sync(folder: Path) -> None:
     """Wait until every file and folder is on the disk."""
     for path in (*folder.rglob("*"), folder):
-        if os.name == "nt" and path.is_dir():
-            continue  # Windows cannot open a folder
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        (sync_folder if path.is_dir() else sync_file)(path)
 
 
 def place(folder: Path, target: Path, *, keep: Path | None = None) -> None:
@@ -46,17 +42,7 @@ def place(folder: Path, target: Path, *, keep: Path | None = None) -> None:
             target.rename(keep)
             folder.rename(target)
     target.chmod(0o555)
-    if os.name != "nt":
-        sync_one(target.parent)
-
-
-def sync_one(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(target.parent)
 
 
 @contextmanager

@@ -85,6 +85,8 @@ def listen(lifeline: Connection, config: Config, port: int) -> None:
     except Misconfigured as exc:
         lifeline.send(str(exc))
         return
+    except BrokenPipeError:
+        return  # the coordinator ended while we were starting
     try:
         lifeline.recv()
     except (EOFError, OSError):

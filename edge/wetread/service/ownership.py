@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import IO
 
+from wetread.durable import make_folder
 from wetread.errors import Misconfigured
 
 
@@ -16,7 +17,7 @@ def own(data_dir: Path) -> IO[str]:
     Raises: ``Misconfigured`` when another process has it, or it cannot be made.
     """
     try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(data_dir)
         lock = (data_dir / "lock").open("a+")
     except OSError as exc:
         raise Misconfigured(f"the data folder {data_dir} cannot be used: {exc.strerror}; see data_dir") from exc

@@ -1,4 +1,4 @@
-"""Files that survive a power cut once the call returned: data first, then the name, then the folder."""
+"""A folder many threads write files into, each durable when its call returns; one sync of the folder serves all."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ import threading
 from pathlib import Path
 
 from wetread.dimse.scratch import write_all
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and new names in ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+from wetread.durable import sync_folder
+from wetread.failpoint import failpoint
 
 
 class DurableFolder:
@@ -40,8 +33,10 @@ class DurableFolder:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            failpoint("instance.written")
             os.rename(part, path)
             self._sync()
+            failpoint("instance.kept")
         except OSError:
             part.unlink(missing_ok=True)
             raise

@@ -12,14 +12,15 @@ from typing import Any
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.dimse.attributes import integer
 from wetread.dimse.dataset import build_study, content_digest, read_header
+from wetread.durable import make_folder, sync_folder
 from wetread.errors import NotDicom, SpoolUnavailable
+from wetread.failpoint import failpoint
 from wetread.records.notes import note_from_json
 from wetread.records.received import Provenance
 from wetread.records.same_patient import patient_differences
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import InstanceRef, SeriesRef, StudyRef
 from wetread.store.attributes import series_to_json, study_from_json, study_to_json
-from wetread.store.durable import sync_folder
 from wetread.store.notes import record
 from wetread.store.part10 import provenance_of
 from wetread.store.revisions import corrected_attributes
@@ -75,7 +76,9 @@ class Index:
                 moves.append((path, target))
                 if study_id is not None:
                     changed.add(study_id)
+        failpoint("instance.indexed")
         _move(moves)
+        failpoint("instance.moved")
         return changed
 
     def rebuild(self) -> int:
@@ -258,8 +261,8 @@ def _move(moves: list[tuple[Path, Path | None]]) -> None:
         if target is None:
             source.unlink()
         elif source != target:
-            target.parent.mkdir(mode=0o700, exist_ok=True)
+            make_folder(target.parent)
             os.rename(source, target)
-            touched.update((source.parent, target.parent, target.parent.parent))
+            touched.update((source.parent, target.parent))
     for folder in touched:
         sync_folder(folder)

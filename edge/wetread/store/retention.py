@@ -22,8 +22,8 @@ from typing import Annotated
 from annotated_types import Ge
 
 from wetread.db import Database, Queries, Row, Transaction, now
+from wetread.durable import make_folder, sync_folder
 from wetread.errors import Misconfigured
-from wetread.store.durable import sync_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Retention:
         return Removed(kind, int(row["study_id"]), files)
 
     def _set_aside(self, kind: str, folder: Path) -> Path:
-        self._removing.mkdir(mode=0o700, exist_ok=True)
+        make_folder(self._removing)
         target = self._removing / f"{kind}-{folder.name}"
         if target.exists():
             shutil.rmtree(target)

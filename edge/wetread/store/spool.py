@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wetread.dimse.scratch import Scratch
+from wetread.durable import make_folder, sync_folder
 from wetread.errors import SpoolUnavailable
 from wetread.records.notes import Note, note_to_json
 from wetread.records.received import ReceivedInstance
@@ -38,7 +39,9 @@ class Spool:
         self._durable = DurableFolder(self.incoming)
         self._reserve_bytes = reserve_bytes
         for part in (self.incoming, self.studies, self.unreadable):
-            part.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(part)
+        for parent in (folder, folder.parent):
+            sync_folder(parent)  # another process may have made them a moment ago, and not synced them yet
 
     def keep(self, received: ReceivedInstance) -> Path:
         """Write one instance and its provenance to disk; when this returns, a power cut does not lose it.

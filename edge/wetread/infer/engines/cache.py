@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from wetread.infer.files import write_atomically
+from wetread.durable import write_atomically
 from wetread.infer.graph.onnx_check import GraphCheck
 
 _ENGINE, _BUILD, _ON_DEVICE = "engine.bin", "build.json", "on_device.json"

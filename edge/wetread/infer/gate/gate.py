@@ -23,11 +23,11 @@ from wetread import __version__
 from wetread.bundles import Bundle
 from wetread.bundles.bundle import file_sha256
 from wetread.bundles.manifest import Golden
+from wetread.durable import write_atomically
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineNotReady
 from wetread.infer.engines.cache import key_of, still_there
 from wetread.infer.engines.engine import Engine
 from wetread.infer.engines.plan import Precision
-from wetread.infer.files import write_atomically
 from wetread.infer.gate.compare import Agreement, Limits, compare_outputs, limits
 from wetread.infer.gate.golden import golden_answer, golden_volumes
 from wetread.infer.graph.export import EXPORTER

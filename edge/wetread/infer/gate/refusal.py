@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from wetread.durable import write_atomically
 from wetread.errors import EngineDisagrees, EngineUnavailable
 from wetread.infer.engines.cache import key_of
-from wetread.infer.files import write_atomically
 
 REFUSAL = "refusal.json"
 _KEPT_FOR = timedelta(days=1)

@@ -13,10 +13,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from wetread.durable import write_atomically
 from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.engines.engine import FloatArray
 from wetread.infer.engines.plan import NetworkPlan, Precision
-from wetread.infer.files import write_atomically
 from wetread.infer.graph.onnx_check import GraphCheck, check_graph
 from wetread.infer.graph.onnx_half import POLICY, in_half
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wetread.db import now
+from wetread.failpoint import failpoint
 from wetread.store.index import Index
 from wetread.store.revisions import Revisions
 
@@ -26,7 +27,8 @@ class Intake:
             # All that the listener of the last process noted is in: what it did not see end has ended with it.
             self._revisions.lose_associations(before=self._started_at)
             self._started_at = ""
-        self._revisions.close_complete()
+        if self._revisions.close_complete():
+            failpoint("study.complete")
 
     def close(self) -> None:
         """Ask no PACS any more. The spool is the truth."""

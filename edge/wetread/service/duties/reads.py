@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from wetread.bundles import Bundle
 from wetread.config import ResultSettings
+from wetread.failpoint import failpoint
 from wetread.jobs.executor import Held, LocalExecutor, Report
 from wetread.jobs.queue import ClaimedJob, Queue
 from wetread.jobs.worker import Predicted, Progressed
@@ -74,6 +75,7 @@ class Reads:
             job = self._queue.claim()
             if job is None:
                 break
+            failpoint("job.claimed")
             self._executor.submit(self._spec(job))
         self._take_reports()
 
@@ -106,7 +108,9 @@ class Reads:
         elif isinstance(report, Held):
             self._queue.heartbeat(report.job_id, report.reason)
         else:
+            failpoint("job.reported")
             self._queue.finish(report, data_folder=self._data_folder)
+            failpoint("job.done")
 
     def _spec(self, job: ClaimedJob) -> JobSpec:
         study = self._revisions.load(job.revision_id).study

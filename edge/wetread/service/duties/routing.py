@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from wetread.failpoint import failpoint
 from wetread.jobs.new_job import NewJob, RouteDecision
 from wetread.jobs.queue import Queue
 from wetread.route.router import Decision, Router
@@ -29,6 +30,7 @@ class Routing:
         for revision in self._revisions.unrouted():
             decisions = [_recorded(d, self._bundle_digests[d.bundle.name]) for d in self._router.decide(revision.study)]
             self._queue.enqueue(study_id=revision.study_id, revision_id=revision.revision_id, decisions=decisions)
+            failpoint("study.routed")
 
     def close(self) -> None:
         """Nothing to let go of."""
