@@ -156,9 +156,9 @@ class Bench:
         body = (template / "IM0001.dcm").read_bytes()
         folder = self._sent / f"s{self._count}"
         folder.mkdir()
-        own = f"{os.getpid() % 10**6:06d}{self._count:06d}".encode()
+        own = f"1{os.getpid() % 10**6:06d}{self._count:05d}".encode()
         for k in range(count):
-            (folder / f"{k:05d}.dcm").write_bytes(body.replace(b"777777777777", own).replace(b"88888888", b"%08d" % k))
+            (folder / f"{k:05d}.dcm").write_bytes(body.replace(b"777777777777", own).replace(b"88888888", b"1%07d" % k))
         return folder
 
     @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import sys
 import threading
@@ -23,10 +24,11 @@ from wetread.dimse.commitment import CommitmentReport, report_of, reporting_cont
 from wetread.dimse.connection import ReadLimits
 from wetread.dimse.contexts import accepted_contexts
 from wetread.dimse.door import TurnedAway
+from wetread.dimse.places import Places
 from wetread.dimse.scratch import Scratch
-from wetread.dimse.server import DoorSettings, Server
+from wetread.dimse.server import DoorSettings, Server, listening_socket
 from wetread.dimse.tls import Certificate
-from wetread.errors import InstanceRefused, Misconfigured, SpoolUnavailable
+from wetread.errors import InstanceRefused, SpoolUnavailable
 from wetread.records.notes import AssociationEnd, Ended
 from wetread.records.received import Provenance, ReceivedInstance
 
@@ -106,8 +108,10 @@ class Limits:
 class StorageScp:
     """The server: ``start`` binds a port, with TLS or without, and may be called for each; ``stop`` ends them all."""
 
-    def __init__(self, callbacks: Callbacks, limits: Limits) -> None:
+    def __init__(self, callbacks: Callbacks, limits: Limits, places: Places | None = None) -> None:
+        """``places`` are shared with other processes that accept from the same sockets."""
         self._callbacks = callbacks
+        self._places = places or Places(limits.max_associations)
         self._ae = AE(ae_title="WETREAD")
         self._ae.supported_contexts = [*accepted_contexts(), reporting_context()]
         self._ae.maximum_associations = sys.maxsize  # counted here, where only admitted callers count
@@ -118,13 +122,16 @@ class StorageScp:
         self._limits = limits
         self._servers: list[Server] = []
         self._lock = threading.Lock()
-        self._associations = 0
 
     def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port, which matters when 0 was asked for.
 
         Raises: ``Misconfigured`` when the address cannot be bound.
         """
+        return self.accept(listening_socket(host, port), tls)
+
+    def accept(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> int:
+        """Accept from a socket that listens already; returns its port."""
         # pynetdicom would print whole data sets and requests, patient names included.
         _config.LOG_HANDLER_LEVEL = "none"
         handlers = [
@@ -137,19 +144,15 @@ class StorageScp:
             (evt.EVT_ESTABLISHED, _on_next_message),
             (evt.EVT_DIMSE_SENT, _on_next_message),
         ]
-        try:
-            server = self._ae.make_server(
-                (host, port),
-                evt_handlers=handlers,
-                server_class=Server,
-                door=self._door(tls),
-                on_end=self._on_thread_end,
-                on_turned_away=self._on_turned_away,
-            )
-        except OSError as exc:
-            raise Misconfigured(
-                f"cannot listen on {host}:{port}: {exc.strerror or exc}; is another program using the port?"
-            ) from exc
+        server = self._ae.make_server(
+            listening.getsockname(),
+            evt_handlers=handlers,
+            server_class=Server,
+            listening=listening,
+            door=self._door(tls),
+            on_end=self._on_thread_end,
+            on_turned_away=self._on_turned_away,
+        )
         self._ae._servers.append(server)
         self._servers.append(server)
         return server.start()
@@ -175,7 +178,7 @@ class StorageScp:
         assoc, caller = event.assoc, _caller(event.assoc)
         try:
             assoc.wetread_peer = self._callbacks.admit(caller)
-            self._take_place()
+            assoc.wetread_place = self._take_place()
         except Refused as exc:
             assoc.wetread_refused = True
             self._callbacks.refused(caller, str(exc), exc.hint)
@@ -188,12 +191,12 @@ class StorageScp:
         if self._limits.reader == "blocking":
             BlockingReader(assoc, self._store, self._callbacks.scratch).take_over()
 
-    def _take_place(self) -> None:
-        with self._lock:
-            if self._associations >= self._limits.max_associations:
-                most = self._limits.max_associations
-                raise Refused(f"{most} associations at one time are the limit", "see [listener] max_associations")
-            self._associations += 1
+    def _take_place(self) -> int:
+        place = self._places.take()
+        if place is None:
+            most = self._places.count
+            raise Refused(f"{most} associations at one time are the limit", "see [listener] max_associations")
+        return place
 
     def _on_store(self, event: Any) -> int | Dataset:
         request = event.request
@@ -248,7 +251,7 @@ class StorageScp:
             if not getattr(assoc, "wetread_id", "") or getattr(assoc, "wetread_ended", False):
                 return
             assoc.wetread_ended = True
-            self._associations -= 1
+            self._places.give_back(assoc.wetread_place)
         ended: Ended = "lost"
         if assoc.is_released:
             ended = "released"

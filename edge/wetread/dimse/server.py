@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import ssl
 import threading
 import time
@@ -18,9 +19,11 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from wetread.dimse.connection import LimitedSocket, ReadLimits
 from wetread.dimse.door import MAX_WAITING, TurnedAway, Visitor, Waiting, WentAway, hang_up, open_door
+from wetread.errors import Misconfigured
 
 logger = logging.getLogger(__name__)
 
+_BACKLOG = 128
 _MAX_OVER_LIMIT = 100  # connections beyond all limits that may hear a polite rejection
 
 
@@ -36,6 +39,26 @@ class DoorSettings:
     read: ReadLimits
 
 
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens; several processes may accept from it.
+
+    Raises: ``Misconfigured`` when the address cannot be bound.
+    """
+    ipv6 = ":" in host
+    try:
+        listening = socket.create_server(
+            (host, port),
+            family=socket.AF_INET6 if ipv6 else socket.AF_INET,
+            backlog=_BACKLOG,
+            dualstack_ipv6=ipv6 and socket.has_dualstack_ipv6(),
+        )
+    except OSError as exc:
+        problem = f"cannot listen on {host}:{port}: {exc.strerror or exc}; is another program using the port?"
+        raise Misconfigured(problem) from exc
+    listening.setblocking(False)  # another process may take the caller between our look and our accept
+    return listening
+
+
 class Server(ThreadedAssociationServer):
     """pynetdicom's server, with handlers that stay until the association is over.
 
@@ -44,21 +67,36 @@ class Server(ThreadedAssociationServer):
     """
 
     daemon_threads = True
-    request_queue_size = 128
 
     def __init__(
         self,
         *args: Any,
+        listening: socket.socket,
         door: DoorSettings,
         on_end: Callable[[Any], None],
         on_turned_away: Callable[[str, TurnedAway], None],
         **kwargs: Any,
     ) -> None:
+        self.socket: socket.socket  # pynetdicom does without one before and after
+        self._listening = listening
         self.door = door
         self.waiting = Waiting()
         self.callbacks = (on_end, on_turned_away)
         self._connections: set[threading.Thread] = set()
         super().__init__(*args, request_handler=_Handler, **kwargs)
+
+    def server_bind(self) -> None:
+        """The socket is bound already, and other processes may share it."""
+        self.socket.close()
+        self.socket = self._listening
+        self.server_address = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        """The socket listens already."""
+
+    def server_close(self) -> None:
+        """Close our end; pynetdicom shuts the socket down, for those too that share it."""
+        self.socket.close()
 
     def start(self) -> int:
         """Accept connections; returns the port."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,6 +12,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Interval
 
 from wetread.dimse.commitment import CommitmentReport
+from wetread.dimse.places import Places
 from wetread.dimse.scp import Callbacks as ScpCallbacks
 from wetread.dimse.scp import Caller, Limits, StorageScp
 from wetread.dimse.scratch import Scratch
@@ -65,7 +68,7 @@ class ListenerSettings:
     """AE titles we answer to; a call to any other is rejected."""
     tls: TlsSettings = TlsSettings()
     max_associations: Annotated[int, Ge(1)] = 20
-    """Associations at one time; one more is rejected as transient and the sender tries again."""
+    """Associations at one time, in all processes together; one more is rejected, and the sender tries again."""
     request_timeout_s: Annotated[float, Gt(0)] = 10.0
     """A connection that has not asked for an association after this long is closed."""
     network_timeout_s: Annotated[float, Gt(0)] = 60.0
@@ -74,6 +77,8 @@ class ListenerSettings:
     """Largest PDU we accept, in bytes; larger ones mean fewer system calls for each image."""
     max_instance_mb: Annotated[int, Ge(1)] = 2048
     """Largest instance (MiB). The association that brings a larger one is ended."""
+    processes: Annotated[int, Interval(ge=0, le=64)] = 0
+    """Processes that listen on the port; 0: one for each core, at most 4."""
     reader: Literal["blocking", "pynetdicom"] = "blocking"
     """What reads C-STORE from established associations: our own reader (fast), or pynetdicom throughout."""
 
@@ -99,7 +104,14 @@ class Callbacks:
 class Listener:
     """C-STORE and C-ECHO for the configured peers."""
 
-    def __init__(self, settings: ListenerSettings, senders: Sequence[Sender], callbacks: Callbacks) -> None:
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        senders: Sequence[Sender],
+        callbacks: Callbacks,
+        places: Places | None = None,
+    ) -> None:
+        """``places``: for associations, shared with the other processes that listen."""
         self._settings = settings
         self._keep = callbacks.keep
         self._note = callbacks.note
@@ -122,7 +134,7 @@ class Listener:
             reported=callbacks.reported,
             scratch=callbacks.scratch,
         )
-        self._scp = StorageScp(scp_callbacks, limits)
+        self._scp = StorageScp(scp_callbacks, limits, places)
 
     def start(self, port: int | None = None) -> int:
         """Listen on ``port``, else on the configured one; returns it. Raises: ``Misconfigured`` if it is taken."""
@@ -134,10 +146,20 @@ class Listener:
         Raises: ``Misconfigured`` if the port is taken or a file of keys and certificates is not usable.
         """
         tls = self._settings.tls
-        context = server_context(
+        return self._scp.start(self._settings.host, tls.port if port is None else port, self._tls_context())
+
+    def accept(self, plain: socket.socket | None, tls: socket.socket | None) -> None:
+        """Accept from sockets that listen already, without and with TLS. Raises: ``Misconfigured`` as ``start_tls``."""
+        if tls is not None:
+            self._scp.accept(tls, self._tls_context())
+        if plain is not None:
+            self._scp.accept(plain)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        tls = self._settings.tls
+        return server_context(
             tls.certificate, tls.key, client_ca=tls.client_ca, client_certificate=tls.client_certificate
         )
-        return self._scp.start(self._settings.host, tls.port if port is None else port, context)
 
     def stop(self) -> None:
         """Stop listening."""

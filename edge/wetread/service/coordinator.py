@@ -28,7 +28,7 @@ from wetread.service.duties.reads import Drain, Reads
 from wetread.service.duties.routing import Routing
 from wetread.service.engines import engine_problem
 from wetread.service.evidence import evidence_sources
-from wetread.service.listening import ListenerProcess
+from wetread.service.listening import Listeners
 from wetread.service.ownership import own, process_identity
 from wetread.service.peers import check_tls
 from wetread.service.reading import RunnerOpener
@@ -73,13 +73,13 @@ class Service:
             for duty in self._duties:
                 stack.callback(duty.close)
                 duty.recover()
-            listener = ListenerProcess(self._config)
-            port = listener.start()
-            stack.callback(listener.stop)
+            listeners = Listeners(self._config)
+            port = listeners.start()
+            stack.callback(listeners.stop)
             if on_ready is not None:
                 on_ready(port)
             while not self.stopping.is_set():
-                listener.keep_alive()
+                listeners.keep_alive()
                 self._try_round()
 
     def stop(self) -> None:

@@ -1,10 +1,17 @@
-"""The listener's process: it keeps instances in the spool and knows neither database nor pixels."""
+"""The listener processes: they keep instances in the spool and know neither database nor pixels.
+
+The port is bound here, once, and shared: a process that dies leaves no gap, callers wait in the port's queue until
+another one accepts them.
+"""
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
 import os
+import socket
+import time
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -12,79 +19,144 @@ from multiprocessing.context import SpawnProcess
 from wetread import log
 from wetread.config import Config
 from wetread.deliver.reports import REPORTS, keep_report
+from wetread.dimse.places import Places
+from wetread.dimse.server import listening_socket
 from wetread.errors import Misconfigured
 from wetread.jobs.spawning import start_shielded
 from wetread.receive.listener import Callbacks, Listener
-from wetread.service.ownership import succeed_listener
+from wetread.service.ownership import await_listeners, mark_listening
 from wetread.store.spool import Spool
 
 logger = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 60.0
+_RESTART_S = 5.0
+_MOST_PROCESSES = 4
 
 
-class ListenerProcess:
-    """Start, watch and stop the listener. It ends by itself when this process ends, however that happens."""
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The sockets all listener processes accept from."""
+
+    plain: socket.socket | None
+    tls: socket.socket | None
+
+    @property
+    def port(self) -> int:
+        """The port to tell people: the one without TLS if there is one."""
+        shown = self.plain or self.tls
+        return int(shown.getsockname()[1]) if shown else 0
+
+    def close(self) -> None:
+        """Callers are refused from now on."""
+        for sock in (self.plain, self.tls):
+            if sock is not None:
+                sock.close()
+
+
+class Listeners:
+    """Start, watch and stop the listeners. They end by themselves when this process ends, however that happens."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._process: SpawnProcess | None = None
-        self._lifeline: Connection | None = None
-        self.port = config.listener.port
+        self._ports: Ports | None = None
+        self._running: list[_Running] = []
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the listeners."""
+        return [running.process.pid or 0 for running in self._running]
 
     def start(self) -> int:
         """Start listening; returns the port. Raises: ``Misconfigured`` when it cannot be bound."""
-        context = multiprocessing.get_context("spawn")
-        self._lifeline, theirs = context.Pipe()
-        self._process = context.Process(target=listen, args=(theirs, self._config, self.port), daemon=True)
-        start_shielded(self._process)
-        theirs.close()
-        self.port = self._wait_until_bound(self._lifeline)
-        return self.port
+        await_listeners(self._config.data_dir)
+        self._ports = _bind(self._config)
+        count = self._config.listener.processes or min(os.cpu_count() or 1, _MOST_PROCESSES)
+        self._running = [_Running(self._config, self._ports) for _ in range(count)]
+        for running in self._running:
+            running.wait_until_listening()
+        return self._ports.port
 
     def keep_alive(self) -> None:
-        """Start the listener again if it ended; what it acknowledged is in the spool."""
-        if self._process is not None and not self._process.is_alive():
-            logger.error("the listener ended with exit code %s; it is started again", self._process.exitcode)
-            self.start()
+        """Start each listener again that ended; what it acknowledged is in the spool."""
+        for place, running in enumerate(self._running):
+            if self._ports is None or running.process.is_alive() or running.age_s < _RESTART_S:
+                continue
+            logger.error("a listener ended with exit code %s; it is started again", running.process.exitcode)
+            running.end(timeout_s=0.0)
+            self._running[place] = _Running(self._config, self._ports)
 
     def stop(self) -> None:
         """End associations under way and stop listening."""
-        if self._process is not None and self._lifeline is not None:
-            self._lifeline.close()
-            self._process.join(timeout=10.0)
-            if self._process.is_alive():
-                self._process.kill()
-                self._process.join()
-            self._process = None
+        if self._ports is not None:
+            self._ports.close()
+            self._ports = None
+        for running in self._running:
+            running.lifeline.close()
+        for running in self._running:
+            running.end(timeout_s=10.0)
+        self._running.clear()
 
-    def _wait_until_bound(self, lifeline: Connection) -> int:
-        answer: object = "no answer"
-        if lifeline.poll(_START_TIMEOUT_S):
+
+class _Running:
+    """One listener process."""
+
+    def __init__(self, config: Config, ports: Ports) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.lifeline, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=listen, args=(theirs, config, ports), daemon=True)
+        self._started = time.monotonic()
+        start_shielded(self.process)
+        theirs.close()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._started
+
+    def wait_until_listening(self) -> None:
+        """Raises: ``Misconfigured`` with its reason when it cannot listen."""
+        problem: object = "no answer"
+        if self.lifeline.poll(_START_TIMEOUT_S):
             try:
-                answer = lifeline.recv()
+                problem = self.lifeline.recv()
             except EOFError:
-                answer = "the listener process ended at once"
-        if not isinstance(answer, int):
-            raise Misconfigured(str(answer))
-        return answer
+                problem = "the listener process ended at once"
+        if problem:
+            raise Misconfigured(str(problem))
+
+    def end(self, *, timeout_s: float) -> None:
+        """Its lifeline is closed; kill it if it does not end by itself."""
+        self.lifeline.close()
+        self.process.join(timeout=timeout_s)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
 
-def listen(lifeline: Connection, config: Config, port: int) -> None:
-    """Main function of the listener process: report the port, then listen until the lifeline breaks."""
+def _bind(config: Config) -> Ports:
+    settings = config.listener
+    plain = listening_socket(settings.host, settings.port) if settings.plain else None
+    tls = listening_socket(settings.host, settings.tls.port) if settings.tls.certificate else None
+    return Ports(plain, tls)
+
+
+def listen(lifeline: Connection, config: Config, ports: Ports) -> None:
+    """Main function of a listener process: say that all is well, then listen until the lifeline breaks."""
     log.configure()
-    _lock = succeed_listener(config.data_dir)
+    _lock = mark_listening(config.data_dir)
     spool = Spool(config.data_dir / "spool", reserve_bytes=config.spool.reserve_mb * 2**20)
     reported = partial(keep_report, config.data_dir / REPORTS)
     callbacks = Callbacks(keep=spool.keep, note=spool.note, reported=reported, scratch=spool.scratch)
-    settings = config.listener
-    listener = Listener(settings, config.senders(), callbacks)
+    places = Places(config.listener.max_associations, config.data_dir / "associations.lock")
+    listener = Listener(config.listener, config.senders(), callbacks, places)
     try:
-        tls_port = listener.start_tls() if settings.tls.certificate else 0
-        lifeline.send(listener.start(port) if settings.plain else tls_port)
+        listener.accept(ports.plain, ports.tls)
     except Misconfigured as exc:
         lifeline.send(str(exc))
         return
+    try:
+        lifeline.send("")
     except BrokenPipeError:
         return  # the coordinator ended while we were starting
     try:

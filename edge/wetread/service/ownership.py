@@ -45,10 +45,16 @@ def owner_of(data_dir: Path) -> int | None:
     return None
 
 
-def succeed_listener(data_dir: Path) -> IO[str]:
-    """Wait until the listener of a coordinator that was killed has ended: it holds the port for a moment longer."""
+def await_listeners(data_dir: Path) -> None:
+    """Wait until the listeners of a coordinator that was killed have ended: they hold the port for a moment longer."""
+    with (data_dir / "listener.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def mark_listening(data_dir: Path) -> IO[str]:
+    """This process listens until the file is closed."""
     lock = (data_dir / "listener.lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    fcntl.flock(lock, fcntl.LOCK_SH)
     return lock
 
 
