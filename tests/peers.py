@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -237,6 +237,7 @@ name = "ct1"
 ae_title = "CT1"
 networks = ["127.0.0.1/32"]
 may_send = true
+{ct1}
 [[peers]]
 name = "pacs"
 ae_title = "ORTHANC"
@@ -244,6 +245,7 @@ host = "127.0.0.1"
 port = {pacs_port}
 networks = ["127.0.0.1/32"]
 may_send = true
+{pacs}
 [completeness]
 quiet_s = {quiet_s}
 [spool]
@@ -262,6 +264,7 @@ research = true
 when = '"MR" in study.modalities'
 bundle = "threshold"
 destinations = ["pacs"]
+{route}
 [[destinations]]
 name = "pacs"
 kind = "dicom"
@@ -270,7 +273,18 @@ peer = "pacs"
 
 
 def config(
-    bundles: Path, *, pacs_port: int = 1, quiet_s: float = 0.5, mode: str = "live", **more: Mapping[str, str]
+    bundles: Path,
+    *,
+    pacs_port: int = 1,
+    quiet_s: float = 0.5,
+    mode: str = "live",
+    ct1: str = "",
+    pacs: str = "",
+    route: str = "",
 ) -> str:
-    """A configuration for ``WetreadProcess``; ``{port}`` is filled in at each start."""
-    return CONFIG.format(bundles=bundles, pacs_port=pacs_port, quiet_s=quiet_s, mode=mode, **more)
+    """A configuration for ``WetreadProcess``; ``{port}`` is filled in at each start.
+
+    ``ct1``, ``pacs`` and ``route`` are further lines of these sections.
+    """
+    values = {"pacs_port": pacs_port, "quiet_s": quiet_s, "mode": mode, "ct1": ct1, "pacs": pacs, "route": route}
+    return CONFIG.format(bundles=bundles, **values)

@@ -83,4 +83,4 @@ SELECT s.id FROM studies s WHERE s.state = 'receiving'
 UPDATE studies SET state = 'held', reason = :reason WHERE id = :study_id
 
 -- name: revisions
-SELECT number, evidence, reason, created_at FROM revisions WHERE study_id = :id ORDER BY number
+SELECT number, evidence, reason, created_at FROM revisions WHERE study_id = :study_id ORDER BY number
