@@ -70,7 +70,7 @@ def figures() -> Figures:
     )
     job = {
         "peak_memory_mb": 2048.0,
-        "engine": "torch f32",
+        "engine": {"name": "torch", "precision": "f32", "reason": "asked for by name"},
         "timings": [{"stage": "infer", "seconds": 3.9}, {"stage": "encode", "seconds": 0.9}],
         "results": [{"kind": "SEG"}, {"kind": "SR"}, {"kind": "SC"}, {"kind": "SC"}],
     }

@@ -15,6 +15,7 @@ from bundles import BRAIN, KIDNEYS, LESION, THREE, write_bundle
 from wetread.errors import OutputInvalid
 from wetread.findings.from_output import read_output
 from wetread.findings.summary import summarize
+from wetread.records.coded import CodedTerm
 from wetread.records.reading import EngineIdentity, Reading
 from wetread.records.study import SeriesRef
 from wetread.records.volume import LabelMap, Volume
@@ -117,8 +118,8 @@ def test_identity_names_bundle_weights_and_engine(tmp_path: Path) -> None:
 def test_summary_has_a_row_for_each_label(tmp_path: Path) -> None:
     rows = summarize(_read(tmp_path, _labels(v1=2), *KIDNEYS))
     assert [(r.name, r.laterality, r.code) for r in rows] == [
-        ("Left kidney", "Left", "64033007^SCT^Kidney"),
-        ("Right kidney", "Right", "64033007^SCT^Kidney"),
+        ("Left kidney", "Left", CodedTerm("64033007", "SCT", "Kidney")),
+        ("Right kidney", "Right", CodedTerm("64033007", "SCT", "Kidney")),
     ]
-    name, value, unit = rows[1].measurements[0]
-    assert (name, value, unit) == ("Volume", 0.0, "mL")
+    (volume,) = rows[1].measurements
+    assert (volume.name, volume.value, volume.unit) == ("Volume", 0.0, "mL")

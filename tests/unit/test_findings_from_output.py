@@ -263,7 +263,8 @@ def test_digest_changes_with_whatever_is_said(tmp_path: Path) -> None:
 def test_summary_says_present_absent_or_undetermined_and_no_box_where_there_is_none(tmp_path: Path) -> None:
     rows = summarize(_read(tmp_path, Scores((0.9, 0.1, 0.4)), **scored(0.5, 0.5, None)))
     assert [row.evaluation for row in rows] == ["present", "absent", "undetermined"]
-    assert rows[0].measurements == (("Certainty of Finding", pytest.approx(90.0), "%"),)
+    (certainty,) = rows[0].measurements
+    assert (certainty.name, certainty.value, certainty.unit) == ("Certainty of Finding", pytest.approx(90.0), "%")
     assert {row.box for row in rows} == {None}
 
 

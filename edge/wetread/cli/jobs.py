@@ -16,6 +16,8 @@ HELP = "list reads, show one with its attempts and results, retry or cancel one"
 
 _STATES = ("waiting", "running", "done", "rejected", "failed", "cancelled")
 
+_SHOWN_BELOW = ("predicted_mb", "predicted_s", "peak_memory_mb", "engine")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
@@ -111,20 +113,37 @@ def _print_list(jobs: list[dict[str, Any]], *, as_json: bool) -> int:
     return 0
 
 
+def _measures(job: dict[str, Any]) -> dict[str, str]:
+    """What it was predicted to take, what it took, and what computed it."""
+    from wetread.service.documents import measured_text, prediction_text
+
+    engine = job["engine"]
+    return {
+        "predicted": prediction_text(job["prediction"]) if job["prediction"] or job["timings"] else "",
+        "measured": measured_text(job),
+        "engine": f"{engine['name']} {engine['precision']} ({engine['reason']})" if engine else "",
+    }
+
+
 def _print_job(job: dict[str, Any], *, as_json: bool) -> int:
     from wetread.cli.table import print_block, print_json, print_pairs, short_time
+    from wetread.service.documents import finding_text, series_text
 
     if as_json:
         print_json(job)
         return 0
-    print_pairs({k: v for k, v in job.items() if not isinstance(v, list)})
+    print_pairs(
+        {k: v for k, v in job.items() if k not in _SHOWN_BELOW and not isinstance(v, (list, dict))} | _measures(job)
+    )
+    print("\nSeries")
+    for series in job["series"]:
+        print_block((series_text(series),))
     print("\nAttempts")
     for attempt in job["attempts_made"]:
         print_block((attempt["number"], short_time(attempt["started_at"]), attempt["outcome"]), attempt["reason"])
     print("\nFindings")
     for finding in job.get("findings", ()):
-        measured = ", ".join(f"{name} {value:.1f} {unit}" for name, value, unit in finding["measurements"])
-        print_block((finding["name"], measured))
+        print_block((finding["name"], finding_text(finding)))
     if job.get("warnings") or job.get("driven"):
         print("\nNotes")
         for warning in job.get("warnings", ()):

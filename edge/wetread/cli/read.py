@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wetread.cli.options import add_config, add_json, bundle_folders, trust_policy
 
 if TYPE_CHECKING:
-    from wetread.records.job import JobOutcome, Prediction
+    from wetread.records.job import Prediction
 
 HELP = "read one study from a folder (or a NIfTI file), results into a folder"
 
@@ -64,10 +64,10 @@ def run(args: argparse.Namespace) -> int:
     with stage_progress(args.json) as progress:
         progress("opening the model", 0.0)
         if is_nifti(args.study):
-            report = read_nifti_file(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
-            return _show_nifti(report, as_json=args.json)
-        outcomes = read_folder(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
-    return _show(outcomes, as_json=args.json)
+            reads = [read_nifti_file(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)]
+        else:
+            reads = read_folder(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
+    return _show(reads, as_json=args.json)
 
 
 def _say_prediction(prediction: Prediction | None) -> None:
@@ -97,35 +97,23 @@ def cache_folder() -> Path:
     return Path(base) / "wetread" / "engines"
 
 
-def _show_nifti(report: Path, *, as_json: bool) -> int:
-    import json
-
-    text = report.read_text(encoding="utf-8")
-    if as_json:
-        print(text)
-        return 0
-    for path in (*(report.parent / name for name in json.loads(text)["files"]), report):
-        print(f"wrote {path}")
-    return 0
-
-
-def _show(outcomes: list[JobOutcome], *, as_json: bool) -> int:
+def _show(reads: list[dict[str, Any]], *, as_json: bool) -> int:
     from wetread.cli.table import print_json, print_table
-    from wetread.service.offline import outcome_document
+    from wetread.service.documents import finding_text, measured_text, series_text
 
     if as_json:
-        documents = [outcome_document(o) for o in outcomes]
-        print_json(documents[0] if len(documents) == 1 else documents)
+        print_json({"state": "done", "code": "", "reason": "", "reads": reads})
         return 0
-    for outcome in outcomes:
-        rows = (
-            [f.name, f.evaluation, ", ".join(f"{name} {value:.1f} {unit}" for name, value, unit in f.measurements)]
-            for f in outcome.findings
-        )
+    for read in reads:
+        for series in read["series"]:
+            print(f"read {series_text(series)}")
+        rows = ([f["name"], f["evaluation"], finding_text(f)] for f in read["findings"])
         print_table("Findings (AI, not reviewed)", ("finding", "", "measurement"), rows)
-        for result in outcome.results:
-            print(f"{result.kind:<4}{result.path}")
-        for warning in outcome.warnings:
+        for result in read["results"]:
+            print(f"{result['kind']:<4} {result['path']}")
+        for warning in read["warnings"]:
             print(f"note: {warning}")
-        print(f"engine: {outcome.engine}")
+        engine = read["engine"]
+        print(f"engine: {engine['name']} {engine['precision']} ({engine['reason']})")
+        print(f"measured: {measured_text(read)}")
     return 0

@@ -40,7 +40,8 @@ class Figures:
     @property
     def engine(self) -> str:
         """Engine, precision and why this one."""
-        return str(self.last.job.get("engine", ""))
+        engine = self.last.job.get("engine")
+        return f"{engine['name']} {engine['precision']} ({engine['reason']})" if engine else ""
 
     def _at(self, step: str) -> float:
         return next((s.seconds for s in self.last.steps if s.name == step and s.seconds is not None), 0.0)

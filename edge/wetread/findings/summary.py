@@ -7,7 +7,7 @@ import numpy as np
 from wetread.records.finding import Detection, Finding
 from wetread.records.output import Boxes
 from wetread.records.reading import Reading
-from wetread.records.result import BoxSummary, FindingSummary
+from wetread.records.result import BoxSummary, FindingSummary, MeasurementSummary
 from wetread.records.volume import Affine
 
 
@@ -18,14 +18,15 @@ def summarize(reading: Reading) -> tuple[FindingSummary, ...]:
 
 
 def _summary(finding: Finding, affine: Affine | None) -> FindingSummary:
-    code = finding.type
     return FindingSummary(
         name=finding.name,
         role=finding.role,
-        code=f"{code.value}^{code.scheme}^{code.meaning}",
+        code=finding.type,
         laterality=finding.laterality.meaning if finding.laterality else "",
         tracking_uid=finding.tracking_uid,
-        measurements=tuple((m.name.meaning, m.value, m.unit.value) for m in finding.measurements),
+        measurements=tuple(
+            MeasurementSummary(m.name.meaning, m.value, m.unit.value, m.name) for m in finding.measurements
+        ),
         evaluation=finding.evaluation.value,
         box=_box(finding, affine) if affine is not None and isinstance(finding, Detection) else None,
     )

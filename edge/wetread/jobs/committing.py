@@ -25,15 +25,7 @@ def commit_results(tx: Transaction, queries: Queries, row: Row, outcome: JobOutc
 
 def report_of(outcome: JobOutcome) -> str:
     """JSON of what the worker told besides its results."""
-    report = {
-        "findings": [dataclasses.asdict(f) for f in outcome.findings],
-        "timings": [{"stage": t.stage, "seconds": round(t.seconds, 3)} for t in outcome.timings],
-        "peak_memory_mb": round(outcome.peak_memory_mb),
-        "engine": outcome.engine,
-        "driven": outcome.driven,
-        "warnings": outcome.warnings,
-    }
-    return json.dumps(report, ensure_ascii=False)
+    return json.dumps(outcome.report(), ensure_ascii=False)
 
 
 def _compare_later(tx: Transaction, queries: Queries, row: Row) -> None:

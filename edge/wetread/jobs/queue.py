@@ -294,7 +294,7 @@ class Queue:
         }
         tx.run(self._queries["finish"], fields)
         action = "read" if outcome.state is JobState.DONE else outcome.state.value
-        tx.event(action, outcome.reason or outcome.engine, study_id=row["study_id"], job_id=row["id"])
+        tx.event(action, outcome.reason or str(outcome.engine or ""), study_id=row["study_id"], job_id=row["id"])
 
 
 def _cancelled(row: Row) -> JobOutcome:

@@ -130,10 +130,12 @@ def _answer(runner: Runner, spec: JobSpec, pipe: _Pipe) -> JobOutcome | None:
     """Say what the job will take, wait until there is room, do it; None when the coordinator refused it."""
     restart_peak()
     try:
-        pipe.send(Predicted(spec.job_id, runner.predict(spec)))
+        prediction = runner.predict(spec)
+        pipe.send(Predicted(spec.job_id, prediction))
         if not pipe.receive_go().start:
             return None
         outcome = runner(spec, lambda stage, fraction: pipe.send(Progressed(spec.job_id, stage, fraction)))
+        outcome = replace(outcome, prediction=prediction)
     except Exception as exc:  # the outcome is recorded
         outcome = outcome_of(spec, exc)
     return replace(outcome, peak_memory_mb=peak_mb())

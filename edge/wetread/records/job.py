@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from wetread.records.result import EncodedResult, FindingSummary, ReportRef
+from wetread.records.result import EncodedResult, EngineUsed, FindingSummary, ReportRef
 from wetread.records.study import SeriesRef, StudyRef
 
 JOB_SPEC_VERSION = 1
@@ -91,7 +93,7 @@ class JobOutcome:
     reason: str = ""
     timings: tuple[StageTiming, ...] = ()
     peak_memory_mb: float = 0.0
-    engine: str = ""
+    engine: EngineUsed | None = None
     """Which engine answered, and why this one, as a sentence."""
     driven: tuple[str, ...] = ()
     """The tier, then what of the bundle was adapted to today's libraries."""
@@ -100,3 +102,15 @@ class JobOutcome:
     warnings: tuple[str, ...] = field(default=())
     prediction: Prediction | None = None
     """What was said before it started; None when nothing was known."""
+
+    def report(self) -> dict[str, Any]:
+        """Everything but the state and the results, as JSON values (``packaging/docs/read.schema.json``)."""
+        return {
+            "findings": [dataclasses.asdict(f) for f in self.findings],
+            "timings": [{"stage": t.stage, "seconds": round(t.seconds, 3)} for t in self.timings],
+            "peak_memory_mb": round(self.peak_memory_mb),
+            "prediction": dataclasses.asdict(self.prediction) if self.prediction else None,
+            "engine": dataclasses.asdict(self.engine) if self.engine else None,
+            "driven": list(self.driven),
+            "warnings": list(self.warnings),
+        }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from wetread.records.coded import CodedTerm
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedResult:
@@ -30,6 +32,39 @@ class ReportRef:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineUsed:
+    """What computed a read, for tables and JSON."""
+
+    name: str
+    precision: str
+    device: str
+    library: str
+    """With its version."""
+    reason: str
+    """Why this one, as a sentence for a person."""
+    certificate: str
+    """Digest of the certificate under which it served."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.precision} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementSummary:
+    """One number of a finding."""
+
+    name: str
+    value: float
+    unit: str
+    """UCUM."""
+    code: CodedTerm
+    """Of what was measured."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.1f} {self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
 class BoxSummary:
     """Where a detection lies."""
 
@@ -47,12 +82,11 @@ class FindingSummary:
 
     name: str
     role: str
-    code: str
-    """``value^scheme^meaning`` of the structure, condition or finding."""
+    code: CodedTerm
+    """Of the structure, condition or finding."""
     laterality: str
     tracking_uid: str
-    measurements: tuple[tuple[str, float, str], ...]
-    """``(name, value, UCUM unit)``."""
+    measurements: tuple[MeasurementSummary, ...]
     evaluation: str = ""
     """``present``, ``absent`` or ``undetermined``."""
     box: BoxSummary | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wetread.bundles import Bundle
 from wetread.bundles.trust import TrustPolicy
@@ -16,11 +17,12 @@ from wetread.errors import MemoryShort, NoSuitableSeries, NotDicom, PatientConfl
 from wetread.images.folder import scan_folder
 from wetread.jobs.admission import budget, check_ever, check_now
 from wetread.jobs.isolation import forbid_code_in_data
-from wetread.memory import resident_mb
-from wetread.records.job import JobOutcome, JobSpec, Prediction
+from wetread.memory import peak_mb, resident_mb, restart_peak
+from wetread.records.job import ChosenSeries, JobOutcome, JobSpec, JobState, Prediction, StageTiming
 from wetread.records.study import StudyRef
 from wetread.route.selection import select
-from wetread.service.reading import RunnerOpener
+from wetread.service.documents import Document, read_document
+from wetread.service.reading import RunnerOpener, engine_used
 
 if TYPE_CHECKING:
     from wetread.records.output import ModelOutput
@@ -45,8 +47,8 @@ class OfflineSettings:
 
 def read_folder(
     folder: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress, foreseen: Foreseen
-) -> list[JobOutcome]:
-    """Read every study in ``folder`` that fits the bundle's input rule; results go to ``out``.
+) -> list[Document]:
+    """Read every study in ``folder`` that fits the bundle's input rule; results go to ``out``, documents come back.
 
     Raises: ``StudyRejected`` when no study fits, one cannot be read, or its read never fits into memory;
     ``MemoryShort`` when it does not fit now; ``Misconfigured`` when the bundle cannot serve.
@@ -63,8 +65,9 @@ def read_folder(
         prediction = runner.predict(spec)
         foreseen(prediction)
         _check_memory(prediction, settings)
-        outcomes.append(dataclasses.replace(runner(spec, progress), prediction=prediction))
-    return outcomes
+        done = runner(spec, progress)
+        outcomes.append(dataclasses.replace(done, prediction=prediction))
+    return [read_document(outcome, bundle, spec.chosen) for outcome, spec in zip(outcomes, specs, strict=True)]
 
 
 def _check_memory(prediction: Prediction | None, settings: OfflineSettings) -> None:
@@ -81,8 +84,8 @@ def _check_memory(prediction: Prediction | None, settings: OfflineSettings) -> N
 
 def read_nifti_file(
     path: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress, foreseen: Foreseen
-) -> Path:
-    """Read one NIfTI volume: ``findings.json`` in ``out``, and what was segmented as NIfTI; returns the JSON's path.
+) -> Document:
+    """Read one NIfTI volume: ``findings.json`` in ``out``, and what was segmented as NIfTI; returns the document.
 
     Raises: as ``read_folder``. Who the patient is, and so whether the bundle was made for them, cannot be checked.
     """
@@ -103,6 +106,8 @@ def read_nifti_file(
     prediction = model.forecast.of([SourceGrid(shape, affine)])
     foreseen(prediction)
     _check_memory(prediction, settings)
+    restart_peak()
+    started = time.perf_counter()
     volume = read_nifti(path)
     check_spacing(volume, bundle.manifest.inputs[0])
     progress("infer", 0.4)
@@ -110,19 +115,27 @@ def read_nifti_file(
     reading = read_output(output, volume, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
     out.mkdir(parents=True, exist_ok=True)
     written = _write_segmentation(output, out)
-    report = {
-        "state": "done",
-        "input": path.name,
-        "bundle": f"{bundle.name} {bundle.version}",
-        "engine": dataclasses.asdict(model.identity),
-        "findings": [dataclasses.asdict(f) for f in summarize(reading)],
-        "warnings": list(output.notes) if isinstance(output, Boxes) else [],
-        "files": written,
-    }
+    seconds = time.perf_counter() - started
+    outcome = JobOutcome(
+        path.name,
+        JobState.DONE,
+        findings=summarize(reading),
+        timings=(StageTiming("read", seconds),),
+        peak_memory_mb=peak_mb(),
+        prediction=prediction,
+        engine=engine_used(model),
+        driven=(model.tier.name, *model.identity.shims),
+        warnings=output.notes if isinstance(output, Boxes) else (),
+    )
+    chosen = ChosenSeries(
+        bundle.manifest.inputs[0].name, volume.series, "the NIfTI file itself; its header is not asked"
+    )
+    report = read_document(outcome, bundle, [chosen])
+    report["results"] = [{"kind": "NIfTI", "path": str(out / name)} for name in written]
     target = out / "findings.json"
     target.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
     progress("done", 1.0)
-    return target
+    return report
 
 
 def _write_segmentation(output: ModelOutput, out: Path) -> list[str]:
@@ -139,19 +152,6 @@ def _write_segmentation(output: ModelOutput, out: Path) -> list[str]:
     for name, label_map in maps.items():
         write_nifti(label_map, out / name)
     return list(maps)
-
-
-def outcome_document(outcome: JobOutcome) -> dict[str, Any]:
-    """A job outcome as JSON."""
-    return {
-        "state": outcome.state.value,
-        "findings": [dataclasses.asdict(f) for f in outcome.findings],
-        "results": [{**dataclasses.asdict(r), "path": str(r.path)} for r in outcome.results],
-        "timings": {t.stage: round(t.seconds, 3) for t in outcome.timings},
-        "engine": outcome.engine,
-        "driven": outcome.driven,
-        "warnings": outcome.warnings,
-    }
 
 
 def _specs(studies: tuple[StudyRef, ...], bundle: Bundle, out: Path, settings: OfflineSettings) -> list[JobSpec]:

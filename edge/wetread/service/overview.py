@@ -9,6 +9,7 @@ from typing import Any
 
 from wetread.db import Database, Queries, Row
 from wetread.errors import Misconfigured
+from wetread.service.documents import stored_read
 from wetread.store.revisions import corrected_attributes
 
 Document = dict[str, Any]
@@ -74,13 +75,18 @@ class Overview:
         key = {"job_id": rows[0]["id"]}
         return {
             **_job(rows[0]),
-            **json.loads(rows[0]["report"]),
-            "chosen": json.loads(rows[0]["chosen"]),
+            **stored_read(json.loads(rows[0]["report"]), self._chosen(rows[0]), self._series_of(rows[0])),
             "attempts_made": _dicts(self._db.fetch(self._queries["attempts"], key)),
             "comparisons": [_comparison(r) for r in self._db.fetch(self._queries["comparisons"], key)],
             "results": _dicts(self._db.fetch(self._queries["results"], key)),
             "deliveries": _dicts(self._db.fetch(self._queries["deliveries"], key)),
         }
+
+    def _chosen(self, row: Row) -> Document:
+        return dict(row) | {"chosen": json.loads(row["chosen"])}
+
+    def _series_of(self, row: Row) -> list[Document]:
+        return [_series(r) for r in self._db.fetch(self._queries["series"], {"study_id": row["study_id"]})]
 
     def unreadable(self) -> list[Document]:
         """Acknowledged instances that could not be read afterwards."""

@@ -13,6 +13,7 @@ from wetread.jobs.isolation import forbid_code_in_data
 from wetread.jobs.worker import Progress, Runner
 from wetread.memory import peak_mb, restart_peak
 from wetread.records.job import JobOutcome, JobSpec, JobState, Prediction
+from wetread.records.result import EngineUsed
 
 if TYPE_CHECKING:
     from wetread.infer.forecast import SourceGrid
@@ -54,6 +55,19 @@ class RunnerOpener:
         return BundleRunner(bundle, model)
 
 
+def engine_used(model: Model) -> EngineUsed:
+    """The engine of a model, for reports."""
+    identity = model.identity
+    return EngineUsed(
+        name=identity.name,
+        precision=identity.precision,
+        device=identity.device,
+        library=identity.library_version,
+        reason=model.choice_reason,
+        certificate=identity.certificate,
+    )
+
+
 @dataclass(slots=True)
 class BundleRunner:
     """An open bundle: predicts, reads, and keeps what reads took for the next prediction."""
@@ -80,7 +94,6 @@ class BundleRunner:
         if grids:
             seconds = sum(t.seconds for t in read.timings)
             self.model.forecast.note(grids, before_mb=before_mb, seconds=seconds)
-        identity = self.model.identity
         return JobOutcome(
             job_id=spec.job_id,
             state=JobState.DONE,
@@ -89,8 +102,8 @@ class BundleRunner:
             timings=read.timings,
             supersedes=spec.supersedes,
             peak_memory_mb=peak_mb(),
-            engine=f"{identity.name} {identity.precision} ({self.model.choice_reason})",
-            driven=(self.model.tier.name, *identity.shims),
+            engine=engine_used(self.model),
+            driven=(self.model.tier.name, *self.model.identity.shims),
             warnings=read.warnings,
         )
 
