@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from waiting import until
 from wetread.service.overview import Overview
 
@@ -79,6 +81,8 @@ class Orthanc:
     routes_to: int = 0
     dicomweb: bool = False
     """With its DICOMweb plugin."""
+    knows: int = 0
+    """The port at which it calls ``WETREAD``, without routing anything there."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -95,7 +99,7 @@ class Orthanc:
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "StableAge": 1,
-            "DicomModalities": {"wetread": ["WETREAD", HOST, self.routes_to or 1]},
+            "DicomModalities": {"wetread": ["WETREAD", HOST, self.routes_to or self.knows or 1]},
             "LuaScripts": [str(script)] if self.routes_to else [],
             "Plugins": [require(DICOMWEB_PLUGIN)] if self.dicomweb else [],
         }
@@ -119,6 +123,10 @@ class Orthanc:
         """Its REST API."""
         with urllib.request.urlopen(f"http://{HOST}:{self.http_port}{path}", timeout=10) as answer:
             return json.loads(answer.read())
+
+    def delete(self, path: str) -> None:
+        """Its REST API."""
+        requests.delete(f"http://{HOST}:{self.http_port}{path}", timeout=10).raise_for_status()
 
     def instances(self) -> list[dict[str, Any]]:
         """The main DICOM tags of everything it holds, with ``Modality`` of the series."""

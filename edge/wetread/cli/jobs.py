@@ -126,6 +126,7 @@ def _measures(job: dict[str, Any]) -> dict[str, str]:
 
 
 def _print_job(job: dict[str, Any], *, as_json: bool) -> int:
+    from wetread.cli.results import print_delivery
     from wetread.cli.table import print_block, print_json, print_pairs, short_time
     from wetread.service.documents import finding_text, series_text
 
@@ -157,8 +158,7 @@ def _print_job(job: dict[str, Any], *, as_json: bool) -> int:
         print_block((f"{result['kind']:<4}", result["path"]))
     print("\nDeliveries")
     for delivery in job["deliveries"]:
-        heads = (delivery["kind"], f"to {delivery['destination']}", delivery["state"], f"{delivery['attempts']} tries")
-        print_block(heads, delivery["last_error"])
+        print_delivery(delivery)
     return 0
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "route": "wetread.cli.route",
     "studies": "wetread.cli.studies",
     "jobs": "wetread.cli.jobs",
+    "results": "wetread.cli.results",
     "bundle": "wetread.cli.bundle",
     "backup": "wetread.cli.backup",
     "restore": "wetread.cli.restore",

@@ -84,3 +84,19 @@ UPDATE commitments SET answered_at = :now, failed = :failed WHERE transaction_ui
 SELECT o.id, o.job_id, o.attempts, o.state, o.verified, r.kind, r.sop_instance_uid, j.study_id
 FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid JOIN jobs j ON j.id = o.job_id
 WHERE o.id IN (SELECT value FROM json_each(:ids)) ORDER BY o.id
+
+-- name: chosen_by_person
+SELECT o.id, o.state, o.hold_reason, o.destination, o.delivered_at, o.verified, r.kind, r.sop_instance_uid,
+    r.series_instance_uid, j.id AS job_id, j.study_id
+FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid JOIN jobs j ON j.id = o.job_id
+JOIN studies s ON s.id = j.study_id
+WHERE (:every OR j.id GLOB :job OR s.study_instance_uid = :study) AND (:destination = '' OR o.destination = :destination)
+ORDER BY o.id
+
+-- name: release
+UPDATE outbox SET state = 'pending', available_at = :now, hold_reason = '', last_error = '',
+    confirmed = CASE confirmed WHEN '' THEN hold_reason ELSE confirmed || char(10) || hold_reason END
+WHERE id = :id AND state = 'held'
+
+-- name: recall
+UPDATE outbox SET state = 'withdrawn', hold_reason = :reason WHERE id = :id AND state IN ('pending', 'held')

@@ -108,8 +108,10 @@ ON CONFLICT (sop_instance_uid) DO NOTHING
 -- name: put_in_outbox
 INSERT INTO outbox (job_id, sop_instance_uid, destination, state, available_at)
 VALUES (:job_id, :sop_instance_uid, :destination, 'pending', :now)
--- Withdrawn because something newer had come, and now said again: a correction was taken back.
-ON CONFLICT (sop_instance_uid, destination) DO UPDATE SET state = 'pending', job_id = excluded.job_id,
+-- Withdrawn because something newer had come, and now said again: a correction was taken back. What a person recalled
+-- waits for a person.
+ON CONFLICT (sop_instance_uid, destination) DO UPDATE SET
+    state = CASE WHEN outbox.hold_reason LIKE 'recalled %' THEN 'held' ELSE 'pending' END, job_id = excluded.job_id,
     available_at = excluded.available_at WHERE outbox.state = 'withdrawn'
 
 -- name: reads_in_other_mode

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from wetread.bundles.static_check_weights import examine_weights
 from wetread.bundles.trust import check_paths
 from wetread.errors import BundleInvalid, BundleNotTrusted, Misconfigured, WetreadError
 from wetread.service.bundle_files import lock, place, remove, sync, unlocked
+from wetread.service.person import user_name
 
 Progress = Callable[[str, float], None]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -173,16 +173,6 @@ def _vouched(folder: Path, settings: InstallSettings) -> tuple[Literal["signatur
         if not settings.trust_local:
             raise
     return "local", user_name()
-
-
-def user_name() -> str:
-    """Who is at the keyboard, for the record."""
-    import getpass
-
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a container without a user database
-        return f"user {os.getuid()}"
 
 
 def _add_weights(bundle: Bundle, wheel: Path | None, progress: Progress | None) -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from wetread.config import Config
 from wetread.db import Database
+from wetread.deliver.decisions import Decisions
 from wetread.errors import Misconfigured
 from wetread.jobs.requests import Requests
 from wetread.service.ownership import own
+from wetread.service.person import user_name
+from wetread.service.results import ResultsOverview
 from wetread.store.index import Index
 from wetread.store.requests import StudyRequests
 from wetread.store.retention import Retention
@@ -40,6 +43,16 @@ def os_user() -> str:
 def open_requests(config: Config) -> Requests:
     """Retry and cancel jobs, pause and resume routes and bundles."""
     return Requests(_existing(config.data_dir))
+
+
+def open_decisions(config: Config) -> Decisions:
+    """Release and recall results."""
+    return Decisions(_existing(config.data_dir), user_name())
+
+
+def open_results(config: Config) -> ResultsOverview:
+    """Look at results and where they went."""
+    return ResultsOverview(_existing(config.data_dir))
 
 
 def erase_study(config: Config, study_instance_uid: str) -> int:

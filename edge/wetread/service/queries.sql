@@ -56,7 +56,8 @@ SELECT r.kind, r.sop_instance_uid, r.series_instance_uid, r.path FROM results r
 WHERE r.job_id = :job_id ORDER BY r.position
 
 -- name: deliveries
-SELECT o.destination, r.kind, o.state, o.attempts, o.last_error, o.delivered_at, o.available_at
+SELECT o.destination, r.kind, o.state, o.attempts, o.refused, o.last_error, o.hold_reason, o.confirmed, o.warning,
+    o.delivered_at, o.verified, o.verified_at, o.available_at, r.sop_instance_uid
 FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid WHERE o.job_id = :job_id ORDER BY o.id
 
 -- name: unreadable
@@ -84,3 +85,15 @@ UPDATE studies SET state = 'held', reason = :reason WHERE id = :study_id
 
 -- name: revisions
 SELECT number, evidence, reason, created_at FROM revisions WHERE study_id = :study_id ORDER BY number
+
+-- name: deliveries_of_jobs
+SELECT j.id AS job_id, s.study_instance_uid, j.route, o.destination, j.finished_at,
+    count(*) AS objects, sum(o.state = 'delivered') AS delivered, sum(o.state = 'delivered' AND o.verified != '') AS verified,
+    sum(o.state = 'pending') AS pending, sum(o.state = 'pending' AND o.refused) AS refused, sum(o.state = 'held') AS held,
+    sum(o.state = 'withdrawn') AS withdrawn, max(o.attempts) AS attempts,
+    coalesce(max(nullif(o.hold_reason, '')), max(nullif(o.last_error, '')), max(nullif(o.warning, '')), '') AS reason
+FROM outbox o JOIN jobs j ON j.id = o.job_id JOIN studies s ON s.id = j.study_id
+WHERE :study = '' OR s.study_instance_uid = :study
+GROUP BY j.id, o.destination
+HAVING :state = '' OR sum(o.state = :state) > 0
+ORDER BY j.finished_at DESC LIMIT :limit
