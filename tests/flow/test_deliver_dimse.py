@@ -304,6 +304,12 @@ def test_peer_that_only_reports_may_not_send(bed: Bed, tmp_path: Path, listening
     assert "may not send" in bed.row(UIDS[0])["last_error"]
 
 
+def test_modality_that_asks_us_for_commitment_is_told_no(bed: Bed, listening: int) -> None:
+    remote = Remote(HOST, listening, "WETREAD", calling_ae_title="ORTHANC", timeout_s=5.0)
+    with pytest.raises(DestinationUnavailable, match="answered the storage commitment request with 0x0110"):
+        ask_commitment(remote, "1.2.9", [("1.2", "1.5")], wait_s=0.0)
+
+
 @contextmanager
 def committing(answer: Callable[[Dataset], tuple[Dataset, int]], *, status: int = 0x0000) -> Iterator[int]:
     """A storage commitment SCP that reports on the association of the request."""
