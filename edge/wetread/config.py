@@ -30,6 +30,7 @@ from wetread.jobs.executor import WorkerSettings
 from wetread.jobs.queue import PrioritySettings, RetrySettings
 from wetread.receive.admission import Sender
 from wetread.receive.listener import ListenerSettings
+from wetread.receive.stow_settings import StowSettings, check_settings
 from wetread.route.router import RouteSettings
 from wetread.store.completeness import CompletenessSettings
 from wetread.store.retention import RetentionSettings
@@ -131,6 +132,7 @@ class Config:
     """Folder for spool, database, results and compiled engines."""
     service: ServiceSettings = ServiceSettings()
     listener: ListenerSettings = ListenerSettings()
+    stow: StowSettings = StowSettings()
     peers: tuple[PeerSettings, ...] = ()
     completeness: CompletenessSettings = CompletenessSettings()
     spool: SpoolSettings = SpoolSettings()
@@ -211,6 +213,10 @@ def _with_paths(config: Config, base: Path) -> Config:
         config,
         data_dir=base / config.data_dir,
         listener=dataclasses.replace(config.listener, tls=tls),
+        stow=dataclasses.replace(
+            config.stow,
+            clients=tuple(dataclasses.replace(c, token_file=at(c.token_file)) for c in config.stow.clients),
+        ),
         peers=tuple(dataclasses.replace(p, ca=at(p.ca)) for p in config.peers),
         bundles=dataclasses.replace(bundles, folders=folders, trusted_keys=at(bundles.trusted_keys)),
         destinations=tuple(_beside(base, d) for d in config.destinations),
@@ -274,6 +280,8 @@ def _check_together(config: Config, path: Path) -> None:
         raise Misconfigured(f"{path}: [[listener.called]] names no AE title")
     _unique("called AE title", [c.ae_title for c in config.listener.called], path)
     _check_listener_tls(config.listener, path)
+    _unique("STOW client", [c.name for c in config.stow.clients], path)
+    check_settings(config.stow, config.listener.tls)
     _check_peers(config, path)
     _check_same_callers(config, path)
     _check_destinations(config, path)

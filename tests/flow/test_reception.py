@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
+from dicomweb_client import DICOMwebClient
+from requests import HTTPError
 
 from certificates import Authority, Identity
 from peers import HOST, WetreadProcess, config, echoscu, free_port, storescu
@@ -117,3 +120,57 @@ def test_refused_callers_of_both_ports_are_listed(
     capsys.readouterr()
     run(["doctor", "--config", str(service.config)])
     assert "refused caller" in capsys.readouterr().out
+
+
+def test_study_sent_by_stow_takes_the_same_way(
+    tmp_path: Path, threshold_bundles: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token, port = "a token of sixteen or more", free_port()
+    folder = tmp_path / "wetread"
+    folder.mkdir()
+    (folder / "gateway.token").touch(mode=0o600)
+    (folder / "gateway.token").write_text(token + "\n")
+    stow = f'[stow]\nport = {port}\n[[stow.clients]]\nname = "gateway"\ntoken_file = "gateway.token"\n'
+    service = WetreadProcess(folder, config(threshold_bundles, mode="shadow") + stow)
+    service.start()
+    try:
+        phantom = write_series(tmp_path / "study", shape=(10, 32, 32))
+        datasets = [pydicom.dcmread(p) for p in phantom.paths]
+        url, headers = f"http://{HOST}:{port}/dicomweb", {"Authorization": f"Bearer {token}"}
+        answer = DICOMwebClient(url, headers=headers).store_instances(datasets)
+        assert len(answer.ReferencedSOPSequence) == 10
+        service.wait_for_state("read")
+        assert query(service, "SELECT DISTINCT peer FROM instances") == [("gateway",)]
+        assert query(service, "SELECT peer, ended, instances FROM associations") == [("gateway", "released", 10)]
+        with pytest.raises(HTTPError, match="401"):
+            DICOMwebClient(url).store_instances(datasets[:1])
+        until(service.overview.refusals)
+        assert "STOW-RS with neither token nor certificate" in service.overview.refusals()[0]["reason"]
+        service.kill()
+        service.start()
+        DICOMwebClient(url, headers=headers).store_instances(datasets[:1])
+    finally:
+        service.stop()
+    (folder / "gateway.token").chmod(0o644)
+    assert run(["serve", "--config", str(service.config)]) == 2
+    assert "others may read the token file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stow", "sentence"),
+    [
+        ('[[stow.clients]]\nname = "a"', "neither token_file nor certificate"),
+        ('[stow]\nhost = "0.0.0.0"\n[[stow.clients]]\nname = "a"\ntoken_file = "t"', "over loopback only"),
+        ("[stow]\ntls = true", "[listener.tls] has no certificate"),
+        ('[[stow.clients]]\nname = "a"\ncertificate = "CN=a"', "[stow] tls is false"),
+        ('[[stow.clients]]\nname = "a"\ntoken_file = "t"\nnetworks = ["10.0.0.1/8"]', "has host bits set"),
+        ('[[stow.clients]]\nname = "a"\ntoken_file = "t"\n' * 2, "two STOW clients are called 'a'"),
+    ],
+)
+def test_unsafe_stow_settings_are_refused(
+    tmp_path: Path, threshold_bundles: Path, stow: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wetread.toml"
+    path.write_text(config(threshold_bundles).format(port=0) + stow)
+    assert run(["serve", "--config", str(path)]) == 2
+    assert sentence in capsys.readouterr().err

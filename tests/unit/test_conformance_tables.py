@@ -10,6 +10,7 @@ from wetread.dimse.contexts import accepted_contexts, storage_sop_classes, trans
 from wetread.dimse.door import MAX_WAITING
 from wetread.dimse.tls import CIPHERS
 from wetread.receive.listener import ListenerSettings
+from wetread.receive.stow_settings import StowSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,5 +38,8 @@ def test_suites_and_limits_named_are_those_of_the_code() -> None:
     settings = ListenerSettings()
     for name in ("request_timeout_s", "network_timeout_s", "max_pdu_bytes", "max_instance_mb"):
         assert f"`{name}` ({getattr(settings, name):g})" in text, name
+    stow = StowSettings()
+    for name in ("timeout_s", "max_request_mb", "max_instance_mb", "max_requests"):
+        assert f"`{name}` ({getattr(stow, name):g})" in text, name
     assert f"{MAX_WAITING} connections" in text
     assert f"({settings.tls.port} unless configured)" in text

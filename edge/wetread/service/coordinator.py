@@ -32,6 +32,7 @@ from wetread.service.listening import Listeners
 from wetread.service.ownership import own, process_identity
 from wetread.service.peers import check_tls
 from wetread.service.reading import RunnerOpener
+from wetread.service.stowing import StowProcess
 from wetread.store.index import Index
 from wetread.store.retention import Retention
 from wetread.store.revisions import Revisions
@@ -76,10 +77,14 @@ class Service:
             listeners = Listeners(self._config)
             port = listeners.start()
             stack.callback(listeners.stop)
+            stow = StowProcess(self._config)
+            stow.start()
+            stack.callback(stow.stop)
             if on_ready is not None:
                 on_ready(port)
             while not self.stopping.is_set():
                 listeners.keep_alive()
+                stow.keep_alive()
                 self._try_round()
 
     def stop(self) -> None:

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -30,7 +31,7 @@ from wetread.store.spool import Spool
 logger = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 60.0
-_RESTART_S = 5.0
+RESTART_S = 5.0
 _MOST_PROCESSES = 4
 
 
@@ -60,7 +61,7 @@ class Listeners:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._ports: Ports | None = None
-        self._running: list[_Running] = []
+        self._running: list[RunningEntrance] = []
 
     @property
     def pids(self) -> list[int]:
@@ -72,7 +73,7 @@ class Listeners:
         await_listeners(self._config.data_dir)
         self._ports = _bind(self._config)
         count = self._config.listener.processes or min(os.cpu_count() or 1, _MOST_PROCESSES)
-        self._running = [_Running(self._config, self._ports) for _ in range(count)]
+        self._running = [RunningEntrance(listen, self._config, self._ports) for _ in range(count)]
         for running in self._running:
             running.wait_until_listening()
         return self._ports.port
@@ -80,11 +81,11 @@ class Listeners:
     def keep_alive(self) -> None:
         """Start each listener again that ended; what it acknowledged is in the spool."""
         for place, running in enumerate(self._running):
-            if self._ports is None or running.process.is_alive() or running.age_s < _RESTART_S:
+            if self._ports is None or running.process.is_alive() or running.age_s < RESTART_S:
                 continue
             logger.error("a listener ended with exit code %s; it is started again", running.process.exitcode)
             running.end(timeout_s=0.0)
-            self._running[place] = _Running(self._config, self._ports)
+            self._running[place] = RunningEntrance(listen, self._config, self._ports)
 
     def stop(self) -> None:
         """End associations under way and stop listening."""
@@ -98,13 +99,13 @@ class Listeners:
         self._running.clear()
 
 
-class _Running:
-    """One listener process."""
+class RunningEntrance:
+    """One process of an entrance: ``main(lifeline, *args)`` says that all is well, or why not, then works."""
 
-    def __init__(self, config: Config, ports: Ports) -> None:
+    def __init__(self, main: Callable[..., None], *args: object) -> None:
         context = multiprocessing.get_context("spawn")
         self.lifeline, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=listen, args=(theirs, config, ports), daemon=True)
+        self.process: SpawnProcess = context.Process(target=main, args=(theirs, *args), daemon=True)
         self._started = time.monotonic()
         start_shielded(self.process)
         theirs.close()
@@ -121,7 +122,7 @@ class _Running:
             try:
                 problem = self.lifeline.recv()
             except EOFError:
-                problem = "the listener process ended at once"
+                problem = "a process that should listen ended at once"
         if problem:
             raise Misconfigured(str(problem))
 
