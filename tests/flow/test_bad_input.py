@@ -254,3 +254,17 @@ def _store_raw(port: int, ds: pydicom.Dataset, uid: str, *, body: bytes | None =
     assoc._reactor_checkpoint.set()
     assoc.release()
     return getattr(answer, "Status", None)
+
+
+def test_values_of_hostile_headers_are_not_warned_about_on_the_console(tmp_path: Path, threshold_bundles: Path) -> None:
+    """pydicom warns with the value it does not like; a UID may hold a name."""
+    path = tmp_path / "wetread.toml"
+    path.write_text(config(threshold_bundles).format(port=0))
+    for victim in write_series(tmp_path / "study", shape=(10, 16, 16)).paths:
+        uid = str(pydicom.dcmread(victim).SOPInstanceUID).encode()
+        victim.write_bytes(victim.read_bytes().replace(uid, (b"../Petra" + b"1" * 64)[: len(uid)]))
+    command = [sys.executable, "-m", "wetread", "route", "explain", str(tmp_path / "study"), "--config", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "Petra" not in done.stdout + done.stderr
+    assert "arning" not in done.stderr
+    assert "Traceback" not in done.stderr

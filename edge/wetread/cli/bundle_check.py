@@ -33,9 +33,7 @@ def list_all(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Everything that stands in the way of a read, in the order in which it would be met; 2 when something does."""
-    from wetread import log
 
-    log.configure_for_command()
     folder = _folder(args)
     report: dict[str, Any] = {"name": folder.name, "folder": folder}
     code = _files(args, folder, report)

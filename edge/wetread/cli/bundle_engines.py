@@ -89,12 +89,10 @@ def bench(args: argparse.Namespace) -> int:
 
 def _admitted(args: argparse.Namespace) -> Bundle:
     """The bundle, if it may run here."""
-    from wetread import log
     from wetread.bundles import find_bundle
     from wetread.bundles.trust import admit
     from wetread.jobs.isolation import forbid_code_in_data
 
-    log.configure_for_command()
     bundle = find_bundle(args.name, bundle_folders(args))
     admit(bundle, trust_policy(args))
     forbid_code_in_data()

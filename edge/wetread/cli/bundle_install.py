@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 def install(args: argparse.Namespace) -> int:
     """Install from a source, or complete a bundle that is there already (weights, trust)."""
-    from wetread import log
 
-    log.configure_for_command()
     there = _already_there(args)
     report = _complete(args, there) if there is not None else _install_source(args)
     show(report, as_json=args.json)
@@ -52,12 +50,10 @@ def sign(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> int:
     """One file for a box without internet."""
-    from wetread import log
     from wetread.bundles import find_bundle
     from wetread.bundles.trust import admit
     from wetread.service.bundle_export import export as export_bundle
 
-    log.configure_for_command()
     bundle = find_bundle(args.name, bundle_folders(args))
     admit(bundle, trust_policy(args))
     bundle.check_weights()

@@ -19,11 +19,9 @@ def run(args: argparse.Namespace) -> int:
     """0 when nothing is wrong, 1 otherwise."""
     from rich.console import Console
 
-    from wetread import log
     from wetread.cli.table import print_json
     from wetread.service.doctor import examine
 
-    log.configure_for_command()
     checks = examine(config_of(args))
     if args.json:
         print_json([{"check": c.name, "ok": c.ok, "found": c.found, "advice": c.advice} for c in checks])

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import wetread
+from wetread import log
 from wetread.errors import Misconfigured, StudyRejected, WetreadError
 
 COMMANDS = {
@@ -53,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
     args = build_parser().parse_args(arguments)
+    # Before anything of a library is imported: pydicom's warnings quote values of the data set.
+    log.configure_for_command()
     try:
         return int(args.run(args))
     except WetreadError as exc:

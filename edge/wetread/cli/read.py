@@ -35,14 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read; 0 done, 3 rejected."""
-    from wetread import log
     from wetread.bundles import find_bundle
     from wetread.cli.progress import stage_progress
     from wetread.errors import Misconfigured
     from wetread.nifti import is_nifti
     from wetread.service.offline import OfflineSettings, read_folder, read_nifti_file
 
-    log.configure_for_command()
     if not args.study.exists():
         raise Misconfigured(f"there is no {args.study}")
     if args.threads < 0:

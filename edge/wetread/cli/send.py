@@ -27,12 +27,10 @@ def run(args: argparse.Namespace) -> int:
     """Send; 0 when the peer took everything."""
     from rich.progress import Progress
 
-    from wetread import log
     from wetread.dimse.scu import Remote, send_files
     from wetread.errors import Misconfigured
     from wetread.images.folder import scan_folder
 
-    log.configure_for_command()
     host, _, port = args.to.rpartition(":")
     if not host or not port.isdigit():
         raise Misconfigured(f"--to is {args.to!r}, expected HOST:PORT")

@@ -30,6 +30,7 @@ from wetread.demo.server import AE_TITLE, BUNDLE, SENDERS, DemoFailed, Places, S
 from wetread.demo.show import Screen
 from wetread.demo.study import DemoStudy, write_study
 from wetread.demo.timeline import Sent, follow
+from wetread.demo.watch import Watch
 from wetread.dimse.scu import Remote, SendReport, send_files
 from wetread.errors import WeightsMissing, WetreadError
 from wetread.service.overview import Overview
@@ -189,9 +190,13 @@ def _keep_running(stage: _Stage) -> None:
     """Wait until Ctrl-C. Raises: ``DemoFailed`` when the service ends before."""
     how_to_go_on(stage.screen, port=stage.server.port, pacs=stage.pacs, config=stage.places.config)
     until_interrupted = threading.Event()
+    watch = Watch(Overview(stage.places.data))
+    watch.news()  # the demo's own study was shown
     try:
         while not until_interrupted.wait(1.0):
             stage.server.check_alive()
+            for line in watch.news():
+                stage.screen.say(line)
     except KeyboardInterrupt:
         return
 
