@@ -30,6 +30,7 @@ __all__ = [
     "pixel_data_begins",
     "read_dataset",
     "read_header",
+    "read_instance",
 ]
 
 _PIXEL_GROUP = 0x7FE0
@@ -79,15 +80,24 @@ def content_digest(path: Path) -> tuple[str, str]:
     return _digest(path, read_dataset(path))
 
 
+def read_instance(path: Path) -> tuple[FileDataset, str, str]:
+    """The header, and the digests of ``content_digest``, from one reading of the file.
+
+    Raises: as ``read_header``.
+    """
+    ds = read_dataset(path)
+    digest, pixel_digest = _digest(path, ds)
+    for tag in [tag for tag in ds.keys() if tag.group == _PIXEL_GROUP]:  # noqa: SIM118  iterating a Dataset converts it
+        ds.pop(tag)
+    return ds, digest, pixel_digest
+
+
 def describe_instance(path: Path) -> tuple[FileDataset, InstanceRef]:
     """Header and reference of one file, read once: what ``build_study`` takes.
 
     Raises: ``NotDicom`` also when the file names no study, series or instance.
     """
-    ds = read_dataset(path)
-    digest, _ = _digest(path, ds)
-    for tag in [tag for tag in ds.keys() if tag.group == _PIXEL_GROUP]:  # noqa: SIM118  iterating a Dataset converts it
-        ds.pop(tag)
+    ds, digest, _ = read_instance(path)
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
         if not text(ds, keyword):
             raise NotDicom(f"{path.name}: has no {keyword}, so it belongs to no study")

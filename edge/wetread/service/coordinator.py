@@ -41,6 +41,7 @@ from wetread.store.spool import Spool
 logger = logging.getLogger(__name__)
 
 _BACK_OFF_S = 5.0
+_NICE = 3
 _AT_ONCE_S = 2.0
 """What an association under way gets at the second SIGTERM. Workers die with this process; the next start recovers."""
 
@@ -75,11 +76,12 @@ class Service:
                 stack.callback(duty.close)
                 duty.recover()
             listeners = Listeners(self._config)
-            port = listeners.start()
             stack.callback(listeners.stop)
+            port = listeners.start()
             stow = StowProcess(self._config)
             stow.start()
             stack.callback(stow.stop)
+            _step_behind_listeners()
             if on_ready is not None:
                 on_ready(port)
             while not self.stopping.is_set():
@@ -138,6 +140,11 @@ class Service:
             ),
             Cleaning(Retention(db, config.data_dir, config.retention)),
         )
+
+
+def _step_behind_listeners() -> None:
+    """Indexing may wait for a moment, a modality must not. This thread only, and above the workers (nice 5)."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _load_bundles(config: Config) -> dict[str, Bundle]:

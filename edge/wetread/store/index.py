@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import os
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.dimse.attributes import integer
-from wetread.dimse.dataset import build_study, content_digest, read_header
+from wetread.dimse.dataset import build_study, read_instance
 from wetread.durable import make_folder, sync_folder
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.failpoint import failpoint
@@ -22,7 +24,7 @@ from wetread.records.sop_classes import is_derived
 from wetread.records.study import InstanceRef, SeriesRef, StudyRef
 from wetread.store.attributes import series_to_json, study_from_json, study_to_json
 from wetread.store.notes import record
-from wetread.store.part10 import provenance_of
+from wetread.store.part10 import provenance_in
 from wetread.store.revisions import corrected_attributes
 from wetread.store.spool import Spool
 
@@ -58,6 +60,7 @@ class Index:
         self._db = db
         self._spool = spool
         self._queries = Queries("wetread.store")
+        self._listed: deque[Path] = deque()  # of incoming/: listing a million names for each batch would take hours
 
     def take_in(self) -> set[int]:
         """Index up to ``BATCH`` files of ``incoming/`` and move them to their place; the ids of studies that changed.
@@ -65,9 +68,21 @@ class Index:
         The database is written first, the files are moved after: a crash between the two is mended by the next start,
         which finds the file still in ``incoming/`` and its row without a file.
         """
-        waiting = [p for _, p in zip(range(BATCH), self._spool.waiting(), strict=False)]
+        if not self._listed:
+            self._listed.extend(self._spool.waiting())
+        waiting = list(itertools.islice(self._listed, BATCH))
         if not waiting:
             return set()
+        try:
+            changed = self._take(waiting)
+        except BaseException:
+            self._listed.clear()  # some may have been moved: look again
+            raise
+        for _ in waiting:
+            self._listed.popleft()
+        return changed
+
+    def _take(self, waiting: list[Path]) -> set[int]:
         changed: set[int] = set()
         moves: list[tuple[Path, Path | None]] = []
         with self._db.transaction() as tx:
@@ -162,7 +177,7 @@ class Index:
 
     def is_empty(self) -> bool:
         """Whether everything that was kept has been taken in."""
-        return not any(self._spool.waiting())
+        return not self._listed and not self._spool.has_waiting()
 
     def _study(self, tx: Transaction, arrival: _Arrival) -> Row:
         uid = {"study_instance_uid": arrival.study.study_instance_uid}
@@ -180,8 +195,8 @@ class Index:
 
     def _check_patient(self, tx: Transaction, study: Row, arrival: _Arrival) -> None:
         """One Study Instance UID with two patients is held, never read."""
-        sources = tx.fetch(self._queries["count_sources"], {"study_id": study["id"]})[0]["n"]
-        if sources == 1:
+        this = {"study_id": study["id"], "sop_instance_uid": arrival.ref.sop_instance_uid}
+        if not tx.fetch(self._queries["other_source"], this):
             # The study row may come from a derived object that arrived first: the images have the say.
             attributes = {"study_id": study["id"], "attributes": study_to_json(arrival.study)}
             tx.run(self._queries["set_attributes"], attributes)
@@ -239,8 +254,7 @@ class Index:
 
 
 def _read(path: Path) -> _Arrival:
-    header = read_header(path)
-    digest, pixel_digest = content_digest(path)
+    header, digest, pixel_digest = read_instance(path)
     number = header.get("InstanceNumber")
     ref = InstanceRef(
         sop_instance_uid=str(header.SOPInstanceUID),
@@ -252,7 +266,7 @@ def _read(path: Path) -> _Arrival:
     study = build_study([(header, ref)])[0]
     announced = {name: max(integer(header, keyword) or 0, 0) for name, keyword in _ANNOUNCED.items()}
     instance = study.series[0].instances[0]
-    return _Arrival(path, study, study.series[0], instance, pixel_digest, provenance_of(path), announced)
+    return _Arrival(path, study, study.series[0], instance, pixel_digest, provenance_in(header.file_meta), announced)
 
 
 def _move(moves: list[tuple[Path, Path | None]]) -> None:

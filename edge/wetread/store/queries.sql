@@ -36,8 +36,8 @@ VALUES (:study_id, :series_instance_uid, :sop_instance_uid, :sop_class_uid, :ins
 -- name: is_own
 SELECT 1 FROM results WHERE sop_instance_uid = :sop_instance_uid
 
--- name: count_sources
-SELECT count(*) AS n FROM instances WHERE study_id = :study_id AND role = 'source'
+-- name: other_source
+SELECT 1 FROM instances WHERE study_id = :study_id AND role = 'source' AND sop_instance_uid != :sop_instance_uid LIMIT 1
 
 -- name: add_unreadable
 INSERT INTO unreadable (path, reason, found_at) VALUES (:path, :reason, :now) ON CONFLICT DO NOTHING

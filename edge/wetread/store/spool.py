@@ -70,6 +70,11 @@ class Spool:
         """Files in ``incoming/`` in the order they came; parts of unfinished writes are not shown."""
         yield from (self.incoming / name for name in sorted(os.listdir(self.incoming)) if not name.startswith("."))
 
+    def has_waiting(self) -> bool:
+        """Whether ``waiting`` has anything to show."""
+        with os.scandir(self.incoming) as entries:
+            return any(not entry.name.startswith(".") for entry in entries)
+
     def discard_unfinished(self) -> int:
         """Delete what a crash left half written (never acknowledged); returns how many. At start-up only."""
         unfinished = list(self.incoming.glob(".*"))

@@ -1,0 +1,145 @@
+"""Taking in what is spooled: one listing and one reading serve, and a failure in the middle loses nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from phantoms import write_series
+from received import received
+from waiting import until
+from wetread.db import Database
+from wetread.dimse.dataset import content_digest, read_instance
+from wetread.errors import InstanceRefused, SpoolUnavailable
+from wetread.store import durable, index
+from wetread.store.index import Index
+from wetread.store.part10 import meta_of, provenance_of
+from wetread.store.spool import Spool
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> tuple[Path, ...]:
+    return write_series(tmp_path / "study", shape=(5, 16, 16)).paths
+
+
+def _instances(db: Database) -> int:
+    return int(db.fetch("SELECT count(*) AS n FROM instances")[0]["n"])
+
+
+def test_many_batches_need_one_listing_of_the_folder(
+    spool: Spool, paths: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "BATCH", 2)
+    listings: list[str] = []
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: listings.append(str(folder)) or listed(folder))
+    for path in paths:
+        spool.keep(received(path))
+    intake = Index(Database(tmp_path / "wetread.db"), spool)
+    while not intake.is_empty():
+        assert intake.take_in()
+    assert listings.count(str(spool.incoming)) == 1
+
+
+def test_move_that_fails_in_the_middle_of_a_batch_is_made_up_for(
+    spool: Spool, paths: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in paths:
+        spool.keep(received(path))
+    db = Database(tmp_path / "wetread.db")
+    intake = Index(db, spool)
+    rename, left = os.rename, iter([True, True])
+
+    def fails_at_the_third(source: Path, target: Path) -> None:
+        if not next(left, False):
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", fails_at_the_third)
+        with pytest.raises(OSError, match="Input/output error"):
+            intake.take_in()
+    while not intake.is_empty():
+        intake.take_in()
+    assert _instances(db) == len(paths)
+    assert db.fetch("SELECT * FROM unreadable") == []
+    assert len(list(spool.studies.glob("*/*.dcm"))) == len(paths)
+
+
+def test_one_reading_gives_header_and_the_digests_of_two(paths: tuple[Path, ...]) -> None:
+    header, digest, pixel_digest = read_instance(paths[0])
+    assert (digest, pixel_digest) == content_digest(paths[0])
+    assert header.SOPInstanceUID == pydicom.dcmread(paths[0]).SOPInstanceUID
+    assert "PixelData" not in header
+
+
+def test_meta_information_is_what_pydicom_would_write(paths: tuple[Path, ...], tmp_path: Path) -> None:
+    instance = received(paths[0])
+    written = tmp_path / "ours.dcm"
+    written.write_bytes(meta_of(instance) + bytes(instance.dataset))
+    ds = pydicom.dcmread(written)
+    ds.save_as(tmp_path / "theirs.dcm", enforce_file_format=True)
+    assert (tmp_path / "theirs.dcm").read_bytes() == written.read_bytes()
+    assert provenance_of(written) == instance.provenance
+
+
+def test_header_longer_than_the_first_look_is_read_to_its_end(spool: Spool, tmp_path: Path) -> None:
+    def lengthen(ds: pydicom.Dataset, _k: int) -> None:
+        ds.add_new(0x00091001, "OB", b"\x01" * 200_000)  # before the Study Instance UID
+
+    path = write_series(tmp_path / "long", shape=(3, 16, 16), mutate=lengthen).paths[0]
+    spool.keep(received(path))
+    with pytest.raises(InstanceRefused):
+        spool.keep(dataclasses.replace(received(path), dataset=bytes(received(path).dataset)[:150_000]))
+
+
+def test_one_sync_of_the_folder_serves_all_who_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first sync is held up until nine more have written; they are all served by the second one."""
+    syncs: list[set[str]] = []
+    everyone_waits = threading.Event()
+    folder = durable.DurableFolder(tmp_path)
+
+    def sync(path: Path) -> None:
+        syncs.append({p.name for p in path.iterdir() if not p.name.startswith(".")})
+        if len(syncs) == 1:
+            assert everyone_waits.wait(30)
+
+    monkeypatch.setattr(durable, "sync_folder", sync)
+    first = threading.Thread(target=folder.write, args=("0", b"x"))
+    first.start()
+    others = [threading.Thread(target=folder.write, args=(str(k), b"x")) for k in range(1, 10)]
+    for thread in others:
+        thread.start()
+    until(lambda: folder._asked == 10, what="everyone waits")
+    everyone_waits.set()
+    for thread in (first, *others):
+        thread.join(30)
+    assert len(syncs) == 2
+    assert syncs[1] == {str(k) for k in range(10)}
+
+
+def test_sync_that_fails_is_tried_again_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path / "spool")
+    results = iter([OSError(28, "No space left on device"), None])
+
+    def sync(_folder: Path) -> None:
+        result = next(results)
+        if result:
+            raise result
+
+    monkeypatch.setattr(durable, "sync_folder", sync)
+    source = received(write_series(tmp_path / "s", shape=(3, 16, 16)).paths[0])
+    with pytest.raises(SpoolUnavailable, match="No space left"):
+        spool.keep(source)
+    spool.keep(source)
+    assert next(results, "both were used") == "both were used"
