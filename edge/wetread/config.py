@@ -56,6 +56,8 @@ class PeerSettings:
     """Whether it answers C-FIND: asked for the count of what it sends, and for the patient before results go there."""
     complete_on_release: bool = False
     """Whether it releases an association only when it has sent all it had of the studies it sent."""
+    authority: bool = False
+    """Whether its header of an instance replaces that of other senders: the archive where patients are corrected."""
     tls: bool = False
     """Talk TLS with it: we call it so, and it is refused on the port without."""
     ca: str = ""

@@ -59,7 +59,7 @@ class Store:
         self.db = Database(self.folder / "wetread.db")
         self.spool = Spool(self.folder / "spool")
         self.index = Index(self.db, self.spool)
-        sources = EvidenceSources(frozenset({"ct1"}), frozenset({"pacs"}), self.pacs)
+        sources = EvidenceSources(releasing=frozenset({"ct1"}), counting=frozenset({"pacs"}), ask=self.pacs)
         self.revisions = Revisions(self.db, self.spool, SETTINGS, sources=sources, clock=lambda: self.at)
 
     def send(self, *paths: Path, peer: str = "ct1", association: str = "a1") -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
-from pydicom.datadict import dictionary_VR
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_fragments
@@ -28,6 +28,36 @@ _WORD_BYTES = {
     **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
 }
 _BINARY = frozenset({*_WORD_BYTES, "OB"})
+
+_USED_GROUPS = frozenset({0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0038, 0x0054})
+_USED_KEYWORDS = frozenset(
+    {
+        "AccessionNumber",
+        "AdmittingDiagnosesDescription",
+        "ConsultingPhysicianName",
+        "ImageType",
+        "IssuerOfAccessionNumberSequence",
+        "Manufacturer",
+        "Modality",
+        "NameOfPhysiciansReadingStudy",
+        "PhysiciansOfRecord",
+        "ProcedureCodeSequence",
+        "ReasonForPerformedProcedureCodeSequence",
+        "ReferencedStudySequence",
+        "ReferringPhysicianIdentificationSequence",
+        "ReferringPhysicianName",
+        "RequestingService",
+        "SeriesDescription",
+        "SpecificCharacterSet",
+        "StudyDate",
+        "StudyDescription",
+        "StudyTime",
+        "TimezoneOffsetFromUTC",
+    }
+)
+"""Of groups 0008 and 0032, what results copy and what rules look at."""
+_SAYS_HOW_PIXELS_ARE_ENCODED = frozenset({0x00280004, 0x00280006, 0x00282110})
+"""Photometric Interpretation, Planar Configuration, Lossy Image Compression: another transfer syntax changes them."""
 
 _Update = Callable[[bytes], object]
 
@@ -50,6 +80,22 @@ def digest_dataset(ds: Dataset) -> tuple[str, str]:
     pixels = hashlib.sha256()
     _hash_value(ds.get_item(_PIXEL_DATA, keep_deferred=True), pixels.update)
     return content.hexdigest(), pixels.hexdigest()
+
+
+def header_digest(ds: Dataset) -> str:
+    """SHA-256 (hex) of what a read or its results take from a header; ``ds`` as in ``digest_dataset``.
+
+    That is patient, clinical trial, visit, acquisition, relationship and image attributes, and what names study and
+    series. Not hashed: private elements, equipment, procedure steps, signatures, the encoding of the pixels.
+    """
+    digest = hashlib.sha256()
+    for element in raw_elements(ds):
+        tag = element.tag
+        used = tag.group in _USED_GROUPS or keyword_for_tag(tag) in _USED_KEYWORDS
+        if used and tag.element and tag not in _SAYS_HOW_PIXELS_ARE_ENCODED:
+            digest.update(int(tag).to_bytes(4, "big"))
+            _hash_value(element, digest.update)
+    return digest.hexdigest()
 
 
 def raw_elements(ds: Dataset) -> Iterator[RawDataElement | DataElement]:

@@ -112,7 +112,8 @@ class Service:
         config, db = self._config, self._db
         spool = Spool(config.data_dir / "spool")
         spool.discard_unfinished()
-        revisions = Revisions(db, spool, config.completeness, sources=evidence_sources(config))
+        sources = evidence_sources(config)
+        revisions = Revisions(db, spool, config.completeness, sources=sources)
         queue = Queue(
             db,
             config.jobs.retry,
@@ -127,7 +128,7 @@ class Service:
         executor = LocalExecutor(config.jobs.workers, opener)
         return (
             Deliveries(config, db),
-            Intake(Index(db, spool), revisions),
+            Intake(Index(db, spool, authorities=sources.authorities), revisions),
             Routing(router, revisions, queue, bundle_digests=digests),
             Reads(
                 queue,

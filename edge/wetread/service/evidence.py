@@ -24,4 +24,5 @@ def evidence_sources(config: Config) -> EvidenceSources:
         return count_study(remotes[peer], study_instance_uid)
 
     releasing = frozenset(p.name for p in config.peers if p.complete_on_release)
-    return EvidenceSources(releasing=releasing, counting=frozenset(remotes), ask=ask)
+    authorities = frozenset(p.name for p in config.peers if p.authority)
+    return EvidenceSources(releasing=releasing, authorities=authorities, counting=frozenset(remotes), ask=ask)

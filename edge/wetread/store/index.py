@@ -13,7 +13,8 @@ from typing import Any
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.dimse.attributes import integer
-from wetread.dimse.dataset import build_study, read_instance
+from wetread.dimse.dataset import build_study, content_digest, read_dataset, read_instance
+from wetread.dimse.digest import header_digest
 from wetread.durable import make_folder, sync_folder
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.failpoint import failpoint
@@ -27,6 +28,9 @@ from wetread.store.notes import record
 from wetread.store.part10 import provenance_in
 from wetread.store.revisions import corrected_attributes
 from wetread.store.spool import Spool
+
+PATIENT_CHANGED = "patient_changed"
+"""The event of an authority's header that names another patient."""
 
 BATCH = 200
 """Files taken in by one transaction: one fsync of the database for many instances."""
@@ -56,9 +60,11 @@ class _Arrival:
 class Index:
     """Take in what lies in the spool."""
 
-    def __init__(self, db: Database, spool: Spool) -> None:
+    def __init__(self, db: Database, spool: Spool, *, authorities: frozenset[str] = frozenset()) -> None:
+        """``authorities`` names the peers whose header of an instance replaces that of others."""
         self._db = db
         self._spool = spool
+        self._authorities = authorities
         self._queries = Queries("wetread.store")
         self._listed: deque[Path] = deque()  # of incoming/: listing a million names for each batch would take hours
 
@@ -222,8 +228,47 @@ class Index:
             kept = self._set_aside(tx, arrival.source, "same SOP Instance UID as a stored instance, other pixels")
             return None, kept
         if known["content_digest"] != arrival.ref.digest:
+            return self._other_header(tx, known, arrival, stored)
+        if known["peer"] in self._authorities and content_digest(stored)[0] != arrival.ref.digest:
+            return study_id, stored  # the replacement that a crash prevented
+        return self._still_arriving(tx, study_id), None
+
+    def _other_header(
+        self, tx: Transaction, known: Row, arrival: _Arrival, stored: Path
+    ) -> tuple[int | None, Path | None]:
+        """Same pixels, another header: an archive coerced it. What an authority says replaces what others said."""
+        study_id = int(known["study_id"])
+        peer = arrival.provenance.peer if arrival.provenance else ""
+        if stored.exists() and peer not in self._authorities:
             tx.event("duplicate", "same pixels with another header: the first one is kept", study_id=study_id)
-        return None, None
+            return self._still_arriving(tx, study_id), None
+        if stored.exists() and _header_digest(stored) == _header_digest(arrival.source):
+            tx.run(self._queries["confirm_header"], {"instance_id": known["id"], "peer": peer})
+            tx.event("duplicate", f"{peer} has another header, but nothing in it that we use", study_id=study_id)
+            return None, None
+        self._take_header(tx, known, arrival, peer)
+        return study_id, stored
+
+    def _take_header(self, tx: Transaction, known: Row, arrival: _Arrival, peer: str) -> None:
+        study_id = int(known["study_id"])
+        row = self._instance_row(study_id, known["role"], arrival, self._spool.folder / known["path"])
+        tx.run(self._queries["replace_header"], {**row, "instance_id": known["id"]})
+        if known["role"] != "source":
+            return
+        study = tx.fetch(self._queries["study_by_id"], {"study_id": study_id})[0]
+        differ = patient_differences(study_from_json(study["attributes"]).patient, arrival.study.patient)
+        attributes = {"study_id": study_id, "attributes": study_to_json(arrival.study)}
+        tx.run(self._queries["set_attributes"], attributes)
+        series = {"study_id": study_id, "series_instance_uid": arrival.series.series_instance_uid}
+        tx.run(self._queries["set_series"], {**series, "attributes": series_to_json(arrival.series)})
+        if differ:
+            tx.event(PATIENT_CHANGED, f"{peer} says another {', '.join(differ)}", study_id=study_id)
+        tx.event("header_replaced", f"the header of {peer} replaces that of {known['peer']}", study_id=study_id)
+        tx.run(self._queries["touch_study"], {"study_id": study_id, "now": now()})
+
+    def _still_arriving(self, tx: Transaction, study_id: int) -> int | None:
+        """The study if it is receiving: a sender that begins again sends first what is here, and is not quiet then."""
+        return study_id if tx.fetch(self._queries["receiving_study"], {"study_id": study_id}) else None
 
     def _role(self, tx: Transaction, ref: InstanceRef) -> str:
         if tx.fetch(self._queries["is_own"], {"sop_instance_uid": ref.sop_instance_uid}):
@@ -267,6 +312,10 @@ def _read(path: Path) -> _Arrival:
     announced = {name: max(integer(header, keyword) or 0, 0) for name, keyword in _ANNOUNCED.items()}
     instance = study.series[0].instances[0]
     return _Arrival(path, study, study.series[0], instance, pixel_digest, provenance_in(header.file_meta), announced)
+
+
+def _header_digest(path: Path) -> str:
+    return header_digest(read_dataset(path))
 
 
 def _move(moves: list[tuple[Path, Path | None]]) -> None:

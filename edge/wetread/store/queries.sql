@@ -190,3 +190,22 @@ UPDATE studies SET correction = :correction, updated_at = :now WHERE id = :study
 -- name: withdraw_all
 UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held')
     AND job_id IN (SELECT id FROM jobs WHERE study_id = :study_id)
+
+-- name: confirm_header
+UPDATE instances SET peer = :peer WHERE id = :instance_id
+
+-- name: replace_header
+UPDATE instances SET content_digest = :content_digest, pixel_digest = :pixel_digest, peer = :peer,
+    instance_number = :instance_number, received_at = :received_at, association_id = :association_id, removed_at = NULL
+WHERE id = :instance_id
+
+-- name: set_series
+UPDATE series SET attributes = :attributes WHERE study_id = :study_id AND series_instance_uid = :series_instance_uid
+
+-- name: patient_changed
+-- A person who released or corrected the study since has decided.
+SELECT 1 FROM events WHERE study_id = :study_id AND action = 'patient_changed' AND id > coalesce(
+    (SELECT max(id) FROM events WHERE study_id = :study_id AND action IN ('released', 'corrected')), 0) LIMIT 1
+
+-- name: senders
+SELECT peer, count(*) AS n FROM instances WHERE study_id = :study_id AND role = 'source' GROUP BY peer

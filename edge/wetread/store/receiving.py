@@ -25,6 +25,8 @@ class EvidenceSources:
 
     releasing: frozenset[str] = frozenset()
     """Peers (by name) that release an association when they have sent all they had."""
+    authorities: frozenset[str] = frozenset()
+    """Peers whose header of an instance replaces that of others."""
     counting: frozenset[str] = frozenset()
     """Peers that may be asked how many instances a study has."""
     ask: Ask = lambda _peer, _study_instance_uid: None

@@ -43,6 +43,7 @@ class Revisions:
     ) -> None:
         self._db = db
         self._spool = spool
+        self._authorities = sources.authorities
         self._queries = Queries("wetread.store")
         self._receiving = Receiving(db, settings, sources, clock=clock)
 
@@ -102,7 +103,7 @@ class Revisions:
         if last and last[0]["digest"] == digest:
             self._set_state(tx, study_id, "complete", "")
             return 0
-        if self._lost_to_retention(tx, study_id, instances):
+        if self._lost_to_retention(tx, study_id, instances) or self._half_corrected(tx, study_id):
             return 0
         self._set_state(tx, study_id, "complete", "")
         number = int(last[0]["number"]) + 1 if last else 1
@@ -122,6 +123,18 @@ class Revisions:
             self._set_state(tx, study_id, "held", f"{lost}; send the study again, then release it")
             tx.event("held", lost, study_id=study_id)
         return bool(removed)
+
+    def _half_corrected(self, tx: Transaction, study_id: int) -> bool:
+        """An authority said another patient for some of the images, and has not sent the others: whose are they?"""
+        key = {"study_id": study_id}
+        if not tx.fetch(self._queries["patient_changed"], key):
+            return False
+        left = sum(row["n"] for row in tx.fetch(self._queries["senders"], key) if row["peer"] not in self._authorities)
+        if left:
+            reason = f"instances of two patients in one study: {left} images still say the former one"
+            self._set_state(tx, study_id, "held", f"{reason}; have the authority send the whole study, or correct it")
+            tx.event("held", reason, study_id=study_id)
+        return bool(left)
 
     def _set_state(self, tx: Transaction, study_id: int, state: str, reason: str) -> None:
         tx.run(self._queries["set_state"], {"study_id": study_id, "state": state, "reason": reason, "now": now()})

@@ -1,0 +1,145 @@
+"""The same SOP Instance UID again: same bytes, another header, other pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pydicom
+import pytest
+from test_store_completeness import Store
+
+from phantoms import write_series
+from wetread.store.index import Index
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """With an archive ``archive`` whose header wins."""
+    store = Store(tmp_path / "data")
+    _open(store)
+    return store
+
+
+def _open(store: Store) -> None:
+    store.open()
+    store.index = Index(store.db, store.spool, authorities=frozenset({"archive"}))
+    store.revisions._authorities = frozenset({"archive"})
+
+
+@pytest.fixture
+def paths(store: Store, tmp_path: Path) -> tuple[Path, ...]:
+    """Three images from a modality, complete."""
+    paths = write_series(tmp_path / "a", shape=(3, 16, 16)).paths
+    store.send(*paths, peer="other")
+    assert store.after(5.0) == 1
+    return paths
+
+
+def _coerced(folder: Path, paths: tuple[Path, ...], change: Callable[[pydicom.Dataset], None]) -> list[Path]:
+    folder.mkdir()
+    written = []
+    for path in paths:
+        ds = pydicom.dcmread(path)
+        change(ds)
+        written.append(folder / path.name)
+        ds.save_as(written[-1])
+    return written
+
+
+def _right_patient(ds: pydicom.Dataset) -> None:
+    ds.PatientID, ds.PatientName = "P-2", "Right^Rita"
+
+
+def _actions(store: Store) -> list[str]:
+    return [r["action"] for r in store.db.fetch("SELECT action FROM events ORDER BY id")]
+
+
+def _state(store: Store) -> str:
+    return str(store.db.fetch("SELECT state FROM studies")[0]["state"])
+
+
+def test_header_of_the_authority_replaces_the_stored_one_and_makes_a_revision(
+    store: Store, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
+    store.send(*_coerced(tmp_path / "b", paths, _right_patient), peer="archive", association="b")
+    assert store.after(5.0) == 1
+    revision = store.revisions.unrouted()[-1]
+    assert (revision.number, revision.study.patient.patient_id) == (2, "P-2")
+    for series in revision.study.series:
+        for instance in series.instances:
+            assert pydicom.dcmread(instance.path).PatientID == "P-2"
+    assert store.db.fetch("SELECT count(*) AS n FROM instances")[0]["n"] == 3
+    assert len(list((store.folder / "spool").rglob("*.dcm"))) == 3
+
+
+def test_header_of_anybody_else_is_not_taken(store: Store, paths: tuple[Path, ...], tmp_path: Path) -> None:
+    store.send(*_coerced(tmp_path / "b", paths, _right_patient), peer="ct1", association="b")
+    assert store.after(5.0) == 0
+    assert store.revisions.load(1).study.patient.patient_id == "PH-0042"
+
+
+def test_authority_that_changes_nothing_we_use_makes_no_revision(
+    store: Store, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
+    def change(ds: pydicom.Dataset) -> None:
+        ds.InstitutionName = "Elsewhere"
+        ds.RetrieveAETitle = "PACS"
+        ds.PerformedProcedureStepID = "7"
+        block = ds.private_block(0x0009, "PACS", create=True)
+        block.add_new(0x01, "LO", "x")
+
+    store.send(*_coerced(tmp_path / "b", paths, change), peer="archive", association="b")
+    assert store.after(5.0) == 0
+    assert len(store.evidence()) == 1
+
+
+def test_modality_cannot_take_back_what_the_authority_said(
+    store: Store, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
+    store.send(*_coerced(tmp_path / "b", paths, _right_patient), peer="archive", association="b")
+    assert store.after(5.0) == 1
+    store.send(*paths, peer="other", association="c")
+    assert store.after(5.0) == 0
+    assert store.revisions.unrouted()[-1].study.patient.patient_id == "P-2"
+
+
+def test_half_a_study_with_another_patient_is_held(store: Store, paths: tuple[Path, ...], tmp_path: Path) -> None:
+    coerced = _coerced(tmp_path / "b", paths, _right_patient)
+    store.send(*coerced[:2], peer="archive", association="b")
+    assert store.after(5.0) == 0
+    assert _state(store) == "held"
+    assert "1 images still say the former one" in store.reason()
+    store.send(coerced[2], peer="archive", association="c")
+    assert _state(store) == "held", "a person decides"
+
+
+def test_crash_between_database_and_replacement_is_mended(
+    store: Store, paths: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def power_cut(_moves: object) -> None:
+        raise KeyboardInterrupt
+
+    coerced = _coerced(tmp_path / "b", paths, _right_patient)
+    with monkeypatch.context() as crash:
+        crash.setattr("wetread.store.index._move", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            store.send(*coerced, peer="archive", association="b")
+    _open(store)
+    store.take_in()
+    store.after(0.0)
+    assert store.after(5.0) == 1
+    (revision,) = (r for r in store.revisions.unrouted() if r.number == 2)
+    assert all(pydicom.dcmread(i.path).PatientID == "P-2" for s in revision.study.series for i in s.instances)
+
+
+def test_duplicates_from_a_sender_that_begins_again_keep_the_study_open(store: Store, tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "a", shape=(6, 16, 16)).paths
+    store.send(*paths[:3], peer="other", association="a1")
+    for path in paths[:3]:
+        assert store.after(3.0) == 0
+        store.send(path, peer="other", association="a2")
+    assert store.after(3.0) == 0
+    store.send(*paths[3:], peer="other", association="a2")
+    assert store.after(5.0) == 1
+    assert len(store.revisions.unrouted()) == 1
