@@ -47,17 +47,14 @@ def test_read_starts_within_a_second_of_the_last_instance_when_the_sender_releas
     wetread: Start, tmp_path: Path
 ) -> None:
     service = wetread(quiet_s=60.0, mode="shadow", ct1="complete_on_release = true")
-    first = write_series(tmp_path / "warm", study_seed="warm", shape=(6, 32, 32))
-    assert storescu(service.port, first.paths).returncode == 0
-    until(lambda: "read" in service.states() or "rejected" in service.states(), timeout_s=40, what="the worker is warm")
     seconds = []
-    for seed in "abc":
-        phantom = write_series(tmp_path / seed, study_seed=seed, shape=(6, 32, 32))
+    for number, seed in enumerate(("warm", "a", "b", "c"), start=1):
+        phantom = write_series(tmp_path / seed, study_seed=seed)
         assert storescu(service.port, phantom.paths).returncode == 0
-        until(lambda: service.states().count("read") + service.states().count("rejected") >= 2 + "abc".index(seed))  # noqa: B023
+        until(lambda: service.states().count("read") == number, what="the study is read")  # noqa: B023 called at once
         seconds.append(_seconds_to_start(service, phantom.study_instance_uid))
     print("last instance to job start:", seconds)  # noqa: T201 for the log of the run
-    assert min(seconds) < 1.0
+    assert min(seconds[1:]) < 1.0, "the first one waits for the worker to load its model"
 
 
 def test_study_sent_by_a_pacs_is_complete_when_all_it_counts_are_here(
