@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from wetread.cli import studies_fetch
 from wetread.cli.options import add_config, add_json, config_of
 from wetread.cli.studies_requests import add_requests, run_request
 
@@ -19,12 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     erase = _action(actions, "erase", "remove images, results and timeline of one study from this machine")
     erase.add_argument("study_uid")
     erase.add_argument("--yes", action="store_true", help="it cannot be undone")
+    studies_fetch.add_options(_action(actions, "fetch", "have an archive send a study here, or the one before it"))
     _action(actions, "reindex", "rebuild a lost database from the spool; every study is held until released")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    actions = {"list": _list, "show": _show, "erase": _erase, "reindex": _reindex}
+    actions = {"list": _list, "show": _show, "erase": _erase, "fetch": studies_fetch.run, "reindex": _reindex}
     return actions.get(args.action, run_request)(args)
 
 

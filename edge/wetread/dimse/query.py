@@ -81,6 +81,14 @@ def find_studies(remote: Remote, study_instance_uid: str) -> tuple[StudyFound, .
     return tuple(_study(ds) for ds in answers if text(ds, "StudyInstanceUID") == study_instance_uid)
 
 
+def find_studies_of(remote: Remote, patient: Patient) -> tuple[StudyFound, ...]:
+    """The studies of one patient by Patient ID and issuer, oldest first. Raises: as ``find_studies``."""
+    question = _question("STUDY", ("StudyInstanceUID", *_STUDY_KEYS), PatientID=patient.patient_id)
+    question.IssuerOfPatientID = patient.issuer
+    found = [_study(ds) for ds in _find(remote, question) if text(ds, "PatientID") == patient.patient_id]
+    return tuple(sorted((s for s in found if s.study_instance_uid), key=lambda study: study.date))
+
+
 def find_series(remote: Remote, study_instance_uid: str) -> tuple[SeriesFound, ...]:
     """The series of one study, by UID. Raises: as ``find_studies``."""
     keys = ("SeriesInstanceUID", "Modality", "NumberOfSeriesRelatedInstances")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pydicom
 from pydicom import Dataset
 from pydicom.uid import UID
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, build_role
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 
 from wetread.dimse.contexts import VERIFICATION, offered_contexts
 from wetread.dimse.tls import ClientContext, RemoteTls, client_context
@@ -195,8 +196,12 @@ def _is_refusal(code: int) -> bool:
 
 
 @contextmanager
-def association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Association]:
+def association(
+    remote: Remote, contexts: set[tuple[str, str]], *, store_contexts: Sequence[PresentationContext] = ()
+) -> Iterator[Association]:
     """An association that proposes these ``(abstract syntax, transfer syntax)`` pairs; released at the end.
+
+    In ``store_contexts`` the peer may send to us (C-GET): we propose to be SCP there (PS3.7 D.3.3.4).
 
     Raises: ``DestinationUnavailable`` with the peer's reason when there is none; its subclass ``ServiceNotOffered``
     when the peer answered and accepts none of the pairs.
@@ -212,8 +217,9 @@ def association(remote: Remote, contexts: set[tuple[str, str]]) -> Iterator[Asso
         assoc = ae.associate(
             remote.host,
             remote.port,
-            contexts=offered_contexts(contexts),
+            contexts=[*offered_contexts(contexts), *store_contexts],
             ae_title=remote.ae_title,
+            ext_neg=[build_role(str(cx.abstract_syntax), scp_role=True) for cx in store_contexts],
             tls_args=(tls, remote.host) if tls else None,
         )
     except socket.gaierror as exc:
