@@ -69,7 +69,7 @@ def _prior(config: Config, peer: PeerSettings, of: StudyFound) -> StudyFound:
     modalities = _modalities(config, peer, of)
     for study in reversed(find_studies_of(remote, of.patient)):
         earlier = bool(study.date) and study.date < of.date
-        # One that says nothing of its issuer may be anybody with that number: unlike elsewhere, silence is a difference.
+        # One that says nothing of its issuer may be anybody with that number: here silence is a difference.
         same_issuer = study.patient.issuer == of.patient.issuer
         if not earlier or not same_issuer or patient_differences(of.patient, study.patient):
             continue
