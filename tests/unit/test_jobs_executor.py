@@ -169,7 +169,7 @@ def test_read_that_never_fits_is_refused_with_the_reason_and_not_tried_again() -
 
 def test_reads_that_do_not_fit_beside_one_another_start_in_order_as_memory_becomes_free(tmp_path: Path) -> None:
     """600 of 1000 MB each: three workers, never two at work, and the first that waits is the next to start."""
-    running = LocalExecutor(WorkerSettings(slots=3, warm=3, memory_mb=1000), Acting(predicted_mb=600))
+    running = LocalExecutor(WorkerSettings(slots=4, warm=4, memory_mb=1000), Acting(predicted_mb=600))
     found: list[object] = []
     try:
         for name in ("one", "two", "three"):
