@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+import pydicom
 import requests
 
 from wetread.deliver.destination import (
@@ -44,6 +45,8 @@ class DicomwebClient:
         self.base = settings.url.rstrip("/")
         self._settings = settings
         self._session = requests.Session()
+        # The configuration is the only truth: a .netrc would replace our token, a variable would choose a proxy.
+        self._session.trust_env = False
 
     def request(self, method: str, path: str, *, headers: Mapping[str, str], **more: Any) -> requests.Response:
         """One request. Raises: ``DestinationUnavailable`` when there is no answer."""
@@ -139,7 +142,8 @@ class DicomwebDestination:
         answer = self._client.request("POST", "/studies", headers=headers, data=_Multipart(path, boundary))
         if answer.status_code in (401, 403) or answer.status_code >= 500 or 300 <= answer.status_code < 400:
             raise DestinationUnavailable(f"{self._name} answered HTTP {answer.status_code} {_phrase(answer)}".rstrip())
-        return _judge(self._name, answer)
+        uid = str(pydicom.filereader.read_file_meta_info(path).MediaStorageSOPInstanceUID)
+        return _judge(self._name, answer, uid)
 
 
 class _Multipart:
@@ -162,9 +166,10 @@ class _Multipart:
         yield self._tail
 
 
-def _judge(name: str, answer: requests.Response) -> Answer:
+def _judge(name: str, answer: requests.Response, sop_instance_uid: str) -> Answer:
     """The answer's data set says what became of the object (PS3.18 10.5.3.2); its status line alone is not believed."""
-    stored, failed = _references(answer, _REFERENCED), _references(answer, _FAILED)
+    stored = [s for s in _references(answer, _REFERENCED) if _text(s, _SOP_INSTANCE) == sop_instance_uid]
+    failed = _references(answer, _FAILED)
     if failed:
         reason = failed[0].get(_FAILURE, {}).get("Value", [0])[0]
         said = f"{name} answered HTTP {answer.status_code}, failure reason 0x{int(reason):04X}"
