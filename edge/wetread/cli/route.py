@@ -1,92 +1,59 @@
-"""``wetread route explain``."""
+"""``wetread route``."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from wetread.cli.options import add_config, add_json, config_of
+from wetread.cli.options import add_config, add_json
 
-if TYPE_CHECKING:
-    from wetread.records.study import StudyRef
-    from wetread.route.router import Decision, Router
+HELP = "list, explain and try routes; pause and resume routes and bundles"
 
-HELP = "explain which route and bundle would read a study, and why"
+_ACTIONS = {
+    "list": ("wetread.cli.route_pause", "list_all"),
+    "explain": ("wetread.cli.route_explain", "explain"),
+    "replay": ("wetread.cli.route_replay", "replay"),
+    "pause": ("wetread.cli.route_pause", "pause"),
+    "resume": ("wetread.cli.route_pause", "resume"),
+}
+"""Module and function of each action."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, help_text: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=help_text, description=help_text)
+        add_config(made)
+        add_json(made)
+        return made
+
+    action("list", "routes with their mode, what is paused since when and why, and how many reads are in each state")
     text = "what every route says about the studies in a folder, by their headers; slices and pixels are not looked at"
-    explain = actions.add_parser("explain", help=text, description=text)
-    explain.add_argument("folder", type=Path)
-    add_config(explain)
-    add_json(explain)
+    action("explain", text).add_argument("folder", type=Path)
+    text = (
+        "what the routes, as configured now, would read of the latest studies received, where it would be sent, and "
+        "why not; nothing is read or sent, slices and pixels are not looked at"
+    )
+    replay = action("replay", text)
+    replay.add_argument("--last", type=int, default=20, metavar="N", help="so many studies (default 20)")
+    replay.add_argument("--route", default="", metavar="NAME", help="only this one, also when it is off")
+    pause = action("pause", "read and send nothing of a route, a bundle or all; reception goes on, results wait")
+    pause.add_argument("--reason", required=True, help="shown to everyone who asks why nothing comes")
+    resume = action("resume", "let a paused route, bundle or all go on")
+    resume.add_argument("--reason", default="", help="kept with the event")
+    for made in (pause, resume):
+        what = made.add_mutually_exclusive_group(required=True)
+        what.add_argument("--route", metavar="NAME")
+        what.add_argument("--bundle", metavar="NAME")
+        what.add_argument("--all", action="store_true")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Explain; 0 when at least one route would read a study, 3 when none would."""
-    from wetread.bundles import find_bundle
-    from wetread.cli.table import print_json
-    from wetread.errors import Misconfigured, NotDicom
-    from wetread.images.folder import scan_folder
-    from wetread.route.router import Router
-
-    config = config_of(args)
-    if not args.folder.exists():
-        raise Misconfigured(f"there is no {args.folder}")
-    bundles = {r.bundle: find_bundle(r.bundle, config.bundle_folders) for r in config.routes if r.mode != "off"}
-    router = Router(config.routes, bundles)
-    scan = scan_folder(args.folder)
-    if not scan.studies:
-        why = f": {scan.skipped[0].reason}" if scan.skipped else ""
-        raise NotDicom(f"no DICOM study in {args.folder}{why}")
-    explained = [_explain(study, router) for study in scan.studies]
-    if args.json:
-        print_json({"studies": explained})
-    else:
-        _print(explained)
-    return 0 if any(route["outcome"] == "read" for study in explained for route in study["routes"]) else 3
-
-
-def _explain(study: StudyRef, router: Router) -> dict[str, Any]:
-    return {
-        "study_instance_uid": study.study_instance_uid,
-        "description": study.description,
-        "routes": [_decision(study, decision) for decision in router.decide(study)],
-    }
-
-
-def _decision(study: StudyRef, decision: Decision) -> dict[str, Any]:
-    """A decision, with what the guard will say about the patient: it is in the header, so it can be said now."""
-    from wetread.errors import NotIntended
-    from wetread.guard.intended import check_patient
-
-    outcome: str = decision.outcome
-    reason = decision.reason
-    if outcome == "read":
-        try:
-            check_patient(study, decision.bundle.manifest.patient)
-        except NotIntended as exc:
-            outcome, reason = "rejected", str(exc)
-    return {
-        "route": decision.route.name,
-        "mode": decision.route.mode,
-        "bundle": decision.bundle.name,
-        "outcome": outcome,
-        "reason": reason,
-        "series": [str(v) for v in decision.verdicts],
-    }
-
-
-def _print(explained: list[dict[str, Any]]) -> None:
-    for study in explained:
-        print(f"study {study['study_instance_uid']}  {study['description']}")
-        if not study["routes"]:
-            print("  no active route is configured")
-        for route in study["routes"]:
-            print(f"  route {route['route']} ({route['mode']}, bundle {route['bundle']}): {route['outcome']}")
-            print(f"    {route['reason']}")
-            for verdict in route["series"]:
-                print(f"    - {verdict}")
+    """Run one action."""
+    module, name = _ACTIONS[args.action]
+    action: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
+    return action(args)

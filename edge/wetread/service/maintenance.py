@@ -23,7 +23,7 @@ from wetread.store.spool import Spool
 
 def open_studies(config: Config) -> StudyRequests:
     """Hold, release and correct studies, in the name of the user who runs this process."""
-    database = _existing(config.data_dir)
+    database = open_database(config.data_dir)
     revisions = Revisions(database, Spool(config.data_dir / "spool"), config.completeness)
     return StudyRequests(database, revisions, who=os_user())
 
@@ -40,9 +40,14 @@ def os_user() -> str:
         return f"user {os.getuid()}"
 
 
+def open_revisions(config: Config) -> Revisions:
+    """The revisions of studies, to look at."""
+    return Revisions(open_database(config.data_dir), Spool(config.data_dir / "spool"), config.completeness)
+
+
 def open_requests(config: Config) -> Requests:
     """Retry and cancel jobs, pause and resume routes and bundles."""
-    return Requests(_existing(config.data_dir))
+    return Requests(open_database(config.data_dir))
 
 
 def open_decisions(config: Config) -> Decisions:
@@ -57,7 +62,7 @@ def open_results(config: Config) -> ResultsOverview:
 
 def erase_study(config: Config, study_instance_uid: str) -> int:
     """Remove everything of a study; how many files. Raises: ``Misconfigured`` when it is not here or not finished."""
-    database = _existing(config.data_dir)
+    database = open_database(config.data_dir)
     return Retention(database, config.data_dir, config.retention).erase(study_instance_uid)
 
 
@@ -74,7 +79,8 @@ def rebuild_index(data_dir: Path) -> int:
         return Index(Database(path), Spool(data_dir / "spool")).rebuild()
 
 
-def _existing(data_dir: Path) -> Database:
+def open_database(data_dir: Path) -> Database:
+    """The database of a data folder. Raises: ``Misconfigured`` when nothing was ever served from there."""
     path = data_dir / "wetread.db"
     if not path.is_file():
         raise Misconfigured(f"there is no Wetread database in {data_dir}; has wetread serve run with it?")

@@ -41,6 +41,19 @@ SELECT j.route, count(*) AS n FROM outbox o JOIN jobs j ON j.id = o.job_id WHERE
 SELECT shadow_job_id, live_job_id, document, compared_at FROM comparisons
 WHERE shadow_job_id = :job_id OR live_job_id = :job_id ORDER BY shadow_job_id, live_job_id
 
+-- name: latest_revisions
+SELECT r.id AS revision_id, r.number, s.id AS study_id, s.study_instance_uid, s.created_at, s.state, s.reason
+FROM studies s JOIN revisions r ON r.study_id = s.id
+WHERE r.number = (SELECT max(n.number) FROM revisions n WHERE n.study_id = s.id)
+ORDER BY s.id DESC LIMIT :limit
+
+-- name: recorded_decision
+SELECT outcome FROM decisions WHERE revision_id = :revision_id AND route = :route
+
+-- name: same_read
+SELECT id FROM jobs WHERE study_id = :study_id AND route = :route AND bundle_digest = :bundle_digest
+    AND input_digest = :input_digest
+
 -- name: jobs_of_study
 SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
 WHERE j.study_id = :study_id ORDER BY j.created_at

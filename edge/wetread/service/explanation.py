@@ -1,0 +1,31 @@
+"""What a route says about a study, in the words of ``wetread route explain`` and ``replay``; nothing is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wetread.errors import NotIntended
+from wetread.guard.intended import check_patient
+from wetread.records.study import StudyRef
+from wetread.route.router import Decision
+
+Document = dict[str, Any]
+
+
+def explained(study: StudyRef, decision: Decision) -> Document:
+    """A decision, with what the guard will say about the patient: it is in the header, so it can be said now."""
+    outcome: str = decision.outcome
+    reason = decision.reason
+    if outcome == "read":
+        try:
+            check_patient(study, decision.bundle.manifest.patient)
+        except NotIntended as exc:
+            outcome, reason = "rejected", str(exc)
+    return {
+        "route": decision.route.name,
+        "mode": decision.route.mode,
+        "bundle": decision.bundle.name,
+        "outcome": outcome,
+        "reason": reason,
+        "series": [str(v) for v in decision.verdicts],
+    }
