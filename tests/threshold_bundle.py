@@ -54,10 +54,10 @@ _T1 = {
 }
 
 
-def write_threshold_bundle(folder: Path, **more: Any) -> Path:
+def write_threshold_bundle(folder: Path, *, threshold: float = THRESHOLD, **more: Any) -> Path:
     """Write the bundle; ``more`` replaces top-level keys of its manifest."""
     weight = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1, 1)
-    bias = torch.tensor([0.0, -THRESHOLD])
+    bias = torch.tensor([0.0, -threshold])
     weights = save({"weight": weight, "bias": bias})
     (folder / "configs").mkdir(parents=True)
     (folder / "models").mkdir()

@@ -11,6 +11,7 @@ from wetread.db import now
 from wetread.deliver.destination import Answer, DestinationSettings, Outcome, open_destination
 from wetread.deliver.pace import DeliverySettings, Pace
 from wetread.errors import DestinationUnavailable
+from wetread.jobs.requests import PauseKind, Requests
 
 TAKEN = Answer(Outcome.TAKEN)
 
@@ -89,6 +90,46 @@ def test_held_study_is_not_sent(bed: Bed) -> None:
     with bed.db.transaction() as tx:
         tx.run("UPDATE studies SET state = 'held'")
     assert not bed.delivery(Peer()).deliver_due()
+
+
+@pytest.mark.parametrize(("kind", "name"), [("all", ""), ("route", "r"), ("bundle", "b")])
+def test_paused_result_waits_and_others_go(bed: Bed, kind: PauseKind, name: str) -> None:
+    bed.add_study("1.5")
+    bed.add_study("1.6")
+    with bed.db.transaction() as tx:
+        tx.run("UPDATE jobs SET route = 'other', bundle = 'other' WHERE id = 'job2'")
+    person = Requests(bed.db)
+    person.pause(kind, name, "looks wrong")
+    peer = Peer()
+    delivery = bed.delivery(peer)
+    while delivery.deliver_due():
+        pass
+    assert peer.has == ([] if kind == "all" else ["1.6"])
+    person.resume(kind, name)
+    while delivery.deliver_due():
+        pass
+    assert sorted(peer.has) == ["1.5", "1.6"]
+
+
+def test_pause_of_one_route_holds_back_its_results_of_a_study_another_route_read_too(bed: Bed) -> None:
+    bed.add_study("1.5")
+    with bed.db.transaction() as tx:
+        tx.run(
+            "INSERT INTO jobs (id, study_id, revision_id, route, mode, destinations, bundle, bundle_version,"
+            " bundle_digest, bundle_folder, chosen, input_digest, config_digest, state, available_at, created_at)"
+            " SELECT 'k', study_id, revision_id, 'other', mode, destinations, bundle, bundle_version, bundle_digest,"
+            " bundle_folder, chosen, input_digest, '', 'done', available_at, created_at FROM jobs"
+        )
+    path = bed.folder / "results" / "1.5.dcm"
+    other = path.with_name("1.6.dcm")
+    other.write_bytes(path.read_bytes())
+    bed.add_result("k", "1.6", other, 0)
+    Requests(bed.db).pause("route", "r", "looks wrong")
+    peer = Peer()
+    delivery = bed.delivery(peer)
+    while delivery.deliver_due():
+        pass
+    assert peer.has == ["1.6"]
 
 
 def test_destination_away_for_72_hours_gets_everything_once_and_is_not_hammered(bed: Bed) -> None:

@@ -2,6 +2,9 @@
 SELECT j.study_id FROM outbox o JOIN jobs j ON j.id = o.job_id JOIN studies s ON s.id = j.study_id
 WHERE o.destination = :destination AND o.state = 'pending' AND (o.available_at <= :now OR o.available_at > :latest)
     AND s.state = 'complete'
+    -- What a person paused waits, in its order.
+    AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.kind = 'all' OR (p.kind = 'route' AND p.name = j.route)
+        OR (p.kind = 'bundle' AND p.name = j.bundle))
     -- More came: what the older revision said may be withdrawn.
     AND NOT EXISTS (SELECT 1 FROM revisions u WHERE u.study_id = s.id AND u.routed_at IS NULL)
     AND NOT EXISTS (SELECT 1 FROM jobs n WHERE n.study_id = j.study_id AND n.route = j.route AND n.bundle = j.bundle
@@ -21,6 +24,9 @@ SELECT o.id, o.job_id, o.attempts, o.refused, o.confirmed, r.path, r.sha256, r.k
 FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid JOIN jobs j ON j.id = o.job_id
 JOIN studies s ON s.id = j.study_id
 WHERE o.destination = :destination AND o.state = 'pending' AND j.study_id = :study_id
+    -- What a person paused waits, in its order.
+    AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.kind = 'all' OR (p.kind = 'route' AND p.name = j.route)
+        OR (p.kind = 'bundle' AND p.name = j.bundle))
     AND NOT EXISTS (SELECT 1 FROM jobs n WHERE n.study_id = j.study_id AND n.route = j.route AND n.bundle = j.bundle
         AND n.revision_id > j.revision_id AND n.state IN ('waiting', 'running'))
 ORDER BY o.id

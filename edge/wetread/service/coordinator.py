@@ -17,10 +17,12 @@ from wetread.bundles.trust import admit
 from wetread.config import Config
 from wetread.db import Database
 from wetread.errors import Misconfigured, Temporary
+from wetread.jobs.comparisons import Comparisons
 from wetread.jobs.executor import LocalExecutor
 from wetread.jobs.queue import Queue
 from wetread.route.router import Router
 from wetread.service.duties.cleaning import Cleaning
+from wetread.service.duties.comparisons import Comparing
 from wetread.service.duties.deliveries import Deliveries
 from wetread.service.duties.duty import Duty
 from wetread.service.duties.intake import Intake
@@ -139,6 +141,7 @@ class Service:
                 results=config.results,
                 drain=Drain(config.service.drain_s, self._at_once),
             ),
+            Comparing(Comparisons(db, config.data_dir)),
             Cleaning(Retention(db, config.data_dir, config.retention)),
         )
 
