@@ -29,7 +29,7 @@ class Station:
         self.db = Database(folder / "wetread.db")
         self.queue = Queue(self.db, RetrySettings(max_attempts=3, first_delay_s=0.5), owner="me")
         self.at_once = threading.Event()
-        self.executor = LocalExecutor(WorkerSettings(slots=slots, warm=3, silence_s=5.0), Acting())
+        self.executor = LocalExecutor(WorkerSettings(slots=slots, warm=3, silence_s=5.0), Acting(predicted_mb=50))
         self.reads = Reads(
             self.queue,
             self.executor,

@@ -113,6 +113,20 @@ def test_bundle_that_cannot_be_opened_fails_its_jobs_with_the_reason() -> None:
     assert "Dice 0.5" in ended.reason
 
 
+def test_two_jobs_of_one_bundle_at_a_time_have_a_worker_each() -> None:
+    running = LocalExecutor(WorkerSettings(slots=2), Acting(predicted_mb=50))
+    try:
+        running.submit(spec("hang", job_id="first"))
+        assert running.has_room()
+        running.submit(spec("work", job_id="second"))
+        assert outcome(running).job_id == "second"
+        running.cancel("first")
+        ended = outcome(running)
+        assert (ended.job_id, ended.code) == ("first", "worker-died")
+    finally:
+        running.close()
+
+
 @pytest.mark.parametrize("action", ["hang", "loop"])
 def test_cancelled_job_frees_its_slot_whatever_the_worker_does(executor: LocalExecutor, action: str) -> None:
     executor.submit(spec(action))

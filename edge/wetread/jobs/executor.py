@@ -103,6 +103,7 @@ class _Phase(Enum):
 class _Worker:
     process: SpawnProcess
     connection: Connection
+    bundle_digest: str
     used_at: float
     alive_at: float
     job: JobSpec | None = None
@@ -157,9 +158,9 @@ class LocalExecutor:
                 worker.process.kill()
 
     def submit(self, spec: JobSpec) -> None:
-        """Hand the job to the bundle's worker, which is started if it is not warm."""
-        worker = self._workers.get(spec.bundle_digest)
-        if worker is None or not worker.process.is_alive():
+        """Hand the job to an idle worker of the bundle; one is started if none is warm."""
+        worker = self._idle(spec.bundle_digest)
+        if worker is None:
             self._make_room()
             worker = self._start(spec.bundle_folder, spec.bundle_digest)
         worker.job, worker.phase, worker.prediction = spec, _Phase.OPENING, None
@@ -171,7 +172,8 @@ class LocalExecutor:
 
     def warm_up(self, bundle_folder: Path, bundle_digest: str) -> None:
         """Start the worker of a bundle and let it load its model before the first job."""
-        if bundle_digest not in self._workers and len(self._workers) < self._settings.warm:
+        known = {w.bundle_digest for w in self._workers.values()}
+        if bundle_digest not in known and len(self._workers) < self._settings.warm:
             self._start(bundle_folder, bundle_digest)
 
     def reports(self, timeout_s: float) -> list[Report]:
@@ -202,8 +204,16 @@ class LocalExecutor:
         start_shielded(process)
         theirs.close()
         started = time.monotonic()
-        worker = self._workers[bundle_digest] = _Worker(process, ours, used_at=started, alive_at=started)
+        worker = _Worker(process, ours, bundle_digest, used_at=started, alive_at=started)
+        self._workers[f"{bundle_digest} {process.pid}"] = worker
         return worker
+
+    def _idle(self, bundle_digest: str) -> _Worker | None:
+        """One job at a time for each worker: another one beside it takes its place in all that is watched."""
+        for worker in self._workers.values():
+            if worker.bundle_digest == bundle_digest and worker.job is None and worker.process.is_alive():
+                return worker
+        return None
 
     def _make_room(self) -> None:
         idle = sorted((w.used_at, key) for key, w in self._workers.items() if w.job is None)
