@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
+import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
@@ -56,6 +59,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.path = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.time = FakeTime()
         self.stack.enter_context(self.time.installed())
+        # Job ids in the order of queueing: the same choices make the same run.
+        ids = (uuid.UUID(int=n << 80) for n in itertools.count(1))
+        self.stack.enter_context(mock.patch("uuid.uuid4", side_effect=ids))
         self.db = Database(self.path / "wetread.db")
         self.stack.callback(self.db.close)
         self.priority = {0: 0, 1: 0, 2: 1}

@@ -34,8 +34,10 @@ class Pause:
 class Requests:
     """Changes a person makes to the queue."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, who: str = "a person") -> None:
+        """``who``: stands in the events."""
         self._db = db
+        self._who = who
         self._queries = Queries("wetread.jobs")
 
     def retry(self, job_id: str) -> None:
@@ -51,7 +53,7 @@ class Requests:
                 raise Misconfigured(
                     f"job {job_id} is {rows[0]['state']}: only a failed, rejected or cancelled job can be retried"
                 )
-            tx.event("retry", "waiting again by a person", study_id=rows[0]["study_id"], job_id=job_id)
+            tx.event("retry", f"by {self._who}", study_id=rows[0]["study_id"], job_id=job_id)
 
     def cancel(self, job_id: str) -> None:
         """Take a waiting job out of the queue, or ask the coordinator to end a running one.
@@ -65,9 +67,9 @@ class Requests:
                 raise Misconfigured(f"no job {job_id}")
             where = {"study_id": rows[0]["study_id"], "job_id": job_id}
             if tx.run(self._queries["cancel"], key | {"now": now()}):
-                tx.event("cancelled", "by a person", **where)
+                tx.event("cancelled", f"by {self._who}", **where)
             elif tx.run(self._queries["ask_cancel"], key):
-                tx.event("cancel_asked", "by a person, while it runs", **where)
+                tx.event("cancel_asked", f"by {self._who}, while it runs", **where)
             else:
                 state = rows[0]["state"]
                 raise Misconfigured(f"job {job_id} is {state}: only a waiting or running job can be cancelled")
@@ -76,7 +78,7 @@ class Requests:
         """Read and send nothing of it until ``resume``. What runs now ends; its results wait."""
         with self._db.transaction() as tx:
             tx.run(self._queries["pause"], {"kind": kind, "name": name, "reason": reason, "now": now()})
-            tx.event("paused", f"{Pause(kind, name, reason, '')}: {reason}")
+            tx.event("paused", f"{Pause(kind, name, reason, '')}, by {self._who}: {reason}")
 
     def resume(self, kind: PauseKind, name: str, reason: str = "") -> None:
         """Let it go on. Raises: ``Misconfigured`` when it is not paused; names what is."""
@@ -84,7 +86,8 @@ class Requests:
             if not tx.run(self._queries["resume"], {"kind": kind, "name": name}):
                 paused = ", ".join(map(str, self.pauses())) or "nothing"
                 raise Misconfigured(f"{Pause(kind, name, '', '')} is not paused; paused: {paused}")
-            tx.event("resumed", ": ".join(filter(None, (str(Pause(kind, name, "", "")), reason))))
+            said = f"{Pause(kind, name, '', '')}, by {self._who}"
+            tx.event("resumed", f"{said}: {reason}" if reason else said)
 
     def pauses(self) -> tuple[Pause, ...]:
         """What is paused now."""

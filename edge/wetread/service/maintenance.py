@@ -47,17 +47,17 @@ def open_revisions(config: Config) -> Revisions:
 
 def open_requests(config: Config) -> Requests:
     """Retry and cancel jobs, pause and resume routes and bundles."""
-    return Requests(open_database(config.data_dir))
+    return Requests(open_database(config.data_dir), user_name())
 
 
 def open_decisions(config: Config) -> Decisions:
     """Release and recall results."""
-    return Decisions(_existing(config.data_dir), user_name())
+    return Decisions(open_database(config.data_dir), user_name())
 
 
 def open_results(config: Config) -> ResultsOverview:
     """Look at results and where they went."""
-    return ResultsOverview(_existing(config.data_dir))
+    return ResultsOverview(open_database(config.data_dir))
 
 
 def erase_study(config: Config, study_instance_uid: str) -> int:
