@@ -137,7 +137,9 @@ class Transaction:
 
     def run(self, statement: str, parameters: Mapping[str, Any] | None = None) -> int:
         """Run a writing statement; how many rows it changed."""
-        return self._connection.execute(statement, parameters or {}).rowcount
+        count = self._connection.execute(statement, parameters or {}).rowcount
+        # The library counts what begins with INSERT, UPDATE or DELETE, and says -1 of ``WITH ... UPDATE``.
+        return count if count >= 0 else int(self._connection.execute("SELECT changes()").fetchone()[0])
 
     def run_many(self, statement: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run one writing statement for many rows."""

@@ -58,7 +58,7 @@ def test_shadow_read_sends_nothing_and_is_compared_with_the_live_one(
     try:
         storescu(service.port, write_series(tmp_path / "study").paths)
         until(lambda: len(jobs := ask(capsys, service, "jobs", "list")["jobs"]) == 2 and jobs, what="two reads")
-        shadow = until(lambda: _compared(capsys, service), what="the comparison is stored")
+        shadow = until(lambda: _compared(capsys, service), timeout_s=240, what="the comparison is stored")
         study = service.wait_for_state("read")
     finally:
         assert service.stop() == 0

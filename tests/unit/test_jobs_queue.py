@@ -153,6 +153,14 @@ def test_undelivered_results_of_a_superseded_revision_are_withdrawn(db: Database
     assert states == {"1.5": "withdrawn", "1.6": "pending"}
 
 
+def test_rows_changed_by_a_statement_with_a_common_table_expression_are_counted(db: Database) -> None:
+    add_study(db)
+    statement = "WITH x (v) AS (VALUES (:v)) UPDATE studies SET reason = 'r' WHERE folder IN (SELECT v FROM x)"
+    with db.transaction() as tx:
+        assert tx.run(statement, {"v": "nobody"}) == 0
+        assert tx.run(statement, {"v": db.fetch("SELECT folder FROM studies")[0]["folder"]}) == 1
+
+
 def test_retry_and_cancel_say_what_they_cannot_do(db: Database, queue: Queue) -> None:
     person = Requests(db)
     with pytest.raises(Misconfigured, match="no job nothing"):

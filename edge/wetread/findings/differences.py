@@ -72,10 +72,9 @@ def _paired(
 def _by_code(findings: Iterable[FindingSummary]) -> dict[tuple[str, str], list[FindingSummary]]:
     grouped: dict[tuple[str, str], list[FindingSummary]] = {}
     for finding in findings:
-        value, scheme, _meaning = finding.code.split("^", 2)
-        grouped.setdefault((f"{value}^{scheme}", finding.laterality), []).append(finding)
+        grouped.setdefault((f"{finding.code.value}^{finding.code.scheme}", finding.laterality), []).append(finding)
     return grouped
 
 
 def _measured(finding: FindingSummary | None) -> dict[tuple[str, str], float]:
-    return {(name, unit): value for name, value, unit in finding.measurements} if finding else {}
+    return {(m.name, m.unit): m.value for m in finding.measurements} if finding else {}

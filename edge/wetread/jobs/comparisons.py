@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wetread.db import Database, Queries, now
-from wetread.records.result import FindingSummary
+from wetread.records.coded import CodedTerm
+from wetread.records.result import FindingSummary, MeasurementSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,12 @@ def _summary(fields: dict[str, Any]) -> FindingSummary:
     return FindingSummary(
         name=fields["name"],
         role=fields["role"],
-        code=fields["code"],
+        code=CodedTerm(**fields["code"]),
         laterality=fields["laterality"],
         tracking_uid=fields["tracking_uid"],
-        measurements=tuple((name, float(value), unit) for name, value, unit in fields["measurements"]),
+        measurements=tuple(
+            MeasurementSummary(m["name"], float(m["value"]), m["unit"], CodedTerm(**m["code"]))
+            for m in fields["measurements"]
+        ),
         evaluation=fields["evaluation"],
     )

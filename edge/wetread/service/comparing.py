@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -83,7 +84,7 @@ def _dice(one: Path, other: Path, found: tuple[FoundTwice, ...]) -> dict[int, fl
 def _structure(pair: FoundTwice, dice: float | None) -> dict[str, object]:
     return {
         "name": pair.either.name,
-        "code": pair.either.code,
+        "code": dataclasses.asdict(pair.either.code),
         "laterality": pair.either.laterality,
         "verdict": pair.verdict,
         "dice": dice,
