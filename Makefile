@@ -32,6 +32,7 @@ bench: $(VENV)/.test $(WEIGHTS)  ## speed and memory; packaging/docs/BENCHMARKS.
 	$(BIN)/python tests/bench/bench_networks.py
 	$(BIN)/python tests/bench/bench_end_to_end.py
 	$(BIN)/python tests/bench/bench_service.py
+	$(BIN)/python tests/bench/bench_receive.py
 	$(BIN)/python tests/bench/bench_queue.py
 
 bench-gpu: $(VENV)/.test $(WEIGHTS)  ## what only a machine with an NVIDIA GPU can show

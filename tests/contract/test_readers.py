@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -325,3 +326,29 @@ def test_dcmtk_and_pynetdicom_are_stored_bit_for_bit(listen: Listen, reader: str
     assert assoc.send_c_store(ds).Status == 0x0000
     assoc.release()
     assert sorted(box.kept()) == sorted(bytes(received(path).dataset) for path in box.paths)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_retired_storage_class_that_was_accepted_is_stored(listen: Listen, reader: str, tmp_path: Path) -> None:
+    def retire(ds: pydicom.Dataset, _k: int) -> None:
+        ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.6"  # Ultrasound Image Storage as of 1993
+
+    retired = write_series(tmp_path / "retired", shape=(3, 16, 16), mutate=retire).paths
+    box = dataclasses.replace(listen(reader), paths=retired)
+    with box.peer() as peer:
+        peer.send(*LEGAL["one-pdu"](*box.message()))
+        assert peer.outcome() == "0000"
+    assert box.kept() == [box.message()[1]]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_request_with_something_unusual_is_kept_too(listen: Listen, reader: str) -> None:
+    """An element of another group in the command set: our own reader leaves such a request to pynetdicom, whole."""
+    box = listen(reader)
+    c, d = box.message()
+    unusual = c + b"\x09\x00\x10\x00\x02\x00\x00\x00AB"
+    with box.peer() as peer:
+        peer.send(pdu(P_DATA, pdv(COMMAND, unusual[:20])), pdu(P_DATA, pdv(3, unusual[20:]) + pdv(0, d[:99])))
+        peer.send(pdu(P_DATA, pdv(LAST, d[99:])))
+        assert peer.outcome() == "0000"
+    assert box.kept() == [d]

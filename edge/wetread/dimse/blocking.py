@@ -137,7 +137,7 @@ class BlockingReader:
     def _round(self) -> bool:
         """In the place of pynetdicom's look at the socket; True when there is an event for its state machine."""
         if self._aside or self._dul.state_machine.current_state != "Sta6":
-            return self._after()
+            return bool(self._theirs())
         try:
             while not self._dul._kill_thread and not self._dul.to_provider_queue.queue:
                 next(self._steps)
@@ -157,12 +157,6 @@ class BlockingReader:
             logger.exception("reading an association failed")
             self._step_aside("Evt19")
         return True
-
-    def _after(self) -> bool:
-        if self._aside and self._inside_pdu and self._dul.state_machine.current_state == "Sta13":
-            self._dul.socket.close()  # what is left of the PDU would be taken for the next one, or never come
-            return True
-        return bool(self._theirs())
 
     def _step_aside(self, event: str = "") -> None:
         """Leave the association to pynetdicom: wake its thread, and tell its state machine what happened."""

@@ -15,6 +15,8 @@ from pydicom.uid import (
 )
 from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.service_class import ServiceClass, StorageServiceClass
+from pynetdicom.sop_class import register_uid, uid_to_service_class
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 
@@ -46,9 +48,17 @@ def transfer_syntaxes() -> tuple[str, ...]:
 
 def accepted_contexts() -> list[PresentationContext]:
     """What the listener accepts: all storage classes in all transfer syntaxes, and Verification."""
+    _teach_retired_classes()
     contexts = [build_context(uid, list(transfer_syntaxes())) for uid in storage_sop_classes()]
     contexts.append(build_context(VERIFICATION, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]))
     return contexts
+
+
+def _teach_retired_classes() -> None:
+    """pynetdicom negotiates any class, and then aborts at the first instance of one it does not know to be storage."""
+    for uid in storage_sop_classes():
+        if uid_to_service_class(uid) is ServiceClass:
+            register_uid(uid, f"Retired{uid.replace('.', '_')}", StorageServiceClass)
 
 
 def offered_contexts(instances: set[tuple[str, str]]) -> list[PresentationContext]:
