@@ -130,8 +130,9 @@ class Orthanc:
 
     def instances(self) -> list[dict[str, Any]]:
         """The main DICOM tags of everything it holds, with ``Modality`` of the series."""
+        instances = self.get("/instances?expand")  # first: a series may begin between the two questions
         modality = {s["ID"]: s["MainDicomTags"].get("Modality", "") for s in self.get("/series?expand")}
-        return [{**i, "Modality": modality[i["ParentSeries"]]} for i in self.get("/instances?expand")]
+        return [{**i, "Modality": modality[i["ParentSeries"]]} for i in instances]
 
     def modalities(self) -> set[str]:
         return {i["Modality"] for i in self.instances()}

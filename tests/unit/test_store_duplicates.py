@@ -10,6 +10,8 @@ import pytest
 from test_store_completeness import Store
 
 from phantoms import write_series
+from waiting import until
+from wetread.service.duties.duplicates import Duplicates
 from wetread.store.index import Index
 
 
@@ -143,3 +145,90 @@ def test_duplicates_from_a_sender_that_begins_again_keep_the_study_open(store: S
     store.send(*paths[3:], peer="other", association="a2")
     assert store.after(5.0) == 1
     assert len(store.revisions.unrouted()) == 1
+
+
+def _compressed(
+    folder: Path, paths: tuple[Path, ...], change: Callable[[pydicom.Dataset], None] | None = None
+) -> list[Path]:
+    def compress(ds: pydicom.Dataset) -> None:
+        if change is not None:
+            change(ds)
+        ds.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+
+    return _coerced(folder, paths, compress)
+
+
+def _compare(store: Store) -> None:
+    duty = Duplicates(store.index)
+    duty.recover()
+    duty.round()
+    try:
+        until(lambda: duty.round() or not store.index.to_compare(), what="the pictures are compared")
+    finally:
+        duty.close()
+
+
+def test_lossless_recompression_is_one_instance(store: Store, paths: tuple[Path, ...], tmp_path: Path) -> None:
+    store.send(*_compressed(tmp_path / "b", paths), peer="ct1", association="b")
+    assert store.after(60.0) == 0
+    assert _state(store) == "receiving", "nothing is sent before the pictures were compared"
+    _compare(store)
+    assert store.after(5.0) == 0
+    assert (_state(store), len(store.evidence())) == ("complete", 1)
+    assert len(list((store.folder / "spool").rglob("*.dcm"))) == 3
+
+
+def test_recompressed_with_the_header_of_the_authority_is_one_instance_with_that_header(
+    store: Store, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
+    store.send(*_compressed(tmp_path / "b", paths, _right_patient), peer="archive", association="b")
+    _compare(store)
+    assert store.after(5.0) == 1
+    revision = store.revisions.unrouted()[-1]
+    assert revision.study.patient.patient_id == "P-2"
+    assert revision.study.instance_count == 3
+
+
+def test_other_picture_in_another_encoding_holds_the_study(
+    store: Store, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
+    def other(ds: pydicom.Dataset) -> None:
+        ds.PixelData = bytes(reversed(ds.PixelData))
+
+    store.send(*_compressed(tmp_path / "b", paths[:1], other), peer="ct1", association="b")
+    _compare(store)
+    assert _state(store) == "held"
+    assert "sent again with other pixels under the same UID" in store.reason()
+    assert len(list(store.spool.unreadable.iterdir())) == 1
+
+
+def test_pixels_that_cannot_be_decoded_hold_the_study(store: Store, paths: tuple[Path, ...], tmp_path: Path) -> None:
+    (path,) = _compressed(tmp_path / "b", paths[:1])
+    ds = pydicom.dcmread(path)
+    ds.PixelData = pydicom.encaps.encapsulate([b"\x01\x00\x00\x00garbage."])
+    ds.save_as(path)
+    store.send(path, peer="ct1", association="b")
+    _compare(store)
+    assert _state(store) == "held"
+    assert "cannot be compared" in store.reason()
+
+
+def test_crash_before_the_answer_is_carried_out_is_mended(
+    store: Store, paths: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def power_cut(_moves: object) -> None:
+        raise KeyboardInterrupt
+
+    store.send(*_compressed(tmp_path / "b", paths[:1]), peer="ct1", association="b")
+    (one,) = store.index.to_compare()
+    with monkeypatch.context() as crash:
+        crash.setattr("wetread.store.index._move", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            store.index.compared(one, "")
+    assert one.path.exists()
+    _open(store)
+    store.index.take_back()
+    store.take_in()
+    _compare(store)
+    assert not list(store.spool.comparing.iterdir())
+    assert store.db.fetch("SELECT count(*) AS n FROM instances")[0]["n"] == 3

@@ -35,7 +35,7 @@ from wetread.store.spool import Spool
 FORMAT = 1
 _DATABASE = "wetread.db"
 _MANIFEST = "manifest.json"
-_MEMBER = re.compile(r"wetread\.db|(spool/(incoming|unreadable|studies/\w+)|results/\w+/\d+)/[\w.-]+")
+_MEMBER = re.compile(r"wetread\.db|(spool/(incoming|unreadable|comparing|studies/\w+)|results/\w+/\d+)/[\w.-]+")
 _CHUNK = 2**20
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
@@ -131,7 +131,7 @@ def _members(data_dir: Path, snapshot: Path) -> Iterator[tuple[str, tuple[Path, 
     spool = data_dir / "spool"
     db = Database(snapshot)
     known = {f"spool/{r['path']}" for r in db.fetch("SELECT path FROM instances WHERE removed_at IS NULL")}
-    known |= {f"spool/{r['path']}" for r in db.fetch("SELECT path FROM unreadable")}
+    known |= {f"spool/{r['path']}" for r in db.fetch("SELECT path FROM unreadable UNION SELECT path FROM recompressed")}
     known |= {r["path"] for r in db.fetch("SELECT path FROM results WHERE removed_at IS NULL")}
     db.close()
     for name in sorted(known):

@@ -24,6 +24,7 @@ from wetread.route.router import Router
 from wetread.service.duties.cleaning import Cleaning
 from wetread.service.duties.comparisons import Comparing
 from wetread.service.duties.deliveries import Deliveries
+from wetread.service.duties.duplicates import Duplicates
 from wetread.service.duties.duty import Duty
 from wetread.service.duties.intake import Intake
 from wetread.service.duties.reads import Drain, Reads
@@ -115,6 +116,7 @@ class Service:
         spool = Spool(config.data_dir / "spool")
         spool.discard_unfinished()
         sources = evidence_sources(config)
+        index = Index(db, spool, authorities=sources.authorities)
         revisions = Revisions(db, spool, config.completeness, sources=sources)
         queue = Queue(
             db,
@@ -130,7 +132,8 @@ class Service:
         executor = LocalExecutor(config.jobs.workers, opener)
         return (
             Deliveries(config, db),
-            Intake(Index(db, spool, authorities=sources.authorities), revisions),
+            Intake(index, revisions),
+            Duplicates(index),
             Routing(router, revisions, queue, bundle_digests=digests),
             Reads(
                 queue,

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import UID
+
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.dimse.attributes import integer
 from wetread.dimse.dataset import build_study, content_digest, read_dataset, read_instance
@@ -55,6 +58,14 @@ class _Arrival:
     provenance: Provenance | None
     announced: dict[str, int]
     """How many series and instances it says there are; 0 where it says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recompressed:
+    """An instance that came again with other pixel bytes, and the stored one."""
+
+    path: Path
+    stored: Path
 
 
 class Index:
@@ -224,14 +235,58 @@ class Index:
         if stored == arrival.source:
             return None, stored
         if known["pixel_digest"] != arrival.pixel_digest:
-            self._hold(tx, study_id, "an instance was sent again with other pixels under the same SOP Instance UID")
-            kept = self._set_aside(tx, arrival.source, "same SOP Instance UID as a stored instance, other pixels")
-            return None, kept
+            return self._other_pixels(tx, known, arrival, stored)
         if known["content_digest"] != arrival.ref.digest:
             return self._other_header(tx, known, arrival, stored)
         if known["peer"] in self._authorities and content_digest(stored)[0] != arrival.ref.digest:
             return study_id, stored  # the replacement that a crash prevented
         return self._still_arriving(tx, study_id), None
+
+    def _other_pixels(
+        self, tx: Transaction, known: Row, arrival: _Arrival, stored: Path
+    ) -> tuple[int | None, Path | None]:
+        """Other bytes in another encoding may be the same picture: decoding tells, which is not done here."""
+        if stored.exists() and _may_be_recompressed(stored, arrival.source):
+            return int(known["study_id"]), self._compare_later(tx, known, arrival)
+        reason = "an instance was sent again with other pixels under the same SOP Instance UID"
+        self._hold(tx, known["study_id"], reason)
+        return None, self._set_aside(tx, arrival.source, "same SOP Instance UID as a stored instance, other pixels")
+
+    def to_compare(self, *, limit: int = 50) -> list[Recompressed]:
+        """Instances that came again in another encoding and were not compared yet."""
+        rows = self._db.fetch(self._queries["recompressed"], {"limit": limit})
+        found = [Recompressed(self._spool.folder / r["path"], self._spool.folder / r["stored"]) for r in rows]
+        return [one for one in found if one.path.exists()]  # else still in incoming/: a crash came before the move
+
+    def take_back(self) -> None:
+        """At start: files of ``comparing/`` whose answer was recorded and then not carried out are taken in again."""
+        for path in sorted(self._spool.comparing.iterdir()):
+            if not self._db.fetch(self._queries["recompressed_instance"], {"path": self._relative(path)}):
+                _move([(path, self._spool.incoming / path.name)])
+
+    def compared(self, recompressed: Recompressed, problem: str) -> None:
+        """An empty ``problem``: it is the same picture, so one instance; else the study is held and both are kept."""
+        key = {"path": self._relative(recompressed.path)}
+        with self._db.transaction() as tx:
+            rows = tx.fetch(self._queries["recompressed_instance"], key)
+            if not rows:
+                return
+            tx.run(self._queries["forget_recompressed"], key)
+            if problem:
+                self._hold(tx, rows[0]["study_id"], f"an instance was sent again with {problem} under the same UID")
+                target: Path | None = self._set_aside(tx, recompressed.path, f"sent again with {problem}")
+            else:
+                tx.event("duplicate", "the same picture in another encoding", study_id=rows[0]["study_id"])
+                _, target = self._other_header(tx, rows[0], _read(recompressed.path), recompressed.stored)
+        _move([(recompressed.path, target)])
+
+    def _compare_later(self, tx: Transaction, known: Row, arrival: _Arrival) -> Path:
+        target = self._spool.comparing / arrival.source.name
+        peer = arrival.provenance.peer if arrival.provenance else ""
+        fields = {"path": self._relative(target), "instance_id": known["id"], "peer": peer, "now": now()}
+        tx.run(self._queries["add_recompressed"], {**fields, "study_id": known["study_id"]})
+        tx.run(self._queries["touch_study"], {"study_id": known["study_id"], "now": now()})
+        return target
 
     def _other_header(
         self, tx: Transaction, known: Row, arrival: _Arrival, stored: Path
@@ -312,6 +367,12 @@ def _read(path: Path) -> _Arrival:
     announced = {name: max(integer(header, keyword) or 0, 0) for name, keyword in _ANNOUNCED.items()}
     instance = study.series[0].instances[0]
     return _Arrival(path, study, study.series[0], instance, pixel_digest, provenance_in(header.file_meta), announced)
+
+
+def _may_be_recompressed(one: Path, other: Path) -> bool:
+    """Whether the bytes of the pixels need not be the same for the same picture: one of the two is compressed."""
+    syntaxes = {UID(str(read_file_meta_info(path).TransferSyntaxUID)) for path in (one, other)}
+    return any(syntax.is_encapsulated for syntax in syntaxes)
 
 
 def _header_digest(path: Path) -> str:

@@ -209,3 +209,17 @@ SELECT 1 FROM events WHERE study_id = :study_id AND action = 'patient_changed' A
 
 -- name: senders
 SELECT peer, count(*) AS n FROM instances WHERE study_id = :study_id AND role = 'source' GROUP BY peer
+
+-- name: recompressed
+SELECT r.path, i.path AS stored FROM recompressed r JOIN instances i ON i.id = r.instance_id
+ORDER BY r.found_at, r.path LIMIT :limit
+
+-- name: recompressed_instance
+SELECT i.* FROM recompressed r JOIN instances i ON i.id = r.instance_id WHERE r.path = :path
+
+-- name: add_recompressed
+INSERT INTO recompressed (path, instance_id, study_id, peer, found_at)
+VALUES (:path, :instance_id, :study_id, :peer, :now) ON CONFLICT DO NOTHING
+
+-- name: forget_recompressed
+DELETE FROM recompressed WHERE path = :path

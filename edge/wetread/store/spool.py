@@ -5,6 +5,7 @@
     spool/incoming/   durable, not yet indexed; the only folder that start-up scans
     spool/studies/    indexed; one folder for each study
     spool/unreadable/ acknowledged, and then found unreadable
+    spool/comparing/  came again in another encoding; is it the same picture?
 
 File names are ours. Provenance lies in the file itself, as Private Information of the File Meta Information
 (0002,0100)/(0002,0102), PS3.10 Table 7.1-1: instance and origin are one atomic write and can never be parted.
@@ -36,9 +37,10 @@ class Spool:
         self.incoming = folder / "incoming"
         self.studies = folder / "studies"
         self.unreadable = folder / "unreadable"
+        self.comparing = folder / "comparing"
         self._durable = DurableFolder(self.incoming)
         self._reserve_bytes = reserve_bytes
-        for part in (self.incoming, self.studies, self.unreadable):
+        for part in (self.incoming, self.studies, self.unreadable, self.comparing):
             make_folder(part)
         for parent in (folder, folder.parent):
             sync_folder(parent)  # another process may have made them a moment ago, and not synced them yet
