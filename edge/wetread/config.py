@@ -337,7 +337,7 @@ def _check_same_callers(config: Config, path: Path) -> None:
     """Two peers with one title must differ in their networks, or nobody could say who calls."""
     seen: dict[tuple[str, str], str] = {}
     for peer in config.peers:
-        for network in peer.networks if peer.may_send else ():
+        for network in peer.networks if peer.may_send or peer.commitment else ():
             other = seen.setdefault((peer.ae_title, str(ip_network(network))), peer.name)
             if other != peer.name:
                 raise Misconfigured(

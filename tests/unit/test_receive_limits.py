@@ -21,6 +21,7 @@ from wetread.receive.admission import Sender
 from wetread.records.notes import Refusal
 
 ABORT, REJECT = 0x07, 0x03
+BOTH = pytest.mark.parametrize("reader", ["blocking", "pynetdicom"])
 
 
 @pytest.fixture
@@ -55,31 +56,38 @@ def test_request_at_one_byte_a_time_is_cut_off(listen: Listen) -> None:
     assert refusals(kept)[0].reason == "no association request within 0.5 s"
 
 
-def test_half_a_pdu_ends_the_association_and_frees_its_place(listen: Listen) -> None:
-    port, _ = listen(network_timeout_s=0.5, max_associations=1)
+@BOTH
+def test_half_a_pdu_ends_the_association_and_frees_its_place(listen: Listen, reader: str) -> None:
+    port, _ = listen(reader=reader, network_timeout_s=0.5, max_associations=1)
     with associated(port) as half:
         half.sendall(pdu(0x04, b"\0" * 10, length=1000))
         assert ended(half)
     until(lambda: echoscu(port).returncode == 0, what="the place is free again")
 
 
-def test_pdu_at_one_byte_a_time_is_cut_off(listen: Listen) -> None:
-    port, _ = listen(network_timeout_s=0.5, max_associations=1)
+@BOTH
+@pytest.mark.parametrize("piece", [1, 100])
+def test_pdu_in_small_pieces_is_cut_off(listen: Listen, reader: str, piece: int) -> None:
+    """Not too slow for a message, but for a PDU."""
+    port, _ = listen(reader=reader, network_timeout_s=0.5, max_associations=1)
+    tick, body = threading.Event(), pdu(0x04, b"\0" * 100_000)
     with associated(port) as slow:
-        tick = threading.Event()
+        sent = 0
         try:
-            for byte in pdu(0x04, b"\0" * 100):
-                slow.sendall(bytes([byte]))
+            while sent < 40 * piece:
+                slow.sendall(body[sent : sent + piece])
+                sent += piece
                 tick.wait(0.1)
         except ConnectionError:
             pass
-        assert ended(slow)
+        assert sent < 30 * piece
     until(lambda: echoscu(port).returncode == 0, what="the place is free again")
 
 
-def test_message_in_many_tiny_pdus_without_end_is_cut_off(listen: Listen) -> None:
+@BOTH
+def test_message_in_many_tiny_pdus_without_end_is_cut_off(listen: Listen, reader: str) -> None:
     """Each PDU is whole and in time; only the message never ends."""
-    port, _ = listen(network_timeout_s=0.5, max_associations=1)
+    port, _ = listen(reader=reader, network_timeout_s=0.5, max_associations=1)
     fragment = pdu(0x04, struct.pack(">LBB", 3, 1, 0x01) + b"\0")
     with associated(port) as slow:
         tick = threading.Event()
@@ -112,18 +120,21 @@ def test_giant_length_of_a_request_is_not_believed(listen: Listen, length: int) 
     assert f"association request of {length} bytes" in refusals(kept)[0].reason
 
 
-def test_giant_length_of_a_pdu_is_not_believed(listen: Listen) -> None:
-    port, _ = listen(network_timeout_s=20.0)
+@BOTH
+@pytest.mark.parametrize("length", [2**27, 2**32 - 1])
+def test_giant_length_of_a_pdu_is_not_believed(listen: Listen, reader: str, length: int) -> None:
+    port, _ = listen(reader=reader, network_timeout_s=20.0)
     before = _memory()
     with associated(port) as liar:
-        liar.sendall(pdu(0x04, b"\0" * 100, length=2**32 - 1))
+        liar.sendall(pdu(0x04, b"\0" * 100, length=length))
         assert ended(liar)
     assert _memory() - before < 20 * 2**20
     assert echoscu(port).returncode == 0
 
 
-def test_instance_larger_than_the_limit_ends_its_association(listen: Listen, tmp_path: Path) -> None:
-    port, kept = listen(max_instance_mb=1)
+@BOTH
+def test_instance_larger_than_the_limit_ends_its_association(listen: Listen, reader: str, tmp_path: Path) -> None:
+    port, kept = listen(reader=reader, max_instance_mb=1)
     small = write_series(tmp_path / "small", shape=(2, 64, 64)).paths
     large = write_series(tmp_path / "large", shape=(2, 900, 900)).paths
     assert storescu(port, [*small, large[0], small[0]]).returncode != 0

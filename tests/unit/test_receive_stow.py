@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import http.client
+import itertools
 import json
 import shutil
 import socket
@@ -18,6 +19,8 @@ import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
 from dicomweb_client.session_utils import create_session
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from certificates import Authority
 from peers import HOST
@@ -27,6 +30,7 @@ from waiting import until
 from wetread.dimse.server import listening_socket
 from wetread.dimse.tls import server_context
 from wetread.receive.http_server import HttpServer
+from wetread.receive.multipart import PartReader
 from wetread.receive.stow import StowEntrance
 from wetread.receive.stow_settings import StowClient, StowSettings, Token
 from wetread.records.notes import AssociationEnd, Refusal
@@ -73,9 +77,9 @@ Serve = Callable[..., Box]
 def serve(tmp_path: Path) -> Iterator[Serve]:
     running: list[HttpServer] = []
 
-    def start(tls: ssl.SSLContext | None = None, reserve_bytes: int = 0, **settings: Any) -> Box:
-        settings.setdefault("clients", (GATEWAY,))
-        stow = StowSettings(port=0, **settings)
+    def start(tls: ssl.SSLContext | None = None, reserve_bytes: int = 0, **changed: Any) -> Box:
+        changed.setdefault("clients", (GATEWAY,))
+        stow = StowSettings(port=0, **changed)
         spool = Spool(tmp_path / f"spool{len(running)}", reserve_bytes=reserve_bytes)
         notes: list[Any] = []
         tokens = [Token(c.name, hashlib.sha256(TOKEN.encode()).digest()) for c in stow.clients if c.token_file]
@@ -236,11 +240,30 @@ def test_client_that_hangs_up_leaves_evidence_of_what_came(serve: Serve, paths: 
     assert [(n.ended, n.instances) for n in box.notes] == [("lost", 1)]
 
 
-def test_huge_part_is_413_and_never_in_memory(serve: Serve, paths: tuple[Path, ...]) -> None:
+def test_huge_part_is_413_and_a_fitting_one_is_taken_after_it(serve: Serve, paths: tuple[Path, ...]) -> None:
     box = serve(max_instance_mb=1)
     status, sentence, _ = box.post(multipart(b"\0" * (2**20 + 1)))
     assert (status, sentence) == (413, "a part is larger than 1048576 bytes\n")
     assert box.post(multipart(paths[0].read_bytes()))[0] == 200
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    bodies=st.lists(
+        st.binary(max_size=80) | st.sampled_from([b"\r\n--wetread-tes", b"--wetread-test", b"\r\n"]), max_size=4
+    ),
+    cuts=st.lists(st.integers(1, 40), min_size=1, max_size=30),
+)
+def test_parts_are_the_same_however_the_body_is_cut(bodies: list[bytes], cuts: list[int]) -> None:
+    bodies = [b for b in bodies if b"\r\n--" + BOUNDARY.encode() not in b"\r\n" + b]
+    whole, reader, parts = multipart(*bodies), PartReader(BOUNDARY, max_part_bytes=100), []
+    for cut in itertools.cycle(cuts):
+        parts += [p.body for p in reader.feed(whole[:cut])]
+        whole = whole[cut:]
+        if not whole:
+            break
+    reader.close()
+    assert parts == bodies
 
 
 def test_huge_request_is_413_announced_or_not(serve: Serve) -> None:
