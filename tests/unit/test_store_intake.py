@@ -128,18 +128,46 @@ def test_one_sync_of_the_folder_serves_all_who_wait(tmp_path: Path, monkeypatch:
     assert syncs[1] == {str(k) for k in range(10)}
 
 
-def test_sync_that_fails_is_tried_again_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spool = Spool(tmp_path / "spool")
-    results = iter([OSError(28, "No space left on device"), None])
+def test_sync_that_fails_serves_nobody_who_waited_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of three syncs fails, for its own writer alone: the one who waited with it syncs for itself."""
+    syncs: list[int] = []
+    everyone_waits = threading.Event()
+    folder = durable.DurableFolder(tmp_path)
+    failed: list[OSError] = []
 
-    def sync(_folder: Path) -> None:
-        result = next(results)
-        if result:
-            raise result
+    def sync(_path: Path) -> None:
+        syncs.append(len(syncs))
+        if len(syncs) == 1:
+            assert everyone_waits.wait(30)
+        if len(syncs) == 2:
+            raise OSError(28, "No space left on device")
+
+    def write(name: str) -> None:
+        try:
+            folder.write(name, b"x")
+        except OSError as exc:
+            failed.append(exc)
 
     monkeypatch.setattr(durable, "sync_folder", sync)
-    source = received(write_series(tmp_path / "s", shape=(3, 16, 16)).paths[0])
+    threads = [threading.Thread(target=write, args=(str(k),)) for k in range(3)]
+    threads[0].start()
+    until(lambda: syncs, what="the first sync has begun")
+    for thread in threads[1:]:
+        thread.start()
+    until(lambda: folder._asked == 3, what="everyone waits")
+    everyone_waits.set()
+    for thread in threads:
+        thread.join(30)
+    assert len(failed) == 1
+    assert len(syncs) == 3
+
+
+def test_disk_that_fails_is_told_to_the_sender(
+    spool: Spool, paths: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sync(_folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, "sync_folder", sync)
     with pytest.raises(SpoolUnavailable, match="No space left"):
-        spool.keep(source)
-    spool.keep(source)
-    assert next(results, "both were used") == "both were used"
+        spool.keep(received(paths[0]))

@@ -23,7 +23,7 @@ class DurableFolder:
     def write(self, name: str, *parts: bytes | memoryview) -> Path:
         """Write one file from its parts, without joining them in memory.
 
-        Raises: ``OSError``; nothing of the file is left then.
+        Raises: ``OSError``: then there is no file, or a whole one that a power cut may still take.
         """
         path, part = self._folder / name, self._folder / f".{name}"
         try:
