@@ -58,9 +58,12 @@ class HostMemory:
 
     def __init__(self, sm: str = "sm89") -> None:
         self.gpu = Gpu("Fake GPU", sm)
+        self.where = torch.device("cpu")
         self._stream = _Stream()
         self.stream = self._stream.handle
         self.graphs = 0
+        self.through_host = 0
+        """Answers that left the device."""
 
     def allocate(self, shape: tuple[int, ...]) -> torch.Tensor:
         """Filled with what cannot be mistaken for an answer."""
@@ -72,6 +75,7 @@ class HostMemory:
 
     def download(self, buffer: torch.Tensor, *, to_host: bool) -> torch.Tensor:
         """Copy."""
+        self.through_host += to_host
         return buffer.clone()
 
     def captured(self, enqueue: Callable[[], None]) -> Callable[[], None]:
@@ -247,7 +251,7 @@ class _Engine:
         self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         self.names = (self.session.get_inputs()[0].name, self.session.get_outputs()[0].name)
         if module.__name__ == "tensorrt_rtx":
-            self.create_runtime_config = types.SimpleNamespace
+            self.create_runtime_config = lambda: _RuntimeConfig(module)
 
     def get_tensor_name(self, index: int) -> str:
         return self.names[index]
@@ -260,12 +264,54 @@ class _Engine:
         return self.module.float32 if value.type == "tensor(float)" else value.type
 
     def create_execution_context(self, config: Any = None) -> _Context:
-        return _Context(self)
+        return _Context(self, config.cache if config else None)
+
+
+class _RuntimeConfig:
+    """Of TensorRT-RTX; a context takes the cache that was set when it is made."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self.cuda_graph_strategy = module.CudaGraphStrategy.DISABLED
+        self.cache: _RuntimeCache | None = None
+
+    def create_runtime_cache(self) -> _RuntimeCache:
+        return _RuntimeCache(self._module)
+
+    def set_runtime_cache(self, cache: _RuntimeCache) -> bool:
+        self.cache = cache
+        return True
+
+
+class _RuntimeCache:
+    """Kernels by the shape they were compiled for; valid for one GPU and version of the library."""
+
+    compiled: list[str] = []  # noqa: RUF012 (what this process had to compile, for tests to look at)
+
+    def __init__(self, module: Any) -> None:
+        self._machine = f"{module.__name__} {module.__version__} {module.sm}"
+        self.kernels: set[str] = set()
+
+    def deserialize(self, blob: bytes) -> bool:
+        content = json.loads(blob) if blob.startswith(b"{") else {}
+        if content.get("machine") != self._machine:
+            return False
+        self.kernels = set(content["kernels"])
+        return True
+
+    def serialize(self) -> bytes:
+        return json.dumps({"machine": self._machine, "kernels": sorted(self.kernels)}).encode()
+
+    def need(self, kernel: str) -> None:
+        if kernel not in self.kernels:
+            self.compiled.append(kernel)
+            self.kernels.add(kernel)
 
 
 class _Context:
-    def __init__(self, engine: _Engine) -> None:
+    def __init__(self, engine: _Engine, cache: _RuntimeCache | None) -> None:
         self._engine = engine
+        self._cache = cache
         self._shape: tuple[int, ...] = ()
         self._addresses: dict[str, int] = {}
 
@@ -295,6 +341,8 @@ class _Context:
         self._run(shape)
 
     def _run(self, shape: tuple[int, ...]) -> None:
+        if self._cache is not None:
+            self._cache.need(str(shape))
         source, target = (self._addresses[name] for name in self._engine.names)
         answer = np.ascontiguousarray(self._answer(_at(source, shape)))
         _at(target, answer.shape)[...] = answer

@@ -82,6 +82,11 @@ class EngineUnavailable(Misconfigured):
 class EngineNotReady(EngineUnavailable):
     """The engine must be built or proven first, and whoever asked does not wait for that."""
 
+    def __init__(self, message: str, *, network: str = "", shape: tuple[int, ...] = ()) -> None:
+        """``network`` and ``shape`` ``(batch, channel, *spatial)``: for which images, where that is known."""
+        super().__init__(message)
+        self.network, self.shape = network, shape
+
 
 class EngineDisagrees(Misconfigured):
     """A compiled engine did not reproduce the stored reference output within the bundle's tolerance."""

@@ -17,7 +17,7 @@ from wetread.findings.from_output import read_output
 from wetread.guard.grid import check_same_grid
 from wetread.guard.intended import check_patient, check_spacing
 from wetread.images.volume import read_volume
-from wetread.infer.model import Model
+from wetread.infer.model import Reader
 from wetread.records.job import JobSpec, StageTiming
 from wetread.records.output import Boxes
 from wetread.records.reading import Reading
@@ -40,7 +40,7 @@ class Read:
     """What a person should know about the answer, as sentences."""
 
 
-def process(spec: JobSpec, bundle: Bundle, model: Model, *, progress: Progress) -> Read:
+def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress) -> Read:
     """Read one study with one bundle and write the result objects into ``spec.out_folder``.
 
     Raises: ``StudyRejected`` with the reason when the input is not what the bundle was made for.

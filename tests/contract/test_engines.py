@@ -107,6 +107,24 @@ def test_engine_leaves_its_input_alone_and_gives_its_output_away(engine: Engine)
     first[...] = 0
 
 
+def test_engine_answers_tensors_where_they_lie(engine: Engine) -> None:
+    images = torch.from_numpy(_image(3, 2, 16, 16, 16)).to(engine.where)
+    before = images.clone()
+    first = engine.on_device(images)
+    np.testing.assert_array_equal(first.cpu().numpy(), engine(images.cpu().numpy()))
+    assert (first.device.type, first.dtype) == (engine.where.type, torch.float32)
+    kept = first.clone()
+    strided = images.transpose(2, 4).contiguous().transpose(2, 4)
+    np.testing.assert_array_equal(engine.on_device(strided).cpu().numpy(), kept.cpu().numpy())
+    engine.on_device(images * 3)
+    assert torch.equal(images, before)
+    assert torch.equal(first, kept)
+    with pytest.raises(ValueError, match="float64"):
+        engine.on_device(images.double())
+    with pytest.raises(ValueError, match="meta"):
+        engine.on_device(images.to("meta"))
+
+
 def test_engine_refuses_what_the_contract_does_not_allow(engine: Engine) -> None:
     with pytest.raises(ValueError, match="float64"):
         engine(np.zeros((1, 2, 16, 16, 16)))  # type: ignore[arg-type]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from wetread.bundles.bundle import inference_config, load_bundle
 from wetread.bundles.check import (
     CompatibilityReport,
@@ -126,8 +129,12 @@ class _NoEngine:
     """Takes a network's place while the parts are made; nothing is computed."""
 
     name = precision = library_version = device = ""
+    where = torch.device("cpu")
 
     def __call__(self, array: FloatArray) -> FloatArray:
+        raise RuntimeError("the check computes nothing")
+
+    def on_device(self, images: Tensor) -> Tensor:
         raise RuntimeError("the check computes nothing")
 
     def artefacts(self) -> dict[str, str]:

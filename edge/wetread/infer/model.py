@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from wetread.bundles import Bundle
 from wetread.bundles.check import check_supported
@@ -13,8 +14,8 @@ from wetread.bundles.trust import TrustPolicy, admit
 from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.adapters import answer
 from wetread.infer.engines.engine import choose_engine, next_choice, standby_choice
-from wetread.infer.graph.onnx_check import noise
-from wetread.infer.opening import Opened, Opening
+from wetread.infer.forecast import Forecast
+from wetread.infer.opening import Opened, Opening, load
 from wetread.infer.tiers import Tier
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
@@ -22,6 +23,38 @@ from wetread.records.volume import Volume
 
 Progress = Callable[[str, float], None]
 """Told what is being done and how far opening has come, 0 to 1."""
+
+
+class Reader(Protocol):
+    """What a read needs of a model: ``Model``, or a ``Standby`` that exchanges them."""
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """What computed the last answer."""
+        ...
+
+    @property
+    def tier(self) -> Tier:
+        """How the bundle is driven, and why."""
+        ...
+
+    @property
+    def choice_reason(self) -> str:
+        """Why this engine, as a sentence for a person."""
+        ...
+
+    @property
+    def forecast(self) -> Forecast:
+        """What a read will take."""
+        ...
+
+    def refresh(self) -> None:
+        """Called before each study: the moment to take over an engine that was built meanwhile."""
+        ...
+
+    def run(self, volumes: Mapping[str, Volume]) -> ModelOutput:
+        """What the bundle says about these volumes."""
+        ...
 
 
 class Model:
@@ -38,9 +71,12 @@ class Model:
         self.forecast = opened.forecast
         """What a read will take."""
         self._program = opened.program
-        self._engines = opened.engines
+        self._opened = opened
         self._manifest = manifest
         self._closed = False
+
+    def refresh(self) -> None:
+        """It stays what it is."""
 
     def run(self, volumes: Mapping[str, Volume]) -> ModelOutput:
         """What the bundle says about these volumes (by input name), on the grid of the first input.
@@ -53,14 +89,18 @@ class Model:
             raise RuntimeError("the model is closed")
         return answer(self._program, self._manifest, volumes)
 
+    def load(self) -> None:
+        """Build or load now what the first study would. Raises: ``EngineUnavailable``, ``EngineDisagrees``."""
+        load(self._opened.engines, self._opened.windows)
+
     def prepare(self, network: str, shape: tuple[int, ...]) -> None:
         """Build what ``network`` needs for images of ``shape``. Raises: ``EngineUnavailable``, ``EngineDisagrees``."""
-        self._engines[network](noise((1, *shape[1:])))
+        load(self._opened.engines, {network: shape})
 
     def close(self) -> None:
         """Free the engines; the model cannot be used any more."""
         self._closed = True
-        for engine in self._engines.values():
+        for engine in self._opened.engines.values():
             engine.close()
 
 

@@ -25,7 +25,7 @@ from wetread.infer.gate.synthetic import certify_without_golden, network_input_s
 from wetread.infer.graph.onnx_check import noise
 from wetread.infer.plans import network_plans
 from wetread.infer.program import Runnable
-from wetread.infer.shapes import asked_shape
+from wetread.infer.shapes import Shape, asked_shape
 from wetread.infer.tiers import Tier, choose_tier, open_program
 from wetread.memory import restart_peak
 from wetread.records.output import ModelOutput
@@ -44,6 +44,8 @@ class Opened:
     identity: EngineIdentity
     forecast: Forecast
     """What a read will take."""
+    windows: Mapping[str, Shape]
+    """In which shape each network is always asked, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +108,16 @@ class Opening:
             self.tell("comparing with the stored answer", 0.4)
             forecast = Forecast(program, self.cache_folder / key_of(what), channels=_channels(self.bundle))
             certificate = self._certificate(forecast, plans, engines, what)
+            windows = self._windows(config, engines) if choice.name != REFERENCE else {}
             if not self.build:
-                self._loaded(config, engines)
+                load(engines, windows)
         except BaseException:
             for engine in engines.values():
                 engine.close()
             raise
         self.tell("ready", 1.0)
-        return Opened(program, engines, choose_tier(config), self._identity(config, what, certificate), forecast)
+        identity = self._identity(config, what, certificate)
+        return Opened(program, engines, choose_tier(config), identity, forecast, windows)
 
     def _certificate(
         self, forecast: Forecast, plans: list[NetworkPlan], engines: Mapping[str, Engine], what: Mapping[str, str]
@@ -126,14 +130,12 @@ class Opening:
         made = certify(self.bundle, golden, what, run=run, engines=engines, cache_folder=self.cache_folder, make=make)
         return made.digest()
 
-    def _loaded(self, config: InferenceConfig, engines: Mapping[str, Engine]) -> None:
-        """Load what the cache holds and try it, where the shape is known: a study is no moment to find it broken."""
+    def _windows(self, config: InferenceConfig, engines: Mapping[str, Engine]) -> dict[str, Shape]:
         with suppress(BundleInvalid):  # the metadata do not say what the network takes: the first study will
             image = network_input_shape(self.bundle)
-            for name, engine in engines.items():
-                shape, always = asked_shape(config, image, name)
-                if always and engine.name != REFERENCE:
-                    engine(noise(shape))
+            asked = {name: asked_shape(config, image, name) for name in engines}
+            return {name: shape for name, (shape, always) in asked.items() if always}
+        return {}
 
     def _identity(self, config: InferenceConfig, what: Mapping[str, str], certificate: str) -> EngineIdentity:
         return EngineIdentity(
@@ -162,6 +164,12 @@ def _watched_answer(forecast: Forecast, manifest: Manifest, volumes: Mapping[str
     grids = [SourceGrid(volume.array.shape, volume.affine) for volume in volumes.values()]
     forecast.note(grids, before_mb=before_mb, seconds=took_s, golden=True)
     return output
+
+
+def load(engines: Mapping[str, Engine], windows: Mapping[str, Shape]) -> None:
+    """Load what the cache holds and try it: a study is no moment to find it broken."""
+    for name, shape in windows.items():
+        engines[name](noise((1, *shape[1:])))
 
 
 def _device(engine: str) -> str:

@@ -46,6 +46,8 @@ class EngineNetwork(nn.Module):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine = engine
+        self.where = engine.where
+        """Where images are best when they come: then nothing is copied to the engine and back."""
 
     def forward(self, x: Tensor, *more: object, **named: object) -> Tensor:
         """The engine's answer on the device of ``x``.
@@ -61,8 +63,14 @@ class EngineNetwork(nn.Module):
                 f"the network of this bundle is asked with more than the image ({', '.join(given)}); an engine runs "
                 "networks of one image"
             )
-        array = torch.as_tensor(x).detach().as_subclass(Tensor).cpu().numpy()
-        return torch.from_numpy(self._engine(array)).to(x.device)
+        images = torch.as_tensor(x).detach().as_subclass(Tensor).to(self.where, torch.float32)
+        return self._engine.on_device(images).to(x.device)
+
+
+def where(network: nn.Module) -> torch.device:
+    """Where the network's images are best; host memory for one that does not say."""
+    found = getattr(network, "where", None)
+    return found if isinstance(found, torch.device) else torch.device("cpu")
 
 
 Tail = Callable[["Program", Data, Images], Tensor]
@@ -101,11 +109,19 @@ class Program:
         """The prediction: inferer, then postprocessing. ``data`` is changed."""
         prepared = network_input(data, self.input_key)
         with stage("the inferer"):
-            answer = self.inferer(plain(prepared)[None], self.network)[0]
+            answer = self._inferred(plain(prepared)[None])[0].cpu()
         data[self.output_key] = MetaTensor(answer, meta=dict(getattr(prepared, "meta", {})))
         del prepared, answer
         with stage("postprocessing"):
             return applied(self.postprocessing, data, self.output_key)[self.output_key]
+
+    def _inferred(self, image: Tensor) -> Tensor:
+        """What the inferer makes of the image where the network is; in host memory when there is no room for that."""
+        try:
+            return self.inferer(image.to(where(self.network)), self.network)
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+        return self.inferer(image, self.network)
 
 
 def network_input(data: Data, key: str) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from monai.bundle import ConfigParser
 from monai.inferers import SimpleInferer
 
 from wetread.errors import BundleInvalid
@@ -14,6 +15,7 @@ from wetread.infer.configs.tree import Config, components, detector_id, short_na
 from wetread.infer.engines.engine import Engine
 from wetread.infer.program import EngineNetwork, Program, Runnable, in_memory
 from wetread.infer.streaming.tail import streamed
+from wetread.infer.windows.sliding import can_stream
 
 COMPONENTS, EVALUATOR, DETECTOR = "components", "evaluator", "detector"
 
@@ -74,13 +76,21 @@ def _components(config: InferenceConfig, engines: Mapping[str, Engine]) -> Progr
     parser = config.parser(networks)
     program = Program(
         preprocessing=in_memory(config.resolved(parser, "preprocessing")),
-        inferer=config.resolved(parser, "inferer") if "inferer" in config.config else SimpleInferer(),
+        inferer=_inferer(config, parser),
         network=networks[config.runtime.network],
         postprocessing=in_memory(config.resolved(parser, "postprocessing") if "postprocessing" in parser else []),
         input_key=config.runtime.input_key,
         output_key=config.runtime.output_key,
     )
     return streamed(program, skip_air=config.runtime.skip_air)
+
+
+def _inferer(config: InferenceConfig, parser: ConfigParser) -> Any:
+    """Plain sliding windows add up where their image is: devices in a config are those of its author's machine."""
+    inferer = config.resolved(parser, "inferer") if "inferer" in config.config else SimpleInferer()
+    if can_stream(inferer):
+        inferer.device = inferer.sw_device = None
+    return inferer
 
 
 def _evaluator(config: InferenceConfig, engines: Mapping[str, Engine]) -> Runnable:

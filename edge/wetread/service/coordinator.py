@@ -127,7 +127,11 @@ class Service:
         )
         digests = {name: bundle.digest() for name, bundle in self._bundles.items()}
         opener = RunnerOpener(
-            config.jobs.engine, config.data_dir / "engines", config.jobs.threads, config.bundles.trust
+            config.jobs.engine,
+            config.data_dir / "engines",
+            config.jobs.threads,
+            config.bundles.trust,
+            background=True,
         )
         executor = LocalExecutor(config.jobs.workers, opener)
         return (

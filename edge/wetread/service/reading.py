@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from wetread.records.result import EngineUsed
 
 if TYPE_CHECKING:
     from wetread.infer.forecast import SourceGrid
-    from wetread.infer.model import Model
+    from wetread.infer.model import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class RunnerOpener:
     threads: int
     trust: TrustPolicy = field(default_factory=TrustPolicy)
     """Asked here, in the worker, before anything of the bundle is parsed."""
+    background: bool = False
+    """No study waits for an engine: one that has to be built is built beside the work, the next one that is ready
+    reads meanwhile."""
 
     def __call__(self, bundle_folder: Path, bundle_digest: str) -> Runner:
         """Load the bundle, compile or load its engine, check it against the golden case.
@@ -42,20 +46,26 @@ class RunnerOpener:
             raise Misconfigured(f"the files of bundle {bundle.name} have changed since the job was made")
         forbid_code_in_data()
         import wetread.pipeline  # noqa: F401 (all that a read imports, before one is predicted)
-        from wetread.infer.model import open_model
 
-        model = open_model(
+        model = self._model(bundle)
+        model.forecast.prepare()
+        return BundleRunner(bundle, model)
+
+    def _model(self, bundle: Bundle) -> Reader:
+        from wetread.infer.model import open_model
+        from wetread.infer.standby import Standby
+
+        opened: type[Standby] | Callable[..., Reader] = Standby if self.background else open_model
+        return opened(
             bundle,
             engine=self.engine,
             cache_folder=self.cache_folder,
             trust=self.trust,
             threads=self.threads or None,
         )
-        model.forecast.prepare()
-        return BundleRunner(bundle, model)
 
 
-def engine_used(model: Model) -> EngineUsed:
+def engine_used(model: Reader) -> EngineUsed:
     """The engine of a model, for reports."""
     identity = model.identity
     return EngineUsed(
@@ -73,12 +83,13 @@ class BundleRunner:
     """An open bundle: predicts, reads, and keeps what reads took for the next prediction."""
 
     bundle: Bundle
-    model: Model
+    model: Reader
     _foreseen: dict[str, list[SourceGrid]] = field(default_factory=dict)
     """By job, from prediction to read: headers are read once for both."""
 
     def predict(self, spec: JobSpec) -> Prediction | None:
         """From the headers of the chosen series. What is wrong with them is said by the read, not here."""
+        self.model.refresh()
         grids = self._grids(spec)
         self._foreseen = {spec.job_id: grids}
         return self.model.forecast.of(grids) if grids else None
@@ -88,6 +99,7 @@ class BundleRunner:
         from wetread.findings.summary import summarize
         from wetread.pipeline import process
 
+        self.model.refresh()
         before_mb = restart_peak()
         read = process(spec, self.bundle, self.model, progress=progress)
         grids = self._foreseen.pop(spec.job_id, None) or self._grids(spec)

@@ -13,6 +13,8 @@ from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from wetread.errors import EngineUnavailable
 from wetread.infer.engines.plan import NetworkPlan, Precision
@@ -48,7 +50,8 @@ class Engine(Protocol):
     4. Any spatial shape works that the network takes; a new shape may cost a compilation.
     5. It computes in ``precision`` whatever the hardware could do faster, on at most the planned number of CPU threads.
     6. ``close`` frees what it holds and may be called twice; a call after it raises ``RuntimeError``.
-    7. Errors of its library do not leave it: a library that is missing, or cannot run the network, is
+    7. ``on_device`` is the same call for tensors where they lie: float32 on ``where`` in, a new tensor there out.
+    8. Errors of its library do not leave it: a library that is missing, or cannot run the network, is
        ``EngineUnavailable``; an array of another type or rank is ``ValueError``.
     """
 
@@ -56,9 +59,15 @@ class Engine(Protocol):
     precision: str
     library_version: str
     device: str
+    where: torch.device
+    """Where it computes: windows are gathered and added up there, so that only labels travel."""
 
     def __call__(self, array: FloatArray) -> FloatArray:
         """The network's answer."""
+        ...
+
+    def on_device(self, images: Tensor) -> Tensor:
+        """The network's answer to images on ``where``."""
         ...
 
     def artefacts(self) -> Mapping[str, str]:
@@ -164,6 +173,16 @@ def _with_precision(name: str, reason: str, allowed: Precision) -> Choice:
 
 def _kind(name: str) -> str:
     return "an NVIDIA GPU" if name in _GPU_ENGINES else "a CPU"
+
+
+def checked_images(images: Tensor, where: torch.device) -> Tensor:
+    """The images, if they are what the contract promises ``on_device``. Raises: ``ValueError``."""
+    if images.dtype != torch.float32 or images.ndim < 3 or images.device.type != where.type:
+        raise ValueError(
+            f"an engine on {where.type} takes float32 (batch, channel, *spatial) there, got {images.dtype} "
+            f"{tuple(images.shape)} on {images.device.type}"
+        )
+    return images
 
 
 def checked_input(array: FloatArray) -> FloatArray:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from wetread.errors import EngineUnavailable
-from wetread.infer.engines.engine import FloatArray, checked_input
+from wetread.infer.engines.engine import FloatArray, checked_images, checked_input
 from wetread.infer.engines.openvino_graph import pack_upsampling
 from wetread.infer.engines.plan import NetworkPlan, Precision
 from wetread.infer.graph.export import exported
@@ -22,6 +25,7 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "CPU"
+    where = torch.device("cpu")
 
     def __init__(self, plan: NetworkPlan) -> None:
         self.library_version = library_version()
@@ -43,6 +47,10 @@ class OpenVinoEngine:
             self._compiled = self._compile(array.shape, streams)
             self._shape, self._streams = array.shape[1:], streams
         return self._answers(array)
+
+    def on_device(self, images: Tensor) -> Tensor:
+        """As a call, for a tensor in host memory, which is shared and not copied."""
+        return torch.from_numpy(self(checked_images(images, self.where).detach().numpy()))
 
     def _answers(self, array: FloatArray) -> FloatArray:
         """Row by row, as many at once as there are streams: threads that share no row do not wait for one another."""
@@ -106,6 +114,10 @@ def open_engine(plan: NetworkPlan) -> OpenVinoEngine:
 
 
 def _library() -> Any:
+    # Importing OpenVINO reports the use to a service on the internet, from a forked process, unless this package is
+    # missing; then it puts a stub in its place. A hospital's box reports nothing.
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         import openvino
     except ImportError as exc:

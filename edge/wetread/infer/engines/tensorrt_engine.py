@@ -15,7 +15,7 @@ from wetread import __version__
 from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.engines import tensorrt_memory
 from wetread.infer.engines.cache import Entry, entries, find_entry, store_entry
-from wetread.infer.engines.engine import FloatArray, checked_input
+from wetread.infer.engines.engine import FloatArray, checked_images, checked_input
 from wetread.infer.engines.plan import NetworkPlan
 from wetread.infer.engines.tensorrt_build import OPTIONS, batches, build_engine
 from wetread.infer.engines.tensorrt_library import TENSORRT as _TENSORRT
@@ -42,6 +42,7 @@ class TensorRtEngine:
         self.precision = plan.precision
         self.library_version = backend.library_version()
         self.device = str(memory.gpu)
+        self.where = memory.where
         self._plan = plan
         self._backend = backend
         self._memory: DeviceMemory | None = memory
@@ -57,8 +58,9 @@ class TensorRtEngine:
 
     def on_device(self, images: Tensor) -> Tensor:
         """As a call, for float32 images that are on the GPU already; the answer is a new tensor there."""
-        session = self._session_for(tuple(images.shape))
-        return torch.cat([session.run(part, to_host=False) for part in images.split(session.most)])
+        session = self._session_for(tuple(checked_images(images, self.where).shape))
+        parts = [session.run(part, to_host=False) for part in images.split(session.most)]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def artefacts(self) -> dict[str, str]:
         """The engines that were proven here so far."""
@@ -66,15 +68,21 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Free the engine, its context and buffers."""
-        self._session = self._memory = None
+        self._let_go()
+        self._memory = None
 
     def _session_for(self, shape: tuple[int, ...]) -> Session:
         if self._memory is None:
             raise RuntimeError(f"the {self.name} engine is closed")
         if self._session is None or self._session.shape[1:] != shape[1:]:
-            self._session = None  # its memory is needed for the next one
+            self._let_go()  # its memory is needed for the next one
             self._session = self._proven(shape, self._memory)
         return self._session
+
+    def _let_go(self) -> None:
+        if self._session is not None:
+            self._session.keep_kernels()  # of batch sizes that only studies had
+        self._session = None
 
     def _proven(self, shape: tuple[int, ...], memory: DeviceMemory) -> Session:
         """A session that gave the reference's outputs here; an engine of the cache that did not is built anew once."""
@@ -84,19 +92,24 @@ class TensorRtEngine:
                 return self._checked(entry, content, shape, memory)
             except (EngineDisagrees, EngineUnavailable) as exc:
                 if not self._plan.may_build:
-                    raise EngineNotReady(f"the engine in the cache must be built anew: {exc}") from exc
+                    raise self._not_ready(f"in the cache must be built anew: {exc}", shape) from exc
                 # a new one takes its place, or says why it cannot
         if not self._plan.may_build:
-            state = "damaged" if entry else "not there"
-            raise EngineNotReady(f"the engine of {self._plan.name} for {shape[1:]} is {state} in the cache")
+            raise self._not_ready("in the cache is damaged" if entry else "is not in the cache", shape)
         entry = self._backend.build(self._plan, shape, gpu=memory.gpu)
         return self._checked(entry, entry.path.read_bytes(), shape, memory)
 
+    def _not_ready(self, why: str, shape: tuple[int, ...]) -> EngineNotReady:
+        what = f"the engine of {self._plan.name} for {'x'.join(map(str, shape[1:]))}"
+        return EngineNotReady(f"{what} {why}", network=self._plan.name, shape=shape)
+
     def _checked(self, entry: Entry, content: bytes, shape: tuple[int, ...], memory: DeviceMemory) -> Session:
-        session = Session(self._backend.library.load(), content, shape=(1, *shape[1:]), memory=memory)
+        library = self._backend.library.load()
+        session = Session(library, content, shape=(1, *shape[1:]), memory=memory, folder=entry.folder)
         problem = entry.record.graph.fingerprint.problem(session.run(noise(session.shape)).numpy())
         if problem:
             raise EngineDisagrees(f"the {self.name} engine of {self._plan.name} is wrong on {self.device}: {problem}")
+        session.keep_kernels()
         entry.note_on_device(self.device, self.library_version)
         self._answered[entry.folder.name] = entry.record.engine_sha256
         return session

@@ -30,6 +30,7 @@ class DeviceMemory(Protocol):
     """Where an engine's buffers live, and the stream its work is put on. One for each engine."""
 
     gpu: Gpu
+    where: torch.device
     stream: int
     """Handle for the library."""
 
@@ -55,6 +56,7 @@ class CudaMemory:
 
     def __init__(self) -> None:
         self.gpu = this_gpu()
+        self.where = torch.device("cuda")
         self._stream = torch.cuda.Stream()
         self.stream = int(self._stream.cuda_stream)
 

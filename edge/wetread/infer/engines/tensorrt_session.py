@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from wetread.errors import EngineUnavailable
 from wetread.infer.engines.engine import FloatArray
+from wetread.infer.engines.runtime_cache import RUNTIME_CACHE, RuntimeCache
 from wetread.infer.engines.tensorrt_build import batches
 from wetread.infer.engines.tensorrt_library import logger, said
 from wetread.infer.engines.tensorrt_memory import DeviceMemory
@@ -21,7 +24,8 @@ class Session:
     their beginning. Answers are copies: the next run cannot overwrite an earlier one.
     """
 
-    def __init__(self, trt: Any, content: bytes, *, shape: tuple[int, ...], memory: DeviceMemory) -> None:
+    def __init__(self, trt: Any, content: bytes, *, shape: tuple[int, ...], memory: DeviceMemory, folder: Path) -> None:
+        """``folder``: of the engine, where kernels that the library compiles at run time are kept."""
         self.shape = shape
         self.most = batches(shape)[2]
         self._trt = trt
@@ -32,13 +36,16 @@ class Session:
         if self._engine is None:
             raise EngineUnavailable(f"{trt.__name__} {trt.__version__} does not take the engine: {said(trt)}")
         self._names = self._io_names()
-        self._context = self._new_context()
+        self._kernels: RuntimeCache | None = None
+        self._context = self._new_context(folder)
         self._batch, self._ran = 0, False
         self._replay: tuple[int, Callable[[], None]] | None = None
         self._may_capture = not hasattr(trt, "CudaGraphStrategy")
         self._set_batch(self.most)
         out = tuple(self._context.get_tensor_shape(self._names[1]))
-        self._buffers = (memory.allocate((self.most, *shape[1:])), memory.allocate(out))
+        # Made inside a program's inference mode they could not be filled outside of it.
+        with torch.inference_mode(False):
+            self._buffers = (memory.allocate((self.most, *shape[1:])), memory.allocate(out))
         for name, buffer in zip(self._names, self._buffers, strict=True):
             self._must(self._context.set_tensor_address(name, buffer.data_ptr()), f"set the address of {name}")
 
@@ -76,12 +83,18 @@ class Session:
         self._batch = count
         self._must(self._context.set_input_shape(self._names[0], (count, *self.shape[1:])), f"take a batch of {count}")
 
-    def _new_context(self) -> Any:
+    def keep_kernels(self) -> None:
+        """Keep what the library compiled while it ran, for the next start (TensorRT-RTX)."""
+        if self._kernels is not None:
+            self._kernels.keep()
+
+    def _new_context(self, folder: Path) -> Any:
         if not hasattr(self._trt, "CudaGraphStrategy"):
             return self._engine.create_execution_context()
         # TensorRT-RTX compiles kernels while it runs and so must capture by itself.
         config = self._engine.create_runtime_config()
         config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        self._kernels = RuntimeCache(config, folder / RUNTIME_CACHE)
         return self._engine.create_execution_context(config)
 
     def _io_names(self) -> tuple[str, str]:

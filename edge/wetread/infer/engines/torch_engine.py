@@ -1,11 +1,13 @@
-"""The reference engine: PyTorch in eager mode on the CPU."""
+"""The reference engine: PyTorch in eager mode, on the GPU where there is one."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from wetread.infer.engines.engine import FloatArray, checked_input
+from wetread.errors import EngineUnavailable
+from wetread.infer.engines import tensorrt_memory
+from wetread.infer.engines.engine import FloatArray, checked_images, checked_input
 from wetread.infer.engines.plan import NetworkPlan
 
 
@@ -14,23 +16,24 @@ class TorchEngine:
 
     name = "torch"
     precision = "f32"
-    device = "CPU"
 
     def __init__(self, plan: NetworkPlan) -> None:
         self.library_version = library_version()
+        self.device = device()
+        self.where = torch.device("cpu" if self.device == "CPU" else "cuda")
         self._threads = plan.threads
-        self._network: nn.Module | None = plan.make().eval()
+        _no_tf32()
+        self._network: nn.Module | None = plan.make().eval().to(self.where)
 
     def __call__(self, array: FloatArray) -> FloatArray:
         """The network's answer, computed in inference mode."""
-        if self._network is None:
-            raise RuntimeError("the torch engine is closed")
-        torch.set_num_threads(self._threads)
         # A copy: torch cannot take read-only memory, and a network may work in place.
-        image = torch.from_numpy(checked_input(array).copy())
-        with torch.inference_mode():
-            answer = self._network(image)
-        return answer.contiguous().numpy()
+        image = torch.from_numpy(checked_input(array).copy()).to(self.where)
+        return self._answer(image).cpu().numpy()
+
+    def on_device(self, images: Tensor) -> Tensor:
+        """As a call, for a tensor where the network is."""
+        return self._answer(checked_images(images, self.where).clone())
 
     def artefacts(self) -> dict[str, str]:
         """Nothing compiled is kept."""
@@ -40,6 +43,16 @@ class TorchEngine:
         """Drop the module and its weights."""
         self._network = None
 
+    def _answer(self, image: Tensor) -> Tensor:
+        if self._network is None:
+            raise RuntimeError("the torch engine is closed")
+        torch.set_num_threads(self._threads)
+        try:
+            with torch.inference_mode():
+                return self._network(image).contiguous()
+        except torch.cuda.OutOfMemoryError as exc:
+            raise EngineUnavailable(f"{self.device} has no memory for {tuple(image.shape)}: {exc}") from exc
+
 
 def library_version() -> str:
     """PyTorch's version with its build, e.g. ``2.13.0+cpu``."""
@@ -47,10 +60,16 @@ def library_version() -> str:
 
 
 def device() -> str:
-    """Where it runs."""
-    return "CPU"
+    """Where it runs: the GPU's name, or ``CPU``."""
+    return str(tensorrt_memory.this_gpu()) if torch.cuda.is_available() else "CPU"
 
 
 def open_engine(plan: NetworkPlan) -> TorchEngine:
     """Build the module with its weights."""
     return TorchEngine(plan)
+
+
+def _no_tf32() -> None:
+    """PyTorch lets cuDNN round to ten bits of the mantissa by itself: that is not float32."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False

@@ -50,7 +50,8 @@ def exported(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision = "
     note = path.with_suffix(".json")
     check = _kept(path, note)
     if check is None and not plan.may_build:
-        raise EngineNotReady(f"the network {plan.name} is not exported for {'x'.join(map(str, shape[1:]))} yet")
+        what = f"the network {plan.name} is not exported for {'x'.join(map(str, shape[1:]))} yet"
+        raise EngineNotReady(what, network=plan.name, shape=shape)
     if check is None:
         network = plan.make().eval()
         write_atomically(path, lambda target: _write(plan, network, shape, precision, target))

@@ -45,13 +45,23 @@ class AxisMap:
     @property
     def is_identity(self) -> bool:
         """Whether nothing changes along this axis."""
-        same = len(self) == self.size and torch.equal(self.low, torch.arange(self.size))
+        same = len(self) == self.size and torch.equal(self.low.cpu(), torch.arange(self.size))
         return same and bool((self.low_weight == 1).all()) and not self.high_weight.any()
 
     @property
     def is_pick(self) -> bool:
         """Whether every output voxel is one input voxel."""
         return bool((self.low_weight == 1).all()) and not self.high_weight.any()
+
+    def to(self, device: torch.device) -> AxisMap:
+        """The map for arrays that lie there."""
+        return AxisMap(
+            self.low.to(device),
+            self.high.to(device),
+            self.low_weight.to(device),
+            self.high_weight.to(device),
+            self.size,
+        )
 
     def part(self, indices: Tensor | slice, *, offset: int = 0) -> AxisMap:
         """The map of some output indices only, from an input that begins ``offset`` voxels later."""

@@ -26,7 +26,7 @@ def largest(boxes: Boxes, shape: tuple[int, ...]) -> Tensor:
     labels = torch.zeros(shape, dtype=torch.uint8)
     for box, scores in boxes:
         labels = _wide_enough(labels, len(scores))
-        labels[box] = _argmax(iter(scores), len(scores), labels.dtype)
+        labels[box] = _argmax(iter(scores), len(scores), labels.dtype).cpu()
     return labels
 
 
@@ -39,10 +39,11 @@ def largest_after(boxes: Boxes, shape: tuple[int, ...], back: WayBack) -> Tensor
     last_needed = back.maps[0].high
     for layer in _layers(boxes, shape):
         labels = _wide_enough(labels, len(layer.scores))
+        maps = tuple(axis_map.to(layer.scores.device) for axis_map in back.maps)
         planes = torch.nonzero((last_needed >= layer.start) & (last_needed < layer.stop)).flatten()
         for some in planes.split(_PLANES):
-            resampled = (resampled_planes(s, back.maps, some, offset=layer.start - 1) for s in layer.scores)
-            labels[some] = _argmax(resampled, len(layer.scores), labels.dtype)
+            resampled = (resampled_planes(s, maps, some, offset=layer.start - 1) for s in layer.scores)
+            labels[some] = _argmax(resampled, len(layer.scores), labels.dtype).cpu()
     return labels
 
 
@@ -85,7 +86,7 @@ def _argmax(scores: Iterator[Tensor], count: int, dtype: torch.dtype) -> Tensor:
     if count == 1:
         return (next(scores) > 0).to(dtype)
     best = next(scores).clone()
-    labels = torch.zeros(best.shape, dtype=dtype)
+    labels = torch.zeros(best.shape, dtype=dtype, device=best.device)
     for number, score in enumerate(scores, start=1):
         labels.masked_fill_(score > best, number)
         torch.maximum(best, score, out=best)

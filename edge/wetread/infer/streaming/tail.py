@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose
 from torch import Tensor
 
-from wetread.infer.program import Data, Images, Program, applied, network_input, stage
+from wetread.infer.program import Data, Images, Program, applied, network_input, stage, where
 from wetread.infer.streaming.chain import Streaming, recognised
 from wetread.infer.streaming.invert import Origin
 from wetread.infer.streaming.spacing import resample_axis_by_axis
@@ -55,6 +56,17 @@ class Tail:
             return applied(Compose(self.streaming.rest), data, program.output_key)[program.output_key]
 
     def _labels(self, program: Program, prepared: MetaTensor, image: MetaTensor) -> MetaTensor | None:
+        try:
+            return self._labels_on(where(program.network), program, prepared, image)
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+        return self._labels_on(torch.device("cpu"), program, prepared, image)
+
+    def _labels_on(
+        self, device: torch.device, program: Program, prepared: MetaTensor, image: MetaTensor
+    ) -> MetaTensor | None:
+        """Windows are gathered, weighted and added up on ``device``; labels come back in host memory."""
+        prepared = prepared.to(device)
         spatial = tuple(int(n) for n in image.shape[1 - prepared.ndim :])  # stacked series have a channel, one has none
         origin = Origin(spatial, image.affine.numpy())
         network = self.air.around(program.network, prepared.as_tensor()) if self.air else program.network

@@ -48,7 +48,8 @@ class AirSkipping:
     def _to_air(self, network: Network, air: Tensor, windows: Tensor) -> Tensor | None:
         """The network's answer to one window of air, if that is background: else each window is to be computed."""
         shape = (1, *windows.shape[1:])
-        if self._air is None or self._air.shape != shape or not torch.equal(self._air, air.expand(shape)):
+        known = self._air is not None and (self._air.shape, self._air.device) == (shape, air.device)
+        if not known or not torch.equal(torch.as_tensor(self._air), air.expand(shape)):
             self._air = air.expand(shape).contiguous()
             self._answer = network(self._air)
             classes = self._answer.argmax(dim=1).unique().tolist()

@@ -104,6 +104,7 @@ class Sums:
         self._awaited = cells.windows_per_cell()
         self._answers: dict[Cell, Tensor] = {}
         self._weight_sums: dict[Cell, Tensor] = {}
+        self._answers_on = torch.device("cpu")
         self._windows_along = [_count(cells.grid, axis) for axis in range(len(cells.grid.roi))]
 
     @property
@@ -113,7 +114,10 @@ class Sums:
 
     def add(self, window: Box, answer: Tensor) -> Iterator[tuple[Box, Tensor]]:
         """Add one window's answer ``(class, *roi)``, which is changed; gives what this completes, without padding."""
-        answer = answer if self._weights is None else answer.mul_(self._weights)
+        self._answers_on = answer.device
+        if self._weights is not None:
+            self._weights = self._weights.to(answer.device)
+            answer = answer.mul_(self._weights)
         for cell in self._cells.covered(window):
             self._awaited[cell] -= 1
             total = self._added(self._answers, cell, window, answer)
@@ -130,7 +134,7 @@ class Sums:
         count = torch.ones(())
         for side, along in zip(self._cells.box(cell), self._windows_along, strict=True):
             count = count[..., None] * along[side]
-        return count
+        return count.to(self._answers_on)
 
     def _added(self, sums: dict[Cell, Tensor], cell: Cell, window: Box, answer: Tensor) -> Tensor:
         box = self._cells.box(cell)
