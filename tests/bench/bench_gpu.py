@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.inferers import SlidingWindowInferer
 from networks import AHEAD_OF_TIME, Network
 
 from wetread.errors import EngineDisagrees, EngineUnavailable
 from wetread.infer.engines.engine import backend
 from wetread.infer.engines.plan import Precision
-from wetread.infer.engines.tensorrt_engine import TensorRtBackend
+from wetread.infer.engines.tensorrt_engine import TensorRtBackend, TensorRtEngine
 from wetread.infer.engines.tensorrt_memory import this_gpu
 from wetread.infer.graph.onnx_check import noise
+from wetread.infer.windows.sliding import OtherGrid, stream
 
 ENGINES = ("tensorrt", "tensorrt-rtx")
 PRECISIONS: tuple[Precision, ...] = ("f32", "f16")
@@ -97,8 +99,38 @@ def _of_engine(
             return {"network": network.name, "what": f"{name} {precision}", "problem": str(exc)}
         ready_s = time.perf_counter() - started
         row = _row(network, f"{name} {precision}", lambda: engine.on_device(image), expected, runs)
+        sliding = _sliding_ms(engine, network.shape, runs)
         engine.close()
-    return row | {"ready_s": round(ready_s, 1)}
+    return row | {"ready_s": round(ready_s, 1), **sliding}
+
+
+def _sliding_ms(engine: TensorRtEngine, shape: tuple[int, ...], runs: int) -> dict[str, float]:
+    """A volume of twice the window along each axis, its windows on the GPU and through host memory; 3-D networks."""
+    if len(shape) != 5:
+        return {}
+    inferer = SlidingWindowInferer(roi_size=shape[2:], sw_batch_size=4, overlap=0.25, mode="gaussian")
+    volume = torch.rand((shape[1], *(2 * side for side in shape[2:])))
+
+    def through_host(windows: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(engine(windows.numpy()))
+
+    found = {}
+    for name, image, network in (
+        ("sliding_on_gpu_ms", volume.cuda(), engine.on_device),
+        ("sliding_through_host_ms", volume, through_host),
+    ):
+        seconds = []
+        for _ in range(max(3, runs // 4)):
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            try:
+                for _box, scores in stream(inferer, image, network):
+                    scores.argmax(0).cpu()
+            except OtherGrid:  # a classifier has no windows
+                return {}
+            seconds.append(time.perf_counter() - started)
+        found[name] = round(1000 * statistics.median(seconds), 1)
+    return found
 
 
 def _eager(module: torch.nn.Module, image: torch.Tensor, *, half: bool) -> torch.Tensor:

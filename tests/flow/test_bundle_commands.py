@@ -147,6 +147,8 @@ def test_ready_engines_travel_with_a_signature_of_their_own(
 def test_bench_gives_one_object_for_each_engine(tmp_path: Path, command: Command) -> None:
     source = threshold_bundle(tmp_path / "golden" / "threshold").folder
     rows = command("bench", source, "--repeats", "1", "--engine", "openvino")
+    keys = ["bundle", "engine", "precision", "device", "median_s", "speedup_vs_torch", "peak_mb", "agreement"]
+    assert [list(row) for row in rows] == [keys, keys]
     assert [(r["bundle"], r["engine"], r["precision"]) for r in rows] == [
         ("threshold", "torch", "f32"),
         ("threshold", "openvino", "f32"),

@@ -12,14 +12,15 @@ import torch
 from monai.networks.nets import SegResNet, UNet
 from torch import nn
 
-from network_bundles import unet_bundle
+from network_bundles import oblique_volume, unet_bundle
 from wetread.errors import EngineUnavailable
 from wetread.infer.compile import compile_bundle
 from wetread.infer.engines.cache import adopt, entries
 from wetread.infer.engines.engine import FloatArray, backend, choose_engine
 from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.engines.runtime_cache import RUNTIME_CACHE
 from wetread.infer.engines.tensorrt_engine import TensorRtEngine
-from wetread.infer.engines.tensorrt_memory import this_gpu
+from wetread.infer.engines.tensorrt_memory import CudaMemory, this_gpu
 from wetread.infer.graph.onnx_check import allowed_difference
 from wetread.infer.model import open_model
 
@@ -134,3 +135,42 @@ def test_auto_serves_a_bundle_with_tensorrt(tmp_path: Path) -> None:
     model = open_model(unet_bundle(tmp_path / "b"), cache_folder=tmp_path / "cache")
     assert (model.identity.name, model.identity.device) == (choice.name, str(this_gpu()))
     assert model.identity.certificate != "reference"
+
+
+def test_reference_runs_on_the_gpu_in_float32(plan: NetworkPlan) -> None:
+    reference = backend("torch").open_engine(plan)
+    assert (reference.device, reference.where.type) == (str(this_gpu()), "cuda")
+    np.testing.assert_allclose(reference(_image(2)), _expected(plan, _image(2)), atol=1e-4)
+
+
+def test_windows_stay_on_the_gpu_and_labels_are_those_of_the_reference(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, volume = unet_bundle(tmp_path / "b"), oblique_volume((40, 90, 70))
+    model = open_model(bundle, engine=name, cache_folder=tmp_path / "cache")
+    model.run({"image": volume})
+    through_host: list[bool] = []
+    download = CudaMemory.download
+
+    def watched(self: CudaMemory, buffer: torch.Tensor, *, to_host: bool) -> torch.Tensor:
+        through_host.append(to_host)
+        return download(self, buffer, to_host=to_host)
+
+    monkeypatch.setattr(CudaMemory, "download", watched)
+    answer = model.run({"image": volume})
+    assert through_host
+    assert not any(through_host)
+    expected = open_model(bundle, engine="torch", cache_folder=tmp_path / "cache").run({"image": volume})
+    assert np.mean(answer.array == expected.array) >= 0.9999  # type: ignore[union-attr]
+
+
+def test_kernels_of_rtx_are_kept_and_taken_again(name: str, plan: NetworkPlan) -> None:
+    if name != "tensorrt-rtx":
+        pytest.skip("only TensorRT-RTX compiles while it runs")
+    for _ in range(2):
+        opened = backend(name).open_engine(plan)
+        answer = opened(_image(1))
+        opened.close()
+        np.testing.assert_allclose(answer, _expected(plan, _image(1)), atol=1e-3)
+    (entry,) = entries(plan.cache_folder, network=plan.key)
+    assert (entry.folder / RUNTIME_CACHE).stat().st_size > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ import torch
 
 import fake_tensorrt
 from network_bundles import threshold_bundle, unet_bundle
-from wetread.errors import EngineUnavailable
+from wetread.bundles import Bundle, load_bundle
+from wetread.errors import EngineDisagrees, EngineUnavailable, Misconfigured
 from wetread.infer.compile import compile_bundle
 from wetread.infer.engines.engine import backend
+from wetread.infer.gate.compare import Agreement
+from wetread.infer.graph.export import exported
 from wetread.infer.model import open_model
 
 
@@ -82,3 +86,59 @@ def test_real_rtx_compiles_a_bundle_and_without_a_gpu_says_that_it_cannot_run(tm
 
 def bundle_versions(folder: Path) -> str:
     return (folder / "build.json").read_text(encoding="utf-8")
+
+
+def _half_is_wrong(plan: object, shape: object, precision: str = "f32") -> object:
+    graph = exported(plan, shape, precision)  # type: ignore[arg-type]
+    if precision == "f16":
+        raise EngineDisagrees("the exported graph of network_def in f16 is not the network: 91 % of the labels agree")
+    return graph
+
+
+def test_precision_that_fails_falls_back_to_float32_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tensorrt.install(monkeypatch, "tensorrt-rtx", sm="sm86")
+    monkeypatch.setattr("wetread.infer.engines.tensorrt_engine.exported", _half_is_wrong)
+    (made,) = compile_bundle(
+        unet_bundle(tmp_path / "b"), precision="f16", gpus=["sm89"], cache_folder=tmp_path / "cache"
+    )
+    assert made.precision == "f32"
+    assert made.note.startswith("f16 was refused: the exported graph of network_def in f16 is not the network")
+
+
+def _window_of_the_golden_case(folder: Path) -> Bundle:
+    bundle = threshold_bundle(folder)
+    config = json.loads(bundle.config_path.read_text())
+    config["inferer"] = {"_target_": "SlidingWindowInferer", "roi_size": [16, 16, 16], "overlap": 0.25}
+    bundle.config_path.write_text(json.dumps(config))
+    return load_bundle(folder)
+
+
+def test_half_graph_is_judged_by_the_golden_case_and_its_figures_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tensorrt.install(monkeypatch, "tensorrt-rtx", sm="sm86")
+    bundle = _window_of_the_golden_case(tmp_path / "b")
+    (made,) = compile_bundle(bundle, precision="f16", gpus=["sm89"], cache_folder=tmp_path / "cache")
+    assert made.precision == "f16"
+    assert 0.999 <= made.measured["agreement"] <= 1
+    assert made.measured["min_dice"] >= 0.999
+
+
+def test_half_graph_that_changes_the_golden_answer_is_refused_however_near_its_values_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_tensorrt.install(monkeypatch, "tensorrt-rtx", sm="sm86")
+    monkeypatch.setattr("wetread.infer.plans.compare_outputs", lambda *_args: Agreement(agreement=0.99, dice={1: 0.9}))
+    bundle = _window_of_the_golden_case(tmp_path / "b")
+    (made,) = compile_bundle(bundle, precision="f16", gpus=["sm89"], cache_folder=tmp_path / "cache")
+    assert made.precision == "f32"
+    assert "golden case comes out otherwise: 0.990000 of the voxels agree" in made.note
+    assert "label 1: Dice 0.90000" in made.note
+
+
+def test_cache_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(Misconfigured, match=r"the engine cache .*cache cannot be written: "):
+        compile_bundle(threshold_bundle(tmp_path / "b"), engine="openvino", cache_folder=tmp_path / "cache")

@@ -242,9 +242,9 @@ def test_process_builds_with_the_lowest_priority_what_the_next_study_is_read_wit
     bundle = _sliding(tmp_path / "b")
     with _AnotherBuild(tmp_path / "c"):
         build = building(bundle)
-        until(lambda: os.getpriority(os.PRIO_PROCESS, build.pid) == 19, what="the build gives way", timeout_s=60)
+        until(lambda: os.getpriority(os.PRIO_PROCESS, build.pid) == 19, what="the build gives way", timeout_s=250)
         assert Path(f"/proc/{build.pid}/oom_score_adj").read_text().strip() == "1000"
-    until(build.ended, what="the build ends", timeout_s=120)
+    until(build.ended, what="the build ends", timeout_s=250)
     assert build.problem() == ""
     standby, builds = _standby(bundle, tmp_path / "c")
     assert (_reads(standby), builds) == ("openvino", [])
@@ -283,7 +283,7 @@ def test_one_build_at_a_time(tmp_path: Path) -> None:
 def test_build_ends_with_the_worker_that_wanted_it(tmp_path: Path, building: Callable[[Bundle], BuildProcess]) -> None:
     with _AnotherBuild(tmp_path / "c"):
         build = building(threshold_bundle(tmp_path / "b"))
-        until(lambda: os.getpriority(os.PRIO_PROCESS, build.pid) == 19, what="it waits for its turn", timeout_s=60)
+        until(lambda: os.getpriority(os.PRIO_PROCESS, build.pid) == 19, what="it waits for its turn", timeout_s=250)
         build._input.close()  # as when the worker is killed
         until(build.ended, what="the build ends", timeout_s=30)
     assert build.problem() == "the process that builds it ended with exit code 1"
@@ -294,7 +294,7 @@ def test_build_that_is_killed_leaves_nothing_half_done_and_the_next_worker_build
 ) -> None:
     bundle, cache = _sliding(tmp_path / "b"), tmp_path / "c"
     build = building(bundle)
-    until(lambda: any(cache.rglob("*.onnx*")), what="something is being written", timeout_s=120)
+    until(lambda: any(cache.rglob("*.onnx*")), what="something is being written", timeout_s=250)
     with suppress(ProcessLookupError):
         os.kill(build.pid, signal.SIGKILL)
     until(build.ended, what="the build ends", timeout_s=30)
@@ -312,7 +312,7 @@ def test_build_of_a_bundle_that_changed_meanwhile_makes_nothing(
     with _AnotherBuild(tmp_path / "c"):
         build = building(bundle)
         (bundle.folder / "more.txt").write_text("changed")
-    until(build.ended, what="the build ends", timeout_s=120)
+    until(build.ended, what="the build ends", timeout_s=250)
     assert build.problem() == "the files of bundle b have changed"
     assert not list((tmp_path / "c").rglob("*.onnx"))
 
@@ -340,8 +340,8 @@ def test_read_says_which_engine_served_and_why(tmp_path: Path) -> None:
     assert (first.name, first.precision) == ("torch", "f32")
     assert first.reason.startswith("serves until openvino f32 is ready: ")
     assert first.reason.endswith("; it is being built in the background")
-    until(certified, what="the engine passes the gate", timeout_s=200)
-    until(lambda: "openvino" in str(read().engine), what="the engine takes over", timeout_s=60)
+    until(certified, what="the engine passes the gate", timeout_s=250)
+    until(lambda: "openvino" in str(read().engine), what="the engine takes over", timeout_s=250)
 
 
 def test_engines_of_several_networks_are_listed_by_their_network(tmp_path: Path) -> None:

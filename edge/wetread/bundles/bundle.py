@@ -114,6 +114,8 @@ def find_bundle(name: str, folders: Iterable[Path]) -> Bundle:
         return load_bundle(as_path)
     known = {path.name: path for path in reversed(list(list_bundles(folders)))}
     if name not in known:
+        if as_path.exists():
+            raise UnknownBundle(f"{name} is no bundle: a MONAI bundle is a folder with configs/metadata.json")
         have = ", ".join(sorted(known)) or "none"
         searched = ", ".join(dict.fromkeys(str(f) for f in folders))
         raise UnknownBundle(

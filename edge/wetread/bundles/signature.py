@@ -190,7 +190,9 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
 
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as exc:
+    except OSError as exc:
+        raise Misconfigured(f"the key {path} cannot be read: {exc.strerror}") from exc
+    except (ValueError, TypeError) as exc:
         raise Misconfigured(f"{path} is not a private key without password in PEM: {exc}") from exc
     if not isinstance(key, Ed25519PrivateKey):
         raise Misconfigured(f"{path} is not an Ed25519 key; make one with: wetread bundle sign --new-key FILE")

@@ -81,6 +81,8 @@ def _folder(args: argparse.Namespace) -> Path:
     for folder in known:
         if folder.name == args.name:
             return folder.resolve()
+    if as_path.exists():
+        raise UnknownBundle(f"{args.name} is no bundle: a MONAI bundle is a folder with configs/metadata.json")
     have = ", ".join(sorted({f.name for f in known})) or "none"
     raise UnknownBundle(f"there is no bundle {args.name!r}; installed: {have}")
 

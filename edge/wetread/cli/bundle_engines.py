@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from typing import TYPE_CHECKING, Any
 
 from wetread.cli.bundle_show import show_rows
@@ -30,7 +31,6 @@ _MEASURED = {
     "speedup_vs_torch": "× torch",
     "peak_mb": "peak MiB",
     "agreement": "agreement",
-    "problem": "problem",
 }
 
 
@@ -58,6 +58,8 @@ def compile_engines(args: argparse.Namespace) -> int:
         print_json(rows)
     else:
         show_rows(rows, _COMPILED, title=f"Engines of {bundle.name}")
+        for note in dict.fromkeys(row["note"] for row in rows if row["note"]):
+            print(f"note: {note}")
     return 0
 
 
@@ -78,13 +80,17 @@ def bench(args: argparse.Namespace) -> int:
             trust=trust_policy(args),
             progress=progress,
         )
-    rows = [dataclasses.asdict(m) for m in measured]
+    rows = [dataclasses.asdict(m) for m in measured if not m.problem]
+    for row in rows:
+        del row["problem"]
     if args.json:
         print_json(rows)
     else:
-        columns = {k: v for k, v in _MEASURED.items() if k != "problem" or any(row["problem"] for row in rows)}
-        show_rows(rows, columns, title=f"{bundle.name} on this machine")
-    return 0
+        show_rows(rows, _MEASURED, title=f"{bundle.name} on this machine")
+    failed = [m for m in measured if m.problem]
+    for one in failed:
+        print(f"wetread: {one.engine} {one.precision} was not measured: {one.problem}", file=sys.stderr)
+    return 1 if any(one.engine in (args.engine or ()) for one in failed) else 0
 
 
 def _admitted(args: argparse.Namespace) -> Bundle:

@@ -23,6 +23,7 @@ from wetread.infer.engines.tensorrt_library import TENSORRT_RTX as _TENSORRT_RTX
 from wetread.infer.engines.tensorrt_library import Library, capability
 from wetread.infer.engines.tensorrt_memory import DeviceMemory, Gpu
 from wetread.infer.engines.tensorrt_session import Session
+from wetread.infer.files import translated
 from wetread.infer.graph.export import exported, graph_recipe
 from wetread.infer.graph.onnx_check import noise
 
@@ -159,7 +160,9 @@ class TensorRtBackend:
         sm = gpu.sm if self.library.ahead_of_time else None
         content = build_engine(trt, graph.path, shape=shape, sm=sm)
         what = self.what(plan, shape, gpu)
-        return store_entry(plan.cache_folder, what, content, graph=graph.check, seconds=time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        with translated(plan.cache_folder, "the engine cache"):
+            return store_entry(plan.cache_folder, what, content, graph=graph.check, seconds=seconds)
 
     def found(self, plan: NetworkPlan, shape: tuple[int, ...], gpu: Gpu) -> tuple[Entry | None, bytes | None]:
         """The engine in the cache and its bytes, where they are what was built."""

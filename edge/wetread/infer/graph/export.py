@@ -17,6 +17,7 @@ from wetread.durable import write_atomically
 from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.engines.engine import FloatArray
 from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.files import translated
 from wetread.infer.graph.onnx_check import GraphCheck, check_graph
 from wetread.infer.graph.onnx_half import POLICY, in_half
 
@@ -53,12 +54,17 @@ def exported(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision = "
         what = f"the network {plan.name} is not exported for {'x'.join(map(str, shape[1:]))} yet"
         raise EngineNotReady(what, network=plan.name, shape=shape)
     if check is None:
-        network = plan.make().eval()
-        write_atomically(path, lambda target: _write(plan, network, shape, precision, target))
-        check = _checked(plan, network, shape, precision, path)
-        made = check
-        write_atomically(note, lambda target: target.write_text(made.model_dump_json()))
+        with translated(plan.cache_folder, "the engine cache"):
+            check = _made(plan, shape, precision, path)
     return Graph(path, check)
+
+
+def _made(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision, path: Path) -> GraphCheck:
+    network = plan.make().eval()
+    write_atomically(path, lambda target: _write(plan, network, shape, precision, target))
+    check = _checked(plan, network, shape, precision, path)
+    write_atomically(path.with_suffix(".json"), lambda target: target.write_text(check.model_dump_json()))
+    return check
 
 
 def graph_recipe(precision: Precision) -> str:
