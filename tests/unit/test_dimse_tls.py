@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 from pynetdicom import AE, evt
 
 from certificates import Authority, Identity
-from wetread.dimse.scu import Remote, echo
+from peers import free_port, require
+from phantoms import write_series
+from waiting import until
+from wetread.dimse.scu import Remote, echo, send_files
 from wetread.dimse.tls import (
     RemoteTls,
     certificate_of,
@@ -165,3 +169,34 @@ def test_no_weaker_suite_or_version_is_offered(authority: Authority) -> None:
 
 def test_reset_during_a_handshake_is_said_in_words() -> None:
     assert explained(ConnectionResetError(104, "Connection reset by peer")) == "Connection reset by peer"
+
+
+def test_dcmtk_takes_our_instances_with_tls(authority: Authority, tmp_path: Path) -> None:
+    pacs, ours = authority.issue("pacs"), authority.issue("wetread")
+    port, arrived = free_port(), tmp_path / "arrived"
+    arrived.mkdir()
+    files = [str(pacs.key), str(pacs.certificate), "+cf", str(authority.certificate)]
+    command = [require("/usr/bin/storescp"), "-od", str(arrived), "+tls", *files, str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ca = str(authority.certificate)
+    remote = Remote(
+        "127.0.0.1", port, "PACS", tls=RemoteTls(ca, pacs.fingerprint, str(ours.certificate), str(ours.key))
+    )
+
+    def answers() -> bool:
+        try:
+            echo(remote)
+        except DestinationUnavailable:
+            return False
+        return True
+
+    try:
+        until(answers, what="storescp answers")
+        paths = write_series(tmp_path / "study", shape=(3, 32, 32)).paths
+        assert all(report.accepted for report in send_files(remote, paths))
+        assert len(list(arrived.iterdir())) == 3
+        with pytest.raises(DestinationUnavailable, match="cannot be reached with TLS"):
+            echo(Remote("127.0.0.1", port, "PACS", tls=RemoteTls(ca, pacs.fingerprint)))
+    finally:
+        server.kill()
+        server.wait()

@@ -187,7 +187,7 @@ def test_monitor_that_opens_and_closes_the_port_is_no_refusal(listen: Listen) ->
 
 
 def test_memory_and_threads_are_flat_under_bad_callers(listen: Listen) -> None:
-    port, _ = listen(request_timeout_s=1.0, network_timeout_s=1.0)
+    port, _ = listen(request_timeout_s=2.0, network_timeout_s=2.0)
 
     def round_of_bad_callers() -> None:
         connections = [connect(port) for _ in range(10)]
