@@ -94,13 +94,13 @@ class QueueMachine(RuleBasedStateMachine):
         study_id, revision_id = self.studies[study]
         mode, bundle = ROUTES[route]
         wanted = decision(digest, mode=mode, route=route, bundle=bundle)
-        waiting = self.db.fetch("SELECT due FROM jobs WHERE state IN ('waiting', 'running')")
+        waiting = [self.due(j) for j in self.in_state("waiting", "running") if "retry" not in self.jobs[j].events]
         made = self.queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[wanted])
         new = {r["id"] for r in self.db.fetch("SELECT id FROM jobs")} - set(self.jobs)
         assert made == len(new)
         for job_id in new:
             self.jobs[job_id] = Model(study_id, route)
-            assert self.due(job_id) > max((r["due"] for r in waiting), default=""), "overtakes what waits already"
+            assert self.due(job_id) > max(waiting, default=""), "overtakes what waits already"
 
     @rule()
     def claim(self) -> None:
