@@ -31,6 +31,7 @@ bench: $(VENV)/.test $(WEIGHTS)  ## speed and memory; packaging/docs/BENCHMARKS.
 	$(BIN)/python tests/bench/bench_infer.py
 	$(BIN)/python tests/bench/bench_networks.py
 	$(BIN)/python tests/bench/bench_end_to_end.py
+	$(BIN)/python tests/bench/bench_memory.py
 	$(BIN)/python tests/bench/bench_service.py
 	$(BIN)/python tests/bench/bench_receive.py
 	$(BIN)/python tests/bench/bench_queue.py
