@@ -16,10 +16,10 @@ test: $(VENV)/.test $(WEIGHTS) check  ## linters, types, import contracts, all t
 	packaging/apt-install.sh $(APT)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-soak: $(VENV)/.test $(WEIGHTS)  ## the slow versions: 200 random kills, a power cut at every moment, a full disk at every write
+soak: $(VENV)/.test $(WEIGHTS)  ## the slow versions: 200 random kills, a power cut at every moment, a full disk at every write, 100,000 fuzzed conversations
 	packaging/apt-install.sh $(APT)
-	KILL_ROUNDS=200 POWERCUT_CUTS=100000 POWERCUT_SEEDS=3 $(BIN)/python -m pytest -q \
-	  tests/flow/test_kill_anywhere.py tests/flow/test_power_cut.py $(ARGS)
+	KILL_ROUNDS=200 POWERCUT_CUTS=100000 POWERCUT_SEEDS=3 FUZZ_CONVERSATIONS=100000 $(BIN)/python -m pytest -q \
+	  tests/flow/test_kill_anywhere.py tests/flow/test_power_cut.py tests/flow/test_fuzz_listener.py $(ARGS)
 
 check: $(VENV)/.test  ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -19,6 +19,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from wetread.dimse.connection import LimitedSocket, ReadLimits
 from wetread.dimse.door import MAX_WAITING, TurnedAway, Visitor, Waiting, WentAway, hang_up, open_door
+from wetread.dimse.state_machine import SteadyStateMachine
 from wetread.errors import Misconfigured
 
 logger = logging.getLogger(__name__)
@@ -155,6 +156,7 @@ class _Handler(RequestHandler):
         """As pynetdicom's own, but with our socket, and no deep copy of all contexts (50 ms): nobody writes them."""
         ae, assoc = self.ae, Association(self.ae, MODE_ACCEPTOR)
         assoc._server = self.server
+        assoc.dul.state_machine = SteadyStateMachine(assoc.dul)
         assoc.name = f"AcceptorThread@{self.client_address[0]}"  # pynetdicom finds its associations by this name
         assoc.wetread_socket = LimitedSocket(assoc, visitor.connection, request, self.server.door.read)
         assoc.set_socket(assoc.wetread_socket)
