@@ -300,7 +300,7 @@ def test_data_set_larger_than_the_buffer_goes_over_the_disk(
             peer.send(*LEGAL["command-in-three-pdus"](*box.message()))
             assert peer.outcome() == ("A700" if reserve_bytes else "0000")
     assert box.kept() == [] if reserve_bytes else [box.message()[1]] * 2
-    assert {p.name for p in box.spool.folder.iterdir()} == {"incoming", "studies", "unreadable"}
+    assert {p.name for p in box.spool.folder.iterdir()} == {"incoming", "studies", "comparing", "unreadable"}
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x04\x00", pdu(P_DATA, pdv(3, b"\0" * 40), length=900)])
