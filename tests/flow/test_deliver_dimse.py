@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_role, evt
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
@@ -302,6 +302,32 @@ def test_peer_that_only_reports_may_not_send(bed: Bed, tmp_path: Path, listening
     bed.delivery(open_destination(settings, remote)).deliver_due()
     assert bed.states() == ["pending"]
     assert "may not send" in bed.row(UIDS[0])["last_error"]
+
+
+def test_peer_reports_in_the_role_of_provider_and_is_answered_after_the_report_is_on_disk(
+    bed: Bed, listening: int
+) -> None:
+    ds = Dataset()
+    ds.TransactionUID = "1.2.9"
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID, item.FailureReason = SECONDARY_CAPTURE, "1.5", 0x0112
+    ds.FailedSOPSequence = [item]
+    ae = AE(ae_title="ORTHANC")
+    ae.add_requested_context(StorageCommitmentPushModel)
+    role = build_role(StorageCommitmentPushModel, scp_role=True)
+    assoc = ae.associate(HOST, listening, ae_title="WETREAD", ext_neg=[role])
+    try:
+        assert assoc.accepted_contexts[0].as_scp
+        status, _ = assoc.send_n_event_report(ds, 2, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1")
+        (kept,) = kept_reports(bed.folder / REPORTS)
+        assert (status.Status, kept.peer) == (0x0000, "pacs")
+        assert (kept.report.transaction_uid, kept.report.failed) == ("1.2.9", (("1.5", 0x0112),))
+        del ds.TransactionUID
+        status, _ = assoc.send_n_event_report(ds, 2, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1")
+        assert status.Status == 0x0115
+        assert len(list(kept_reports(bed.folder / REPORTS))) == 1
+    finally:
+        assoc.release()
 
 
 def test_modality_that_asks_us_for_commitment_is_told_no(bed: Bed, listening: int) -> None:

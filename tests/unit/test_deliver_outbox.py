@@ -187,6 +187,19 @@ def test_order_within_a_study_is_kept_while_an_earlier_object_waits(bed: Bed) ->
     assert peer.has == ["1.5", "1.6", "1.7"]
 
 
+def test_study_that_waits_for_its_order_does_not_stop_another(bed: Bed) -> None:
+    bed.add_study("1.5")
+    peer = Peer(lambda uid: Answer(Outcome.FAILED, "busy") if uid == "1.5" else TAKEN)
+    delivery = bed.delivery(peer, first_delay_s=60.0)
+    delivery.deliver_due()
+    path = bed.folder / "results" / "1.7.dcm"
+    path.write_bytes((bed.folder / "results" / "1.5.dcm").read_bytes())
+    bed.add_result("job1", "1.7", path, 2)
+    bed.add_study("1.8")
+    assert delivery.deliver_due()
+    assert peer.has == ["1.8"]
+
+
 def test_order_within_a_study_survives_jitter(bed: Bed) -> None:
     bed.add_study("1.5", "1.6", "1.7")
     failing = True

@@ -13,8 +13,7 @@ from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import evt
-from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from wetread.dimse.scu import Remote, association
@@ -95,15 +94,14 @@ def report_of(event: Any) -> CommitmentReport:
     return CommitmentReport(transaction_uid, committed, failed)
 
 
-def reporting_context() -> PresentationContext:
-    """What the listener accepts so that a peer, as the service's provider, can report to us.
+def accept_reports(ae: AE) -> None:
+    """Let a peer, as the service's provider, report to our listener.
 
-    Roles: the peer that opens the association proposes to be SCP (PS3.7 D.3.3.4).
+    Roles: the peer that opens the association proposes to be SCP (PS3.7 D.3.3.4). Assigning ``supported_contexts``
+    would drop them.
     """
-    context = build_context(UID(COMMITMENT), [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-    context.scu_role = False
-    context.scp_role = True
-    return context
+    syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+    ae.add_supported_context(UID(COMMITMENT), syntaxes, scu_role=False, scp_role=True)
 
 
 def _request(transaction_uid: str, instances: Sequence[tuple[str, str]]) -> Dataset:

@@ -20,7 +20,7 @@ from pynetdicom.pdu_primitives import A_ABORT
 
 from wetread.dimse.blocking import BlockingReader
 from wetread.dimse.command import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, StoreRequest
-from wetread.dimse.commitment import CommitmentReport, report_of, reporting_context
+from wetread.dimse.commitment import CommitmentReport, accept_reports, report_of
 from wetread.dimse.connection import ReadLimits
 from wetread.dimse.contexts import accepted_contexts
 from wetread.dimse.door import TurnedAway
@@ -113,7 +113,8 @@ class StorageScp:
         self._callbacks = callbacks
         self._places = places or Places(limits.max_associations)
         self._ae = AE(ae_title="WETREAD")
-        self._ae.supported_contexts = [*accepted_contexts(), reporting_context()]
+        self._ae.supported_contexts = accepted_contexts()
+        accept_reports(self._ae)
         self._ae.maximum_associations = sys.maxsize  # counted here, where only admitted callers count
         self._ae.network_timeout = limits.network_timeout_s
         # For a rejected or released peer that does not close the connection (ARTIM, PS3.8 9.1.5).
