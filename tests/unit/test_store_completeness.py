@@ -16,7 +16,16 @@ from wetread.db import Database, now
 from wetread.dimse.query import SeriesFound, StudyCount
 from wetread.errors import DestinationUnavailable
 from wetread.records.notes import AssociationEnd
-from wetread.store.completeness import CompletenessSettings
+from wetread.store.completeness import (
+    Announced,
+    AssociationSeen,
+    Complete,
+    CompletenessSettings,
+    Facts,
+    NotYet,
+    judge,
+)
+from wetread.store.counting import Counted
 from wetread.store.index import Index
 from wetread.store.receiving import EvidenceSources
 from wetread.store.revisions import Revisions
@@ -300,6 +309,24 @@ def test_pacs_that_counts_less_than_is_here_says_nothing(store: Store, paths: tu
     store.after(5.0)
     assert store.answered() == 1
     assert store.evidence() == [("quiet", "no new instance for 5 s")]
+
+
+def test_pacs_that_counts_less_of_one_series_says_nothing(store: Store, paths: tuple[Path, ...]) -> None:
+    uid = str(pydicom.dcmread(paths[0]).SeriesInstanceUID)
+    store.pacs.answer = _count(3, (uid, "MR", 3))
+    store.send(*paths, peer="pacs")
+    store.after(0.5)
+    assert store.answered() == 0
+    store.after(5.0)
+    assert store.answered() == 1
+    assert store.evidence() == [("quiet", "no new instance for 5 s")]
+
+
+def test_no_evidence_counts_while_instances_arrive() -> None:
+    facts = Facts({"1.2": 6}, {}, 0, (AssociationSeen("ct1", "released"),), Announced(None, 6, {}), 0)
+    for quiet_for_s, expected in ((0.4, NotYet), (0.5, Complete)):
+        verdict = judge(facts, quiet_for_s, counted=Counted(), settings=SETTINGS, releasing=frozenset({"ct1"}))
+        assert isinstance(verdict, expected)
 
 
 def test_pacs_that_cannot_be_asked_leaves_the_quiet_time_with_the_reason(store: Store, paths: tuple[Path, ...]) -> None:
