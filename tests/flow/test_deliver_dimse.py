@@ -71,6 +71,10 @@ def _status(code: int, comment: str = "") -> Dataset:
     return ds
 
 
+def _ours(caplog: pytest.LogCaptureFixture) -> list[Any]:
+    return [r for r in caplog.records if r.name.startswith("wetread")]
+
+
 def _uid(event: Any) -> str:
     return str(event.request.AffectedSOPInstanceUID)
 
@@ -100,6 +104,21 @@ def test_out_of_resources_stops_the_study_there_and_all_of_it_waits(bed: Bed) ->
     row = bed.row(UIDS[1])
     assert (row["refused"], row["last_error"].partition("status ")[2]) == (0, "0xA700 (out of resources) disk full")
     assert row["available_at"] == bed.row(UIDS[2])["available_at"]
+
+
+@pytest.mark.parametrize("code", [0xA700, 0xB000, 0xC000])
+def test_words_of_the_peer_are_kept_but_not_in_timeline_or_log(
+    bed: Bed, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    bed.add_study(UIDS[0])
+    caplog.set_level("DEBUG")
+    with peer(lambda _event: _status(code, "MUSTER ANNA is locked")) as port:
+        delivery_to(bed, port).deliver_due()
+    row = bed.row(UIDS[0])
+    assert "MUSTER ANNA is locked" in row["last_error"] + row["warning"]
+    said = [*bed.events("delivered"), *bed.events("not_delivered"), *(r.getMessage() for r in _ours(caplog))]
+    assert said
+    assert not any("MUSTER" in line for line in said)
 
 
 @pytest.mark.parametrize("code", [0xC000, 0xA900, 0x0122])

@@ -59,12 +59,12 @@ def _show(reports: list[SendReport], args: argparse.Namespace) -> int:
 
     refused = [r for r in reports if not r.accepted]
     if args.json:
-        failures = [{"file": str(r.path), "answer": r.answer} for r in refused]
+        failures = [{"file": str(r.path), "answer": f"{r.answer} {r.comment}".rstrip()} for r in refused]
         print_json({"sent": len(reports) - len(refused), "failed": failures})
         return 1 if refused else 0
     print(f"{len(reports) - len(refused)} of {len(reports)} instances taken by {args.called}")
     for report in refused[:20]:
-        print(f"  {report.path.name}: {report.answer}")
+        print(f"  {report.path.name}: {report.answer} {report.comment}".rstrip())
     if len(refused) > 20:
         print(f"  and {len(refused) - 20} more")
     return 1 if refused else 0

@@ -64,6 +64,8 @@ class Answer:
     error: str = ""
     warning: str = ""
     """Said by a destination that took it all the same."""
+    comment: str = ""
+    """In the destination's own words: kept with the object and shown, but never in the timeline or a log."""
 
     @property
     def accepted(self) -> bool:

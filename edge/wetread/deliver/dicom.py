@@ -59,8 +59,9 @@ class DicomDestination:
 
 def _answer(report: SendReport) -> Answer:
     if report.accepted:
-        return Answer(Outcome.TAKEN, warning=report.warning)
-    return Answer(Outcome.REFUSED if report.refused else Outcome.FAILED, report.answer)
+        return Answer(Outcome.TAKEN, warning=report.warning, comment=report.comment)
+    outcome = Outcome.REFUSED if report.refused else Outcome.FAILED
+    return Answer(outcome, report.answer, comment=report.comment)
 
 
 def open_destination(

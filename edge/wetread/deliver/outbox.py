@@ -58,7 +58,7 @@ class Outbox:
                     continue
                 refused = answer.outcome is Outcome.REFUSED
                 wait_s = self._pace.settings.refused_delay_s if refused else delay_s
-                self._try_later(tx, row, wait_s, answer.error, refused=refused)
+                self._try_later(tx, row, wait_s, f"{answer.error} {answer.comment}".rstrip(), refused=refused)
                 failed[row["study_id"], row["job_id"], answer.error].append(row)
             for (study_id, job_id, error), those in failed.items():
                 detail = f"{len(those)} objects to {self.destination}, try {those[0]['attempts'] + 1}: {error}"
@@ -116,7 +116,12 @@ class Outbox:
     def _delivered(self, tx: Transaction, row: Row, answer: Answer, verified: str) -> None:
         at = self._clock.stamp()
         before = tx.fetch(self._queries["state"], {"id": row["id"]})[0]["state"]
-        fields = {"id": row["id"], "now": at, "warning": answer.warning, "verified": verified}
+        fields = {
+            "id": row["id"],
+            "now": at,
+            "warning": f"{answer.warning} {answer.comment}".rstrip(),
+            "verified": verified,
+        }
         tx.run(self._queries["delivered"], fields)
         where = {"study_id": row["study_id"], "job_id": row["job_id"]}
         warned = f", with a warning: {answer.warning}" if answer.warning else ""

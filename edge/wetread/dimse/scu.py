@@ -67,6 +67,8 @@ class SendReport:
     """Not taken for what it is (its SOP class, its content): the same again will get the same answer."""
     warning: str = ""
     """What the peer said when it took the instance all the same."""
+    comment: str = ""
+    """Error Comment (0000,0902) in the peer's words: it may name the patient, so it belongs into no log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +184,11 @@ def _judge(file: _File, status: Dataset, remote: Remote) -> SendReport:
     if code == 0x0000:
         return SendReport(file.path, True, "")
     comment = str(getattr(status, "ErrorComment", "") or "")
-    said = " ".join(f"{remote.label} answered status 0x{code:04X} {_MEANING.get(code, '')} {comment}".split())
+    said = f"{remote.label} answered status 0x{code:04X} {_MEANING.get(code, '')}".rstrip()
     # Warnings: stored with coercion (PS3.4 Table B.2-1); a duplicate is there already (PS3.7 C.5.6).
     if 0xB000 <= code <= 0xBFFF or code == _DUPLICATE:
-        return SendReport(file.path, True, "", warning=said)
-    return SendReport(file.path, False, said, refused=_is_refusal(code))
+        return SendReport(file.path, True, "", warning=said, comment=comment)
+    return SendReport(file.path, False, said, refused=_is_refusal(code), comment=comment)
 
 
 def _is_refusal(code: int) -> bool:
