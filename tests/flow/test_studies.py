@@ -207,7 +207,7 @@ def test_hold_stops_what_waits_to_be_delivered_until_it_is_released(
     before = json.dumps(service.overview.job(study["jobs"][0]["id"])["deliveries"])
     other_study = write_series(tmp_path / "other", study_seed="other")
     storescu(service.port, other_study.paths)
-    until(lambda: len(orthanc.instances()) == 3, what="another study is delivered meanwhile")
+    until(lambda: orthanc.modalities() == {"SEG", "SR", "OT"}, what="another study is delivered meanwhile")
     assert json.dumps(service.overview.job(study["jobs"][0]["id"])["deliveries"]) == before
     delivered = {i["StudyInstanceUID"] for i in _studies(orthanc)}
     assert delivered == {other_study.study_instance_uid}
