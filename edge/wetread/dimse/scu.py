@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom import Dataset
@@ -230,11 +231,32 @@ def association(
         if not assoc.is_rejected and assoc.rejected_contexts:
             raise ServiceNotOffered(f"{remote.label} {_refusal(assoc, tls)}")
         raise DestinationUnavailable(f"{remote.label} {_refusal(assoc, tls)}")
+    _lose_no_answer(assoc)
     try:
         yield assoc
     finally:
         if assoc.is_established:
             assoc.release()
+
+
+def _lose_no_answer(assoc: Association) -> None:
+    """Put back what pynetdicom's own thread takes off the queue in the moment before we begin to wait for it.
+
+    It is about to sleep while we talk, and may have looked away between the two steps: then it drops the answer of a
+    quick peer as unexpected, and we wait for it until the time-out.
+    """
+    serve = assoc._serve_request
+
+    def serve_or_put_back(message: Any, context_id: int) -> None:
+        if not message.is_valid_response:
+            serve(message, context_id)
+            return
+        answers = assoc.dimse.msg_queue
+        with answers.mutex:
+            answers.queue.appendleft((context_id, message))
+            answers.not_empty.notify()
+
+    assoc._serve_request = serve_or_put_back
 
 
 def _tls_of(remote: Remote) -> ClientContext | None:
