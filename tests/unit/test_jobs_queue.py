@@ -94,6 +94,19 @@ def test_finish_that_fails_half_way_changes_nothing(db: Database, queue: Queue, 
     assert db.fetch("SELECT * FROM outbox") == []
 
 
+def test_full_disk_costs_a_job_no_attempt(db: Database, queue: Queue) -> None:
+    study_id, revision_id = add_study(db)
+    queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[decision("x")])
+    for number in range(1, 3 * MAX_ATTEMPTS):
+        job = queue.claim()
+        assert job is not None, f"given up after {number - 1} full disks"
+        assert job.attempt == number
+        full = JobOutcome(job.job_id, JobState.WAITING, code="spool-unavailable", reason="no space left on device")
+        queue.finish(full, data_folder=Path("/nowhere"))
+    (row,) = db.fetch("SELECT state, attempts, reason FROM jobs")
+    assert tuple(row) == ("waiting", 0, "no space left on device")
+
+
 def test_shadow_puts_nothing_into_the_outbox(db: Database, queue: Queue, tmp_path: Path) -> None:
     study_id, revision_id = add_study(db)
     queue.enqueue(study_id=study_id, revision_id=revision_id, decisions=[decision("x", mode="shadow")])
@@ -260,7 +273,7 @@ def test_cancel_asked_of_a_dead_coordinator_is_done_by_the_next(db: Database, qu
 def test_retry_keeps_the_history(db: Database, queue: Queue) -> None:
     job_id = enqueue(db, queue, "x")
     for _ in range(MAX_ATTEMPTS):
-        fail(queue, claimed(queue), "spool-unavailable")
+        fail(queue, claimed(queue), "temporary")
     assert db.fetch("SELECT state FROM jobs")[0]["state"] == "failed"
     Requests(db).retry(job_id)
     job = queue.claim()

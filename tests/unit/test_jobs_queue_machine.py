@@ -141,7 +141,8 @@ class QueueMachine(RuleBasedStateMachine):
         if model.cancel_asked:
             self.end(model, "cancelled", "cancelled")
         elif state is JobState.WAITING:
-            self.waits_again(model, FIRST_DELAY_S * 2 ** (model.attempts - 1), alone=code != "spool-unavailable")
+            excused = code == "spool-unavailable"
+            self.waits_again(model, FIRST_DELAY_S * 2 ** (model.attempts - 1), alone=not excused, excused=excused)
         else:
             self.end(model, state.value, "read" if state is JobState.DONE else state.value)
 
@@ -296,7 +297,8 @@ class QueueMachine(RuleBasedStateMachine):
             tx.run("UPDATE studies SET state = :state WHERE id = :id", {"state": state, "id": study_id})
         (self.held.add if state == "held" else self.held.discard)(study_id)
 
-    def waits_again(self, model: Model, delay_s: float, *, alone: bool) -> None:
+    def waits_again(self, model: Model, delay_s: float, *, alone: bool, excused: bool = False) -> None:
+        model.attempts -= excused
         if model.attempts >= MAX_ATTEMPTS:
             self.end(model, "failed", "failed")
             return

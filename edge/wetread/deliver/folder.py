@@ -17,8 +17,8 @@ from wetread.deliver.destination import (
     Outcome,
     PeerAbilities,
 )
-from wetread.deliver.durable import write_durably
 from wetread.dimse.scu import Remote
+from wetread.durable import write_atomically
 from wetread.errors import DestinationUnavailable, Misconfigured
 
 
@@ -44,7 +44,7 @@ class FolderDestination:
         uid = pydicom.filereader.read_file_meta_info(path).MediaStorageSOPInstanceUID
         body = path.read_bytes()
         target = self._folder / f"{uid}.dcm"
-        write_durably(target, body)
+        write_atomically(target, lambda part: part.write_bytes(body))
         with target.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").digest()
         if found != hashlib.sha256(body).digest():

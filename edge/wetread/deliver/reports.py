@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wetread.deliver.durable import write_durably
 from wetread.dimse.commitment import CommitmentReport
+from wetread.durable import make_folder, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class KeptReport:
 
 def keep_report(folder: Path, peer: str, report: CommitmentReport) -> Path:
     """Write one report; when this returns, a power cut does not lose it. Raises: ``OSError``."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     fields = {
         "peer": peer,
         "transaction_uid": report.transaction_uid,
@@ -43,7 +43,7 @@ def keep_report(folder: Path, peer: str, report: CommitmentReport) -> Path:
         "failed": report.failed,
     }
     path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}.json"
-    write_durably(path, json.dumps(fields).encode())
+    write_atomically(path, lambda part: part.write_bytes(json.dumps(fields).encode()))
     return path
 
 

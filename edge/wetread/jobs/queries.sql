@@ -83,7 +83,7 @@ WHERE id = :job_id AND state = 'running'
 
 -- name: wait_again
 UPDATE jobs SET state = 'waiting', code = :code, reason = :reason, available_at = :available_at, backs_off = :backs_off,
-    alone = max(alone, :alone), owner = NULL
+    alone = max(alone, :alone), attempts = attempts - :excused, owner = NULL
 WHERE id = :job_id AND state = 'running'
 
 -- name: orphans

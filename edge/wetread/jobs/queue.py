@@ -34,6 +34,8 @@ from wetread.records.result import ReportRef
 
 _DEADLY = frozenset({"worker-died", "worker-silent", "out-of-memory"})
 """What may have been the fault of other jobs on the machine, or may be theirs next: tried again alone."""
+_NOT_ITS_FAULT = frozenset({"spool-unavailable", "memory-short"})
+"""The machine had no room: the job waits until it has, however often that takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,8 @@ class Queue:
         tx.run(self._queries["end_attempt"], fields)
 
     def _wait_again(self, tx: Transaction, row: Row, outcome: JobOutcome, *, delay_s: float) -> None:
-        if row["attempts"] >= self._settings.max_attempts:
+        excused = outcome.code in _NOT_ITS_FAULT
+        if row["attempts"] >= self._settings.max_attempts and not excused:
             reason = f"given up after {row['attempts']} attempts; the last: {outcome.reason}"
             self._finish(tx, row, dataclasses.replace(outcome, state=JobState.FAILED, reason=reason))
             return
@@ -279,6 +282,7 @@ class Queue:
             "available_at": now(delay_s),
             "backs_off": delay_s > 0.0,
             "alone": outcome.code in _DEADLY,
+            "excused": excused,
         }
         tx.run(self._queries["wait_again"], fields)
         tx.event("retry_later", outcome.reason, study_id=row["study_id"], job_id=row["id"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from pathlib import Path
 
 from wetread.config import Config
@@ -25,19 +23,7 @@ def open_studies(config: Config) -> StudyRequests:
     """Hold, release and correct studies, in the name of the user who runs this process."""
     database = open_database(config.data_dir)
     revisions = Revisions(database, Spool(config.data_dir / "spool"), config.completeness)
-    return StudyRequests(database, revisions, who=os_user())
-
-
-def os_user() -> str:
-    """The operating system's name for who runs this process; variables of the environment do not change it."""
-    if os.name != "posix":
-        return getpass.getuser()
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container that runs as a bare number
-        return f"user {os.getuid()}"
+    return StudyRequests(database, revisions, who=user_name())
 
 
 def open_revisions(config: Config) -> Revisions:
