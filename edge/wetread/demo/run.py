@@ -26,7 +26,17 @@ from wetread.demo.head import NOTICE
 from wetread.demo.pacs import AE_TITLE as PACS_AE_TITLE
 from wetread.demo.pacs import HOST, DemoPacs
 from wetread.demo.page import write_page
-from wetread.demo.server import AE_TITLE, BUNDLE, SENDERS, DemoFailed, Places, Server, bundle_folders, write_config
+from wetread.demo.server import (
+    AE_TITLE,
+    BUNDLE,
+    SENDERS,
+    DemoFailed,
+    Places,
+    Server,
+    bundle_folders,
+    compile_engines,
+    write_config,
+)
 from wetread.demo.show import Screen
 from wetread.demo.study import DemoStudy, write_study
 from wetread.demo.timeline import Sent, follow
@@ -105,9 +115,12 @@ def _open_stage(options: DemoOptions, screen: Screen, folder: Path, stack: ExitS
     places = Places(folder / "wetread")
     places.folder.mkdir()
     write_config(places, bundle_folder=bundle.folder.parent, engine=options.engine, pacs_port=pacs.port)
+    started_at = datetime.now(UTC)
+    if options.engine != "torch":
+        with screen.bar("compiling the engine, checking it against the reference"):
+            compile_engines(places, engine=options.engine)
     server = Server(places)
     stack.callback(server.stop)
-    started_at = datetime.now(UTC)
     with screen.bar("starting wetread serve"):
         server.start()
     screen.say(f"PACS    {PACS_AE_TITLE} at {HOST}:{pacs.port}")

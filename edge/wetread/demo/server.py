@@ -101,6 +101,18 @@ may_send = true
 """
 
 
+def compile_engines(places: Places, *, engine: str) -> None:
+    """``wetread bundle compile``, as a site does before its first study: else the reference reads while it is built.
+
+    Raises: ``DemoFailed`` with what the command said.
+    """
+    chosen = [] if engine == "auto" else ["--engine", engine]
+    command = [sys.executable, "-m", "wetread", "bundle", "compile", BUNDLE, "--config", str(places.config), *chosen]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise DemoFailed(f"wetread bundle compile ended with exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+
+
 class Server:
     """``wetread serve`` in its own session, so that Ctrl-C in the terminal reaches the demo, which ends it in order."""
 
