@@ -16,7 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from wetread.db import Database, Row, now
 from wetread.deliver.delivery import Delivery, DeliveryPolicy
-from wetread.deliver.destination import Answer, Archive, Commitment, Outcome, StudyIdentity
+from wetread.deliver.destination import Answer, Archive, Commitment, Negotiator, Outcome, StudyIdentity
 from wetread.deliver.pace import Clock, DeliverySettings, Pace
 from wetread.dimse.commitment import CommitmentReport
 from wetread.records.study import Patient
@@ -52,6 +52,7 @@ class Peer:
     answer: Callable[[str], Answer] = lambda _uid: Answer(Outcome.TAKEN)
     archive: Archive | None = None
     commitment: Commitment | None = None
+    negotiator: Negotiator | None = None
     proof: Literal["status", "digest"] = "status"
     has: list[str] = field(default_factory=list)
     calls: list[list[str]] = field(default_factory=list)

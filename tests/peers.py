@@ -81,6 +81,8 @@ class Orthanc:
     routes_to: int = 0
     dicomweb: bool = False
     """With its DICOMweb plugin."""
+    unknown_classes: bool = False
+    """Takes SOP classes that are younger than itself."""
     knows: int = 0
     """The port at which it calls ``WETREAD``, without routing anything there."""
     process: subprocess.Popen[bytes] | None = None
@@ -99,6 +101,7 @@ class Orthanc:
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "StableAge": 1,
+            "UnknownSopClassAccepted": self.unknown_classes,
             "DicomModalities": {"wetread": ["WETREAD", HOST, self.routes_to or self.knows or 1]},
             "LuaScripts": [str(script)] if self.routes_to else [],
             "Plugins": [require(DICOMWEB_PLUGIN)] if self.dicomweb else [],

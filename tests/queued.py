@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wetread.db import Database, now
 from wetread.jobs.new_job import NewJob, RouteDecision
-from wetread.records.result import EncodedResult
+from wetread.records.result import EncodedResult, Rendition
 from wetread.records.study import Patient, StudyRef
 from wetread.store.attributes import study_to_json
 
@@ -56,6 +56,7 @@ def decision(
     return RouteDecision(route, "read", "matches", ("v",), jobs)
 
 
-def result(folder: Path, uid: str) -> EncodedResult:
+def result(folder: Path, uid: str, rendition: Rendition = Rendition.COMMON) -> EncodedResult:
     """A result file that is only named."""
-    return EncodedResult("SEG", "1.2.3", uid, "1.9", "1.2.840.10008.1.2.1", folder / f"{uid}.dcm", "0" * 64)
+    path = folder / f"{uid}.dcm"
+    return EncodedResult("SEG", "1.2.3", uid, "1.9", "1.2.840.10008.1.2.1", path, "0" * 64, rendition)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from wetread.bundles import Bundle
-from wetread.encode.encoder import EncodeContext, encode
+from wetread.encode.encoder import EncodeContext, encode, remarks
 from wetread.findings.from_output import read_output
 from wetread.guard.grid import check_same_grid
 from wetread.guard.intended import check_patient, check_spacing
@@ -42,7 +42,6 @@ class Read:
 
 def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress) -> Read:
     """Read one study with one bundle and write the result objects into ``spec.out_folder``.
-
     Raises: ``StudyRejected`` with the reason when the input is not what the bundle was made for.
     """
     clock = _Clock(progress)
@@ -64,7 +63,8 @@ def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress)
     with clock.stage("encode"):
         results = encode(EncodeContext(spec=spec, manifest=bundle.manifest, volume=shown, reading=reading))
     progress("done", 1.0)
-    return Read(reading, results, tuple(clock.timings), output.notes if isinstance(output, Boxes) else ())
+    notes = output.notes if isinstance(output, Boxes) else ()
+    return Read(reading, results, tuple(clock.timings), notes + remarks(reading.output, spec.renditions))
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from wetread.images.volume import read_volume
 from wetread.records.job import JobSpec
 from wetread.records.output import Box, Boxes, Masks, ModelOutput, Scores
 from wetread.records.reading import EngineIdentity
-from wetread.records.result import EncodedResult
+from wetread.records.result import EncodedResult, Rendition
 from wetread.records.volume import LabelMap
 
 ENGINE = EngineIdentity("torch", "f32", "2.13.0", "cpu", "reference")
@@ -132,6 +132,7 @@ def read_case(
     *,
     answer: Answer | None = None,
     manifest: dict[str, Any] | None = None,
+    rendition: Rendition = Rendition.COMMON,
     **series: Any,
 ) -> Case:
     """Write a phantom into ``folder``, read it with a bundle of these labels and encode the answer.
@@ -152,6 +153,7 @@ def read_case(
         bundle_digest=bundle.digest(),
         out_folder=folder / "results",
         utc_offset_minutes=UTC_OFFSET_MINUTES,
+        renditions=(rendition,),
     )
     context = EncodeContext(spec=spec, manifest=bundle.manifest, volume=volume, reading=reading)
     return Case(phantom, context, encode(context))

@@ -52,7 +52,8 @@ def complaints(results: Sequence[Path], sources: Sequence[Path]) -> Iterator[Com
 
 def _check_file(path: Path) -> Iterator[Complaint]:
     header = dcmread(path, stop_before_pixels=True)
-    answers = {"own": own_checks.check(header), "dciodvfy": outside.check_iod(path)}
+    iod = outside.check_report if header.Modality == "SR" else outside.check_iod
+    answers = {"own": own_checks.check(header), "dciodvfy": iod(path)}
     if header.Modality == "SR":
         answers |= {"dsrdump": outside.check_tree(path), "pixelmed": outside.check_templates(path)}
     if header.Modality == "SEG":

@@ -29,10 +29,12 @@ def check(dataset: Dataset) -> Iterator[str]:
 
 
 def check_tracking(segmentation: Dataset, report: Dataset) -> Iterator[str]:
-    """The same structure has the same tracking identity in both objects."""
+    """The same structure has the same tracking identity in both, and the report names the segmentation's class."""
     segments = {int(s.SegmentNumber): (s.get("TrackingID"), s.get("TrackingUID")) for s in segmentation.SegmentSequence}
     for group in groups(report):
         for item in children(group, _SEGMENT):
+            if item.ReferencedSOPSequence[0].ReferencedSOPClassUID != segmentation.SOPClassUID:
+                yield "the report refers to a segmentation of another SOP class"
             number = int(item.ReferencedSOPSequence[0].ReferencedSegmentNumber)
             if segments.get(number) != (_text(group, _TRACKING_ID), _text(group, _TRACKING_UID)):
                 yield f"segment {number} and the group that refers to it are tracked as two things"
@@ -68,6 +70,8 @@ def _containers(item: Dataset) -> Iterator[str]:
 
 def _segmentation(dataset: Dataset) -> Iterator[str]:
     for segment in dataset.SegmentSequence:
+        if dataset.get("SegmentationType") == "LABELMAP" and segment.SegmentNumber == 0:
+            continue  # the background, which the Standard wants described (PS3.3 C.8.20.2)
         if not segment.get("TrackingID") or not segment.get("TrackingUID"):
             yield f"segment {segment.SegmentNumber} has no tracking identity"
 

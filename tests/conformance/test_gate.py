@@ -12,6 +12,7 @@ from bundles import KIDNEYS
 from conformance import own_checks
 from conformance.cases import CASES, Case, many_labels, read_case, stripes
 from conformance.gate import check_files, complaints
+from wetread.records.result import Rendition
 
 Break = Callable[[Dataset], None]
 
@@ -166,6 +167,49 @@ MUTATIONS: dict[str, tuple[str, str, Break]] = {
     "segmentation without frame of reference": ("SEG", "dciodvfy", _set("FrameOfReferenceUID", "")),
 }
 """What is broken: kind of object, the tool that must notice, how. ``own`` is what no outside tool sees."""
+
+
+def _swapped_tracking_of_label_map(segmentation: Dataset) -> None:
+    _, first, second = segmentation.SegmentSequence
+    first.TrackingUID, second.TrackingUID = second.TrackingUID, first.TrackingUID
+
+
+def _values_beyond_the_segments(segmentation: Dataset) -> None:
+    del segmentation.SegmentSequence[2]
+
+
+def _reference_to_binary(report: Dataset) -> None:
+    for _, image in _named(report, "121191"):
+        image.ReferencedSOPSequence[0].ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+LABEL_MAP_MUTATIONS: dict[str, tuple[str, str, Break]] = {
+    "tracking exchanged": ("SEG", "own", _swapped_tracking_of_label_map),
+    "voxels of a segment that is not described": ("SEG", "own", _values_beyond_the_segments),
+    "type is that of another class": ("SEG", "dciodvfy", _set("SegmentationType", "BINARY")),
+    "type missing": ("SEG", "dciodvfy", _delete("SegmentationType")),
+    "no dimension index": ("SEG", "dciodvfy", _delete("DimensionIndexSequence")),
+    "no photometric interpretation": ("SEG", "dciodvfy", _delete("PhotometricInterpretation")),
+    "without frame of reference": ("SEG", "dciodvfy", _set("FrameOfReferenceUID", "")),
+    "report refers to a binary one": ("SR", "own", _reference_to_binary),
+    "evidence incomplete": ("SR", "dciodvfy", _no_evidence),
+    "number without unit": ("SR", "dsrdump", _no_unit_of("118565006")),
+    "illegal relationship": ("SR", "dsrdump", _illegal_relationship),
+    "group without segment": ("SR", "pixelmed", _remove("121191")),
+}
+"""Of the modern rendition: kind of object, the tool that must notice, how."""
+
+
+@pytest.fixture(scope="module")
+def modern(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """The same study in the modern rendition."""
+    return read_case(tmp_path_factory.mktemp("modern"), KIDNEYS, rendition=Rendition.MODERN)
+
+
+@pytest.mark.parametrize("name", LABEL_MAP_MUTATIONS)
+def test_broken_object_of_the_modern_rendition_is_refused(name: str, modern: Case, tmp_path: Path) -> None:
+    kind, tool, mutate = LABEL_MAP_MUTATIONS[name]
+    assert _sees(tool, modern, kind, mutate, tmp_path)
 
 
 def _move_region(by: float) -> Break:

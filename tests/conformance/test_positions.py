@@ -6,6 +6,7 @@ The truth is the phantom's own array and affine; readers are highdicom's and dcm
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from phantoms import Phantom, centroid_mm
 from wetread.encode.layout import Layout
 from wetread.encode.render import slice_plane
 from wetread.records.finding import Detection
+from wetread.records.result import Rendition
 
 SERIES: dict[str, dict[str, Any]] = {
     "axial": {},
@@ -36,10 +38,11 @@ SERIES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=SERIES)
+@pytest.fixture(scope="module", params=product(SERIES, Rendition), ids="-".join)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """The phantom's two ellipsoids as segments 1 and 2."""
-    return read_case(tmp_path_factory.mktemp("geometry"), KIDNEYS, **SERIES[request.param])
+    name, rendition = request.param
+    return read_case(tmp_path_factory.mktemp("geometry"), KIDNEYS, **SERIES[name], rendition=rendition)
 
 
 def _masks(phantom: Phantom) -> list[npt.NDArray[np.bool_]]:
@@ -71,7 +74,9 @@ def test_every_frame_points_at_the_source_image_it_lies_on(case: Case) -> None:
     sources = {h.SOPInstanceUID: h for h in _headers(case.sources)}
     segmentation = dcmread(case.paths("SEG")[0])
     frames = segmentation.PerFrameFunctionalGroupsSequence
-    assert len(frames) == sum(int(m.any(axis=(1, 2)).sum()) for m in _masks(case.phantom))
+    slices = np.array([m.any(axis=(1, 2)) for m in _masks(case.phantom)])
+    as_label_map = segmentation.SegmentationType == "LABELMAP"  # one frame holds all structures of a slice
+    assert len(frames) == int((slices.any(axis=0) if as_label_map else slices).sum())
     for frame in frames:
         reference = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
         position = [float(v) for v in frame.PlanePositionSequence[0].ImagePositionPatient]
@@ -207,12 +212,14 @@ def test_report_measures_the_object_and_refers_to_its_segment(case: Case) -> Non
     groups = report.content.get_volumetric_roi_measurement_groups()
     voxel_ml = abs(np.linalg.det(case.phantom.affine[:3, :3])) / 1000
     assert len(groups) == 2
-    for group, mask, segment in zip(groups, _masks(case.phantom), segmentation.SegmentSequence, strict=True):
+    segments = [s for s in segmentation.SegmentSequence if s.SegmentNumber]
+    for group, mask, segment in zip(groups, _masks(case.phantom), segments, strict=True):
         (volume,) = group.get_measurements()
         reference = group.referenced_segment
         assert volume.value == pytest.approx(mask.sum() * voxel_ml, rel=1e-6)
         assert volume.unit.value == "mL"
         assert group.tracking_uid == segment.TrackingUID
+        assert reference.referenced_sop_class_uid == segmentation.SOPClassUID
         assert reference.referenced_sop_instance_uid == segmentation.SOPInstanceUID
         assert reference.referenced_segment_numbers == [segment.SegmentNumber]
 

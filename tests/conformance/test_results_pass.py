@@ -10,6 +10,7 @@ from bundles import KIDNEYS
 from conformance.cases import CASES, bare, read_case
 from conformance.gate import check_files
 from conformance.outside import tool_versions
+from wetread.records.result import Rendition
 
 
 def test_validators_are_installed_and_say_which_edition_they_are() -> None:
@@ -19,9 +20,10 @@ def test_validators_are_installed_and_say_which_edition_they_are() -> None:
     assert all(versions.values())
 
 
+@pytest.mark.parametrize("rendition", Rendition)
 @pytest.mark.parametrize("name", CASES)
-def test_results_give_validators_nothing_to_complain_about(name: str, tmp_path: Path) -> None:
-    case = read_case(tmp_path, **CASES[name])
+def test_results_give_validators_nothing_to_complain_about(name: str, rendition: Rendition, tmp_path: Path) -> None:
+    case = read_case(tmp_path, **CASES[name], rendition=rendition)
     assert check_files(case.paths(), case.sources) == []
 
 

@@ -14,6 +14,7 @@ from pydicom import Dataset
 from wetread.encode.uids import derived_uid, result_uids
 from wetread.records.job import JobSpec
 from wetread.records.reading import AlgorithmIdentity, EngineIdentity, Reading
+from wetread.records.result import Rendition
 from wetread.records.study import InstanceRef, Patient, SeriesRef, StudyRef
 from wetread.records.volume import LabelMap, Volume
 
@@ -41,8 +42,9 @@ def _header(**attributes: str) -> Dataset:
 
 
 def _uids(**changes: object) -> tuple[str, str]:
-    given = {"spec": SPEC, "volume": _volume("1.1", "1.2"), "reading": READING, "header": _header()} | changes
-    uids = result_uids(given["spec"], given["volume"], given["reading"], given["header"])  # type: ignore[arg-type]
+    given = {"spec": SPEC, "volume": _volume("1.1", "1.2"), "reading": READING, "header": _header()}
+    given |= {"rendition": Rendition.COMMON} | changes
+    uids = result_uids(**given)  # type: ignore[arg-type]
     return uids.series("SEG"), uids.instance("SEG")
 
 
@@ -52,6 +54,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "patient": {"header": _header(PatientName="Corrected^Name")},
     "study attribute": {"header": _header(AccessionNumber="A2")},
     "bundle": {"reading": replace(READING, algorithm=replace(READING.algorithm, bundle_digest="c" * 64))},
+    "rendition": {"rendition": Rendition.MODERN},
     "weights": {"reading": replace(READING, algorithm=replace(READING.algorithm, weights_digest="c" * 64))},
 }
 
@@ -79,7 +82,7 @@ def test_image_attributes_of_the_source_change_nothing() -> None:
 
 
 def test_kinds_and_parts_are_told_apart() -> None:
-    uids = result_uids(SPEC, _volume("1.1"), READING, _header())
+    uids = result_uids(SPEC, _volume("1.1"), READING, _header(), rendition=Rendition.COMMON)
     every = [uids.series("SEG"), uids.series("SR"), uids.instance("SEG"), uids.instance("SR"), uids.instance("SC", "1")]
     assert len({*every, uids.instance("SC", "2")}) == 6
 

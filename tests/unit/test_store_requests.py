@@ -100,7 +100,10 @@ def test_nothing_unsent_leaves_with_the_former_patient(store: Store, uid: str) -
             " VALUES ('j', 1, 1, 'r', 'live', '[]', 'b', '1', 'd', 'f', '[]', 'i', 'c', 'done', 't', 't')"
         )
         for n, state in enumerate(("pending", "held", "delivered")):
-            tx.run("INSERT INTO results VALUES (?, 'j', ?, 'SEG', '1', '1', '1', ?, 's', NULL)", [f"1.{n}", n, f"p{n}"])  # type: ignore[arg-type]
+            tx.run(
+                "INSERT INTO results VALUES (?, 'j', ?, 'SEG', '1', '1', '1', ?, 's', NULL, 'common')",
+                [f"1.{n}", n, f"p{n}"],
+            )  # type: ignore[arg-type]
             tx.run(
                 "INSERT INTO outbox (job_id, sop_instance_uid, destination, state, available_at)"
                 " VALUES ('j', ?, 'pacs', ?, 't')",

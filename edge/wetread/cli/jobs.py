@@ -155,7 +155,7 @@ def _print_job(job: dict[str, Any], *, as_json: bool) -> int:
         _print_comparison(comparison)
     print("\nResults")
     for result in job["results"]:
-        print_block((f"{result['kind']:<4}", result["path"]))
+        print_block((f"{result['kind']:<4}", result["rendition"], result["path"]))
     print("\nDeliveries")
     for delivery in job["deliveries"]:
         print_delivery(delivery)

@@ -21,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", required=True, metavar="NAME", help="installed bundle, or the path of one")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where results go; made if missing")
     parser.add_argument("--engine", default="auto", choices=["auto", "torch", "openvino"])
+    parser.add_argument(
+        "--rendition",
+        default="common",
+        choices=["common", "modern"],
+        help="common: BINARY SEG and Comprehensive SR (default); modern: label map and Comprehensive 3D SR",
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
     parser.add_argument(
         "--memory-mb",
@@ -39,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from wetread.cli.progress import stage_progress
     from wetread.errors import Misconfigured
     from wetread.nifti import is_nifti
+    from wetread.records.result import Rendition
     from wetread.service.offline import OfflineSettings, read_folder, read_nifti_file
 
     if not args.study.exists():
@@ -56,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         threads=args.threads,
         trust=trust_policy(args),
         utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
+        rendition=Rendition(args.rendition),
         memory_mb=args.memory_mb,
     )
     foreseen = _say_nothing if args.json else _say_prediction

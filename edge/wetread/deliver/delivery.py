@@ -19,6 +19,7 @@ from wetread.deliver.destination import Answer, Destination, Outcome
 from wetread.deliver.hold import too_old, wrong_patient
 from wetread.deliver.outbox import Outbox
 from wetread.deliver.pace import Pace
+from wetread.deliver.rendition import Negotiation
 from wetread.deliver.verification import Verification, Verify
 from wetread.errors import DestinationUnavailable, Temporary
 from wetread.failpoint import failpoint
@@ -58,6 +59,7 @@ class Delivery:
         self._clock = pace.clock
         self._policy = policy
         self._outbox = Outbox(name, db, pace)
+        self._negotiation = Negotiation(name, destination.negotiator, db)
         self._verification = Verification(self._outbox, destination, policy.verify, db=db, pace=pace)
         self._away = 0
         self._away_until = pace.clock.monotonic()
@@ -97,6 +99,8 @@ class Delivery:
     def _deliver(self, due: Sequence[Row]) -> None:
         going = list(due)
         try:
+            if self._negotiation.settle():
+                going = self._outbox.due()
             going = self._undamaged(going)
             going = self._without_held(going)
             if going:

@@ -42,6 +42,9 @@ class DestinationSettings:
     """For ``dicomweb``: whether it answers QIDO-RS; for ``dicom``, the peer's ``query`` says it."""
     verify: Literal["auto", "commitment", "query", "status"] = "auto"
     """How arrival is verified. ``auto``: storage commitment if the peer does it, else a query, else its status."""
+    rendition: Literal["auto", "modern", "common"] = "auto"
+    """``modern``: label map segmentation and Comprehensive 3D SR; ``common``: BINARY segmentation and Comprehensive SR.
+    ``auto``: a DICOM peer is asked once, before its first object; ``dicomweb`` gets common, ``folder`` modern."""
     unknown_study: Literal["send", "hold"] = "send"
     """What to do when a destination that can be asked does not have the study."""
 
@@ -104,6 +107,14 @@ class Commitment(Protocol):
         ...
 
 
+class Negotiator(Protocol):
+    """A destination that says beforehand what it takes."""
+
+    def accepted(self, sop_class_uids: frozenset[str]) -> frozenset[str]:
+        """Those of these SOP classes that it accepts. Raises: ``DestinationUnavailable``."""
+        ...
+
+
 class Destination(Protocol):
     """Takes result objects.
 
@@ -119,6 +130,8 @@ class Destination(Protocol):
     """Whom to ask about patients and about arrival."""
     commitment: Commitment | None
     """Whom to ask for storage commitment."""
+    negotiator: Negotiator | None
+    """Whom to ask which SOP classes it takes."""
     proof: Literal["status", "digest"]
     """What an answer alone proves."""
 

@@ -9,7 +9,7 @@ from typing import Literal
 from wetread.deliver.destination import Answer, DestinationSettings, Outcome, PeerAbilities, StudyIdentity
 from wetread.dimse.commitment import CommitmentReport, ask_commitment
 from wetread.dimse.query import find_instances, find_studies
-from wetread.dimse.scu import Remote, SendReport, send_files
+from wetread.dimse.scu import Remote, SendReport, accepted_classes, send_files
 from wetread.errors import Misconfigured
 
 _REPORT_WAIT_S = 1.0  # for peers that report on the same association; the others are heard by the listener
@@ -42,6 +42,17 @@ class DicomCommitment:
         return ask_commitment(self._remote, transaction_uid, instances, wait_s=_REPORT_WAIT_S)
 
 
+class DicomNegotiator:
+    """What an association accepts."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    def accepted(self, sop_class_uids: frozenset[str]) -> frozenset[str]:
+        """See ``Negotiator``."""
+        return accepted_classes(self._remote, sop_class_uids)
+
+
 class DicomDestination:
     """One peer with a storage SCP."""
 
@@ -49,6 +60,7 @@ class DicomDestination:
 
     def __init__(self, remote: Remote, abilities: PeerAbilities) -> None:
         self._remote = remote
+        self.negotiator = DicomNegotiator(remote)
         self.archive = DicomArchive(remote) if abilities.query else None
         self.commitment = DicomCommitment(remote) if abilities.commitment else None
 

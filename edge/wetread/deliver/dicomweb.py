@@ -19,6 +19,7 @@ from wetread.deliver.destination import (
     Answer,
     Commitment,
     DestinationSettings,
+    Negotiator,
     Outcome,
     PeerAbilities,
     StudyIdentity,
@@ -110,6 +111,7 @@ class DicomwebDestination:
     """One archive with a STOW-RS service."""
 
     commitment: Commitment | None = None
+    negotiator: Negotiator | None = None
     proof: Literal["status", "digest"] = "status"
 
     def __init__(self, settings: DestinationSettings, *, query: bool) -> None:

@@ -14,6 +14,7 @@ from wetread.deliver.destination import (
     Archive,
     Commitment,
     DestinationSettings,
+    Negotiator,
     Outcome,
     PeerAbilities,
 )
@@ -27,6 +28,7 @@ class FolderDestination:
 
     archive: Archive | None = None
     commitment: Commitment | None = None
+    negotiator: Negotiator | None = None
     proof: Literal["status", "digest"] = "digest"
 
     def __init__(self, folder: Path) -> None:

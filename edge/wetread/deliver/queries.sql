@@ -106,3 +106,42 @@ WHERE id = :id AND state = 'held'
 
 -- name: recall
 UPDATE outbox SET state = 'withdrawn', hold_reason = :reason WHERE id = :id AND state IN ('pending', 'held')
+
+-- name: set_rendition
+INSERT INTO destination_renditions (destination, rendition, decided_by, decided_at)
+VALUES (:destination, :rendition, 'setting', :now)
+ON CONFLICT (destination) DO UPDATE SET rendition = excluded.rendition, decided_by = 'setting', decided_at = :now
+WHERE rendition != excluded.rendition OR decided_by != 'setting'
+
+-- name: rendition_to_ask
+INSERT INTO destination_renditions (destination) VALUES (:destination)
+ON CONFLICT (destination) DO UPDATE SET rendition = '', decided_by = '', decided_at = NULL WHERE decided_by = 'setting'
+
+-- name: rendition
+SELECT rendition FROM destination_renditions WHERE destination = :destination
+
+-- name: negotiated
+UPDATE destination_renditions SET rendition = :rendition, decided_by = 'negotiated', decided_at = :now
+WHERE destination = :destination AND rendition = ''
+
+-- name: jobs_not_begun
+-- Where two routes asked for one read, the results belong to the first of its jobs.
+SELECT o.job_id, min(r.job_id) AS result_job_id FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid
+WHERE o.destination = :destination AND o.state IN ('pending', 'held')
+    AND NOT EXISTS (SELECT 1 FROM outbox d WHERE d.job_id = o.job_id AND d.destination = o.destination
+        AND d.state = 'delivered')
+GROUP BY o.job_id ORDER BY o.job_id
+
+-- name: waiting_of_job
+SELECT o.id, r.kind FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid
+WHERE o.destination = :destination AND o.job_id = :job_id AND o.state IN ('pending', 'held')
+    AND r.rendition = 'common' ORDER BY o.id
+
+-- name: modern_of_job
+SELECT sop_instance_uid, kind FROM results r WHERE job_id = :job_id AND rendition = 'modern'
+    AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.sop_instance_uid = r.sop_instance_uid
+        AND o.destination = :destination)
+ORDER BY position
+
+-- name: exchange
+UPDATE outbox SET sop_instance_uid = :sop_instance_uid, refused = 0 WHERE id = :id

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydicom import Dataset, dcmread
-from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage, SegmentationStorage
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 
 from wetread.demo.report import Node, read_tree
 from wetread.demo.server import DemoFailed
@@ -22,7 +27,12 @@ from wetread.records.volume import LabelMap, Volume
 if TYPE_CHECKING:
     from PIL import Image
 
-KINDS = {SegmentationStorage: "SEG", Comprehensive3DSRStorage: "SR", SecondaryCaptureImageStorage: "SC"}
+KINDS = {
+    "SEG": (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7"),
+    "SR": (ComprehensiveSRStorage, Comprehensive3DSRStorage),
+    "SC": (SecondaryCaptureImageStorage,),
+}
+"""SOP classes of each kind, in both renditions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ def open_arrived(folder: Path, study_instance_uid: str) -> Arrived:
     Raises: ``DemoFailed`` when something is missing, ``StudyRejected`` when the source is not a volume.
     """
     study = _study(folder, study_instance_uid)
-    found = {kind: _instances(study, uid) for uid, kind in KINDS.items()}
+    found = {kind: _instances(study, uids) for kind, uids in KINDS.items()}
     missing = [kind for kind, instances in found.items() if not instances]
     if missing:
         raise DemoFailed(f"no {' and no '.join(missing)} arrived at the PACS")
@@ -78,8 +88,8 @@ def _study(folder: Path, study_instance_uid: str) -> StudyRef:
     raise DemoFailed("the study is not in the PACS")
 
 
-def _instances(study: StudyRef, sop_class_uid: str) -> list[Path]:
-    return [i.path for series in study.series for i in series.instances if i.sop_class_uid == sop_class_uid]
+def _instances(study: StudyRef, sop_class_uids: tuple[str, ...]) -> list[Path]:
+    return [i.path for series in study.series for i in series.instances if i.sop_class_uid in sop_class_uids]
 
 
 def _source(study: StudyRef, segmentation: Dataset) -> SeriesRef:

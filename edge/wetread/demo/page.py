@@ -61,7 +61,7 @@ def write_page(out: Path, arrived: Arrived, figures: Figures) -> Path:
 def _copy_results(arrived: Arrived, folder: Path) -> list[str]:
     """``SEG-1.dcm`` and so on; those of an earlier run are replaced."""
     folder.mkdir(parents=True, exist_ok=True)
-    for kind in KINDS.values():
+    for kind in KINDS:
         for earlier in folder.glob(f"{kind}-*.dcm"):
             earlier.unlink()
     counts: Counter[str] = Counter()

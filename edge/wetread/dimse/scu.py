@@ -11,7 +11,7 @@ from typing import Any
 
 import pydicom
 from pydicom import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom import AE, _config, build_role
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
@@ -88,6 +88,18 @@ def echo(remote: Remote) -> None:
         status = assoc.send_c_echo()
         if not status or status.Status != 0x0000:
             raise DestinationUnavailable(f"{remote.label} did not answer C-ECHO")
+
+
+def accepted_classes(remote: Remote, sop_class_uids: frozenset[str]) -> frozenset[str]:
+    """Those of these storage classes that the peer accepts in Explicit VR Little Endian; nothing is sent.
+
+    Raises: ``DestinationUnavailable`` when no association can be made.
+    """
+    try:
+        with association(remote, {(uid, str(ExplicitVRLittleEndian)) for uid in sop_class_uids}) as assoc:
+            return frozenset(str(cx.abstract_syntax) for cx in assoc.accepted_contexts)
+    except ServiceNotOffered:
+        return frozenset()
 
 
 def send_files(

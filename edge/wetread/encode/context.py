@@ -13,6 +13,7 @@ from wetread.encode.uids import ResultUids
 from wetread.records.finding import Segment, Undetected
 from wetread.records.job import JobSpec
 from wetread.records.reading import Reading
+from wetread.records.result import Rendition
 from wetread.records.volume import Volume
 
 
@@ -28,12 +29,15 @@ class EncodeContext:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A read together with what all its objects share; read once, used by every encoder."""
+    """A read in one rendition, with what all its objects share; used by every encoder."""
 
     context: EncodeContext
     headers: tuple[Dataset, ...]
     """The source instances without pixel data, in slice order."""
     uids: ResultUids
+    rendition: Rendition
+    segmentation_class_uid: str
+    """SOP class of the SEG, whether there is one or not."""
 
     @property
     def segments(self) -> tuple[Segment, ...]:

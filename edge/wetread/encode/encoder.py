@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
@@ -11,14 +12,15 @@ from wetread.durable import make_folder, write_atomically
 from wetread.encode.context import Draft, EncodeContext, Encoder
 from wetread.encode.overlay import encode_overlays
 from wetread.encode.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from wetread.encode.seg import encode_segmentation
+from wetread.encode.seg import encode_segmentation, overlap, segmentation_class
 from wetread.encode.sources import read_headers
 from wetread.encode.sr import encode_report
 from wetread.encode.uids import result_uids
 from wetread.errors import SpoolUnavailable
-from wetread.records.result import EncodedResult
+from wetread.records.output import ModelOutput
+from wetread.records.result import EncodedResult, Rendition
 
-__all__ = ["ENCODERS", "EncodeContext", "Encoder", "encode"]
+__all__ = ["ENCODERS", "EncodeContext", "Encoder", "encode", "remarks"]
 
 ENCODERS: tuple[tuple[str, Encoder], ...] = (
     ("SEG", encode_segmentation),
@@ -29,7 +31,8 @@ ENCODERS: tuple[tuple[str, Encoder], ...] = (
 
 
 def encode(context: EncodeContext) -> tuple[EncodedResult, ...]:
-    """Write every result object of one reading into ``context.spec.out_folder``, which is made if it is missing.
+    """Write every result object of one reading into ``context.spec.out_folder``, which is made if it is missing; each
+    rendition in a folder of its own if there are several.
 
     The same reading gives the same bytes. Files are complete and on disk when this returns; an interrupted run leaves
     only temporary files behind.
@@ -37,21 +40,34 @@ def encode(context: EncodeContext) -> tuple[EncodedResult, ...]:
     Raises: ``SpoolUnavailable`` when the disk is full or cannot be written.
     """
     headers = read_headers(context.volume, context.spec.study.correction)
-    uids = result_uids(context.spec, context.volume, context.reading, headers[0])
-    draft = Draft(context, headers, uids)
-    folder = context.spec.out_folder
+    folder, renditions = context.spec.out_folder, context.spec.renditions
+    results: list[EncodedResult] = []
     try:
-        make_folder(folder)
-        return tuple(
-            _write(dataset, kind, folder / f"{kind.lower()}-{number}.dcm")
-            for kind, encoder in ENCODERS
-            for number, dataset in enumerate(encoder(draft), start=1)
-        )
+        for rendition in renditions:
+            uids = result_uids(context.spec, context.volume, context.reading, headers[0], rendition=rendition)
+            seg_class = segmentation_class(context.reading.output, rendition)
+            draft = Draft(context, headers, uids, rendition, seg_class)
+            results += _encode(draft, folder if len(renditions) == 1 else folder / rendition.value)
     except OSError as exc:
         raise SpoolUnavailable(f"the results cannot be written to {folder}: {exc.strerror or exc}") from exc
+    return tuple(results)
 
 
-def _write(dataset: Dataset, kind: str, path: Path) -> EncodedResult:
+def remarks(output: ModelOutput, renditions: Sequence[Rendition]) -> tuple[str, ...]:
+    """What a person should know about the objects, as sentences."""
+    if Rendition.MODERN in renditions and overlap(output):
+        return ("structures overlap, which a label map cannot say: the segmentation is BINARY in every rendition",)
+    return ()
+
+
+def _encode(draft: Draft, folder: Path) -> Iterator[EncodedResult]:
+    make_folder(folder)
+    for kind, encoder in ENCODERS:
+        for number, dataset in enumerate(encoder(draft), start=1):
+            yield _write(dataset, kind, folder / f"{kind.lower()}-{number}.dcm", draft.rendition)
+
+
+def _write(dataset: Dataset, kind: str, path: Path, rendition: Rendition) -> EncodedResult:
     dataset.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     # Straight to disk: a segmentation of a hundred structures has hundreds of megabytes.
@@ -64,4 +80,5 @@ def _write(dataset: Dataset, kind: str, path: Path) -> EncodedResult:
         transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
         path=path,
         sha256=file_sha256(path),
+        rendition=rendition,
     )

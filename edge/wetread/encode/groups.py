@@ -18,7 +18,6 @@ from highdicom.sr import (
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
 from pydicom import Dataset
-from pydicom.uid import SegmentationStorage
 
 from wetread.encode.codes import concept
 from wetread.encode.context import Draft
@@ -48,7 +47,7 @@ def _segment(draft: Draft, segment: Segment, number: int) -> VolumetricROIMeasur
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(segment),
         referenced_segment=ReferencedSegment(
-            sop_class_uid=SegmentationStorage,
+            sop_class_uid=draft.segmentation_class_uid,
             sop_instance_uid=draft.uids.instance("SEG"),
             segment_number=number,
             source_series=SourceSeriesForSegmentation(draft.headers[0].SeriesInstanceUID),

@@ -56,6 +56,8 @@ def _findings(
     segmentation: Segmentation, measured: Mapping[str, tuple[Measurement, ...]], label_map: LabelMap
 ) -> Iterator[Segment]:
     for segment in segmentation.SegmentSequence:
+        if segment.SegmentNumber == 0:
+            continue  # the background of a label map
         category = _term(segment.SegmentedPropertyCategoryCodeSequence[0])
         kind = segment.SegmentedPropertyTypeCodeSequence[0]
         sides = kind.get("SegmentedPropertyTypeModifierCodeSequence", [])

@@ -1,4 +1,4 @@
-"""Structured report: Comprehensive 3D SR, TID 1500 with one group for each finding (PS3.16)."""
+"""Structured report: TID 1500 with one group for each finding (PS3.16), as Comprehensive SR or Comprehensive 3D SR."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from highdicom.sr import (
     Comprehensive3DSR,
+    ComprehensiveSR,
     DeviceObserverIdentifyingAttributes,
     MeasurementReport,
     ObservationContext,
@@ -13,7 +14,7 @@ from highdicom.sr import (
 )
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
+from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, ExplicitVRLittleEndian
 
 from wetread.encode.codes import concept
 from wetread.encode.context import Draft
@@ -22,14 +23,22 @@ from wetread.encode.groups import measurement_groups
 from wetread.encode.provenance import MANUFACTURER, device_uid, finish, series_number, software_versions
 from wetread.encode.text import text_line
 from wetread.records.reading import AlgorithmIdentity
+from wetread.records.result import Rendition
 
 KIND = "SR"
+
+_CLASSES: dict[Rendition, tuple[str, type[ComprehensiveSR] | type[Comprehensive3DSR]]] = {
+    Rendition.MODERN: (Comprehensive3DSRStorage, Comprehensive3DSR),
+    Rendition.COMMON: (ComprehensiveSRStorage, ComprehensiveSR),
+}
+"""The content is the same: regions are given on a slice (SCOORD), which both allow (PS3.3 A.35.3, A.35.13)."""
 
 
 def encode_report(draft: Draft) -> Iterator[Dataset]:
     """One report: PRELIMINARY, COMPLETE, UNVERIFIED. It is written also when nothing was found."""
     algorithm = draft.context.reading.algorithm
-    report = Comprehensive3DSR(
+    _, document = _CLASSES[draft.rendition]
+    report = document(
         evidence=_evidence(draft),
         content=_content(draft),
         series_instance_uid=draft.uids.series(KIND),
@@ -57,9 +66,14 @@ def _uid(draft: Draft) -> str:
 
 
 def _predecessors(draft: Draft) -> list[Dataset]:
-    """The reports this one takes the place of (Predecessor Documents Sequence, PS3.3 C.17.2)."""
+    """The reports this one takes the place of (Predecessor Documents Sequence, PS3.3 C.17.2): those of its own
+    rendition, because no other is where it goes; any, if there is none.
+    """
+    mine, _ = _CLASSES[draft.rendition]
+    delivered = draft.context.spec.supersedes
+    reports = [report for report in delivered if report.sop_class_uid == mine] or delivered
     stubs = []
-    for report in sorted(draft.context.spec.supersedes, key=lambda report: report.sop_instance_uid):
+    for report in sorted(reports, key=lambda report: report.sop_instance_uid):
         stub = Dataset()
         stub.StudyInstanceUID = draft.headers[0].StudyInstanceUID
         stub.SeriesInstanceUID = report.series_instance_uid
@@ -115,7 +129,7 @@ def _segmentation_stub(draft: Draft) -> Dataset:
     stub = Dataset()
     stub.StudyInstanceUID = draft.headers[0].StudyInstanceUID
     stub.SeriesInstanceUID = draft.uids.series("SEG")
-    stub.SOPClassUID = SegmentationStorage
+    stub.SOPClassUID = draft.segmentation_class_uid
     stub.SOPInstanceUID = draft.uids.instance("SEG")
     return stub
 

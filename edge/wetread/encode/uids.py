@@ -17,10 +17,8 @@ from pydicom import Dataset
 from wetread import __version__
 from wetread.records.job import JobSpec
 from wetread.records.reading import Reading
+from wetread.records.result import Rendition
 from wetread.records.volume import Volume
-
-RENDITION = "common"
-"""BINARY SEG and SR that everyone shows; a later rendition is ``modern`` (LABELMAP)."""
 
 ENCODER_VERSION = "/".join((__version__, *(version(library) for library in ("highdicom", "pydicom", "pillow"))))
 """Whatever can change the bytes that are written for one and the same reading."""
@@ -67,8 +65,10 @@ class ResultUids:
         return derived_uid("instance", self.scope, kind, self.findings_digest, part)
 
 
-def result_uids(spec: JobSpec, volume: Volume, reading: Reading, header: Dataset) -> ResultUids:
-    """The UIDs for this read; ``header`` is the source instance whose patient and study attributes are copied."""
+def result_uids(
+    spec: JobSpec, volume: Volume, reading: Reading, header: Dataset, *, rendition: Rendition
+) -> ResultUids:
+    """The UIDs for this read in one rendition; ``header``: the source instance whose patient and study are copied."""
     algorithm = reading.algorithm
     scope = (
         spec.study.study_instance_uid,
@@ -77,7 +77,7 @@ def result_uids(spec: JobSpec, volume: Volume, reading: Reading, header: Dataset
         algorithm.bundle_name,
         algorithm.bundle_digest,
         algorithm.weights_digest,
-        RENDITION,
+        rendition.value,
         ENCODER_VERSION,
     )
     return ResultUids(_sha256(scope).hexdigest(), reading.digest)

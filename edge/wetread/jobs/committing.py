@@ -1,26 +1,61 @@
-"""What a finished read leaves behind, in the transaction that ends its job: results, outbox entries, comparisons."""
+"""What a finished read leaves behind, in the transaction that ends its job: results, outbox entries, comparisons.
+
+Its destinations decide which renditions are encoded, and which of them each one gets.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wetread.db import Queries, Row, Transaction, now
 from wetread.records.job import JobOutcome
+from wetread.records.result import EncodedResult, Rendition
 
 
 def commit_results(tx: Transaction, queries: Queries, row: Row, outcome: JobOutcome, data_folder: Path) -> None:
-    """Record the results of job ``row``; a live one's go into the outbox of its destinations."""
-    destinations = json.loads(row["destinations"]) if row["mode"] == "live" else ()
+    """Record the results of job ``row``; a live one's go into the outbox of its destinations, in one rendition each."""
+    wanted = _wanted(tx, queries, row)
     for position, result in enumerate(outcome.results):
         path = result.path.relative_to(data_folder).as_posix()
         fields = dataclasses.asdict(result) | {"job_id": row["id"], "position": position, "path": path}
         tx.run(queries["add_result"], fields)
-        for destination in destinations:
+        for destination in _takers(wanted, result, outcome.results):
             entry = {"job_id": row["id"], "sop_instance_uid": result.sop_instance_uid, "destination": destination}
             tx.run(queries["put_in_outbox"], entry | {"now": now()})
     _compare_later(tx, queries, row)
+
+
+def renditions_to_encode(tx: Transaction, queries: Queries, row: Row) -> tuple[Rendition, ...]:
+    """What the destinations of job ``row`` take: both where one of them was not asked yet."""
+    wanted = set(_wanted(tx, queries, row).values())
+    if None in wanted:
+        return tuple(Rendition)
+    return tuple(r for r in Rendition if r in wanted) or (Rendition.COMMON,)
+
+
+def _wanted(tx: Transaction, queries: Queries, row: Row) -> dict[str, Rendition | None]:
+    """The rendition of each destination of a live job, None where it is still to be asked."""
+    if row["mode"] != "live":
+        return {}
+    known = {r["destination"]: r["rendition"] for r in tx.fetch(queries["renditions"])}
+    said = {name: known.get(name, Rendition.COMMON) for name in json.loads(row["destinations"])}
+    return {name: Rendition(rendition) if rendition else None for name, rendition in said.items()}
+
+
+def _takers(
+    wanted: dict[str, Rendition | None], result: EncodedResult, results: Sequence[EncodedResult]
+) -> Iterable[str]:
+    """Who gets this object. Where it is not known yet what a destination takes: the common rendition, until it was
+    asked. Where what it takes was not encoded, because that was decided meanwhile: what there is.
+    """
+    there = [r.rendition for r in results]
+    for destination, rendition in wanted.items():
+        first = rendition or Rendition.COMMON
+        if result.rendition == (first if first in there else there[0]):
+            yield destination
 
 
 def report_of(outcome: JobOutcome) -> str:

@@ -99,11 +99,14 @@ SELECT id FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND cancel_a
 
 -- name: add_result
 INSERT INTO results (sop_instance_uid, job_id, position, kind, sop_class_uid, series_instance_uid,
-                     transfer_syntax_uid, path, sha256)
+                     transfer_syntax_uid, path, sha256, rendition)
 VALUES (:sop_instance_uid, :job_id, :position, :kind, :sop_class_uid, :series_instance_uid,
-        :transfer_syntax_uid, :path, :sha256)
+        :transfer_syntax_uid, :path, :sha256, :rendition)
 -- Two routes can ask one bundle about one input: the read that was committed first stands for both.
 ON CONFLICT (sop_instance_uid) DO NOTHING
+
+-- name: renditions
+SELECT destination, rendition FROM destination_renditions
 
 -- name: put_in_outbox
 INSERT INTO outbox (job_id, sop_instance_uid, destination, state, available_at)
@@ -132,7 +135,8 @@ WHERE shadow_job_id = :shadow_job_id AND live_job_id = :live_job_id AND compared
 SELECT * FROM jobs WHERE id = :job_id
 
 -- name: results_of_job
-SELECT kind, path FROM results WHERE job_id = :job_id AND removed_at IS NULL ORDER BY position
+-- One rendition is enough: both say the same.
+SELECT kind, path FROM results WHERE job_id = :job_id AND removed_at IS NULL ORDER BY rendition, position
 
 -- name: retry
 -- Not after those that wait already: the clock may have been set back since it was queued.

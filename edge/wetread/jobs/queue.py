@@ -25,12 +25,12 @@ from typing import Annotated
 from annotated_types import Ge
 
 from wetread.db import Database, Queries, Row, Transaction, now
-from wetread.jobs.committing import commit_results, report_of
+from wetread.jobs.committing import commit_results, renditions_to_encode, report_of
 from wetread.jobs.new_job import NewJob, RouteDecision
 from wetread.jobs.steady_clock import SteadyClock
 from wetread.jobs.superseding import heed_policy, predecessors, settle, supersede
 from wetread.records.job import JobOutcome, JobState, Prediction
-from wetread.records.result import ReportRef
+from wetread.records.result import Rendition, ReportRef
 
 _DEADLY = frozenset({"worker-died", "worker-silent", "out-of-memory"})
 """What may have been the fault of other jobs on the machine, or may be theirs next: tried again alone."""
@@ -77,6 +77,8 @@ class ClaimedJob:
     """1 for the first one; never the same number twice for one job."""
     alone: bool = False
     """A worker died of it: no other job runs at the same time."""
+    renditions: tuple[Rendition, ...] = (Rendition.COMMON,)
+    """What its destinations take."""
 
 
 class Queue:
@@ -151,7 +153,8 @@ class Queue:
             tx.run(self._queries["start_attempt"], {"job_id": job_id, "number": attempt, "now": now()})
             alone = ", alone" if row["alone"] else ""
             tx.event("claimed", f"attempt {attempt}{alone}", study_id=row["study_id"], job_id=job_id)
-        return _claimed(row, attempt)
+            renditions = renditions_to_encode(tx, self._queries, row)
+        return dataclasses.replace(_claimed(row, attempt), renditions=renditions)
 
     def heartbeat(self, job_id: str, progress: str) -> None:
         """The worker is alive and this far."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from wetread.records.result import EncodedResult, EngineUsed, FindingSummary, ReportRef
+from wetread.records.result import EncodedResult, EngineUsed, FindingSummary, Rendition, ReportRef
 from wetread.records.study import SeriesRef, StudyRef
 
 JOB_SPEC_VERSION = 1
@@ -55,6 +55,8 @@ class JobSpec:
     """Offset of the site's zone, for DICOM times in results."""
     supersedes: tuple[ReportRef, ...] = ()
     """Delivered reports of this study by this bundle that the new one takes the place of."""
+    renditions: tuple[Rendition, ...] = (Rendition.COMMON,)
+    """Those that the job's destinations take."""
     version: int = JOB_SPEC_VERSION
 
 

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from wetread.records.coded import CodedTerm
+
+
+class Rendition(StrEnum):
+    """In which object classes a read is said. The objects of one rendition refer to each other only."""
+
+    MODERN = "modern"
+    """Label map segmentation (BINARY where structures overlap) and Comprehensive 3D SR."""
+    COMMON = "common"
+    """BINARY segmentation and Comprehensive SR: what older archives take, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,7 @@ class EncodedResult:
     transfer_syntax_uid: str
     path: Path
     sha256: str
+    rendition: Rendition = Rendition.COMMON
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ ALTER TABLE series ADD COLUMN announced_instances INTEGER;
 ALTER TABLE instances ADD COLUMN association_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE instances ADD COLUMN removed_at TEXT;                     -- its file was removed by retention
 ALTER TABLE results ADD COLUMN removed_at TEXT;
+ALTER TABLE results ADD COLUMN rendition TEXT NOT NULL DEFAULT 'common' CHECK (rendition IN ('modern', 'common'));
 
 -- What a study said of itself when the revision was made, corrections included: never changes afterwards.
 ALTER TABLE revisions ADD COLUMN attributes TEXT NOT NULL DEFAULT '';
@@ -150,6 +151,14 @@ CREATE TABLE recompressed (
     found_at TEXT NOT NULL
 ) STRICT;
 CREATE INDEX recompressed_of_study ON recompressed (study_id);
+
+-- Which rendition a destination gets; '' until its peer was asked, before the first object.
+CREATE TABLE destination_renditions (
+    destination TEXT PRIMARY KEY,
+    rendition TEXT NOT NULL DEFAULT '' CHECK (rendition IN ('', 'modern', 'common')),
+    decided_by TEXT NOT NULL DEFAULT '' CHECK (decided_by IN ('', 'setting', 'negotiated')),
+    decided_at TEXT
+) STRICT;
 
 -- Storage commitment: one transaction for each request, whose report may come on another association.
 CREATE TABLE commitments (

@@ -25,6 +25,7 @@ def read_document(outcome: JobOutcome, bundle: Bundle, chosen: Iterable[ChosenSe
             "sop_class_uid": r.sop_class_uid,
             "transfer_syntax_uid": r.transfer_syntax_uid,
             "sha256": r.sha256,
+            "rendition": r.rendition.value,
         }
         for r in outcome.results
     ]

@@ -19,6 +19,7 @@ from wetread.jobs.admission import budget, check_ever, check_now
 from wetread.jobs.isolation import forbid_code_in_data
 from wetread.memory import peak_mb, resident_mb, restart_peak
 from wetread.records.job import ChosenSeries, JobOutcome, JobSpec, JobState, Prediction, StageTiming
+from wetread.records.result import Rendition
 from wetread.records.study import StudyRef
 from wetread.route.selection import select
 from wetread.service.documents import Document, read_document
@@ -41,6 +42,7 @@ class OfflineSettings:
     threads: int = 0
     utc_offset_minutes: int = 0
     trust: TrustPolicy = field(default_factory=TrustPolicy)
+    rendition: Rendition = Rendition.COMMON
     memory_mb: int = 0
     """The most this process may take (MiB); 0: what the machine allows."""
 
@@ -171,6 +173,7 @@ def _specs(studies: tuple[StudyRef, ...], bundle: Bundle, out: Path, settings: O
             bundle_digest=bundle.digest(),
             out_folder=out if len(reads) == 1 else out / f"read-{number}",
             utc_offset_minutes=settings.utc_offset_minutes,
+            renditions=(settings.rendition,),
         )
         for number, (study, chosen) in enumerate(reads, start=1)
     ]

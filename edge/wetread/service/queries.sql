@@ -65,7 +65,7 @@ SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
 SELECT number, started_at, ended_at, outcome, reason FROM attempts WHERE job_id = :job_id ORDER BY number
 
 -- name: results
-SELECT r.kind, r.sop_instance_uid, r.series_instance_uid, r.path FROM results r
+SELECT r.kind, r.rendition, r.sop_instance_uid, r.series_instance_uid, r.path FROM results r
 WHERE r.job_id = :job_id ORDER BY r.position
 
 -- name: deliveries

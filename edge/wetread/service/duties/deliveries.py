@@ -11,6 +11,7 @@ from wetread.deliver.delivery import Delivery, DeliveryPolicy
 from wetread.deliver.destination import DestinationSettings, open_destination
 from wetread.deliver.outbox import Outbox
 from wetread.deliver.pace import Pace
+from wetread.deliver.rendition import note_settings
 from wetread.deliver.reports import REPORTS, KeptReport, kept_reports
 
 
@@ -25,6 +26,7 @@ class Deliveries:
 
     def recover(self) -> None:
         """Start the threads: what was pending is due."""
+        note_settings(self._db, self._config.destinations)
         for delivery in self._deliveries:
             delivery.start()
             self._started.append(delivery)

@@ -129,6 +129,7 @@ class Reads:
             out_folder=job_folder / str(job.attempt),
             route=job.route,
             supersedes=self._queue.supersedes(job.job_id),
+            renditions=job.renditions,
             series_number_base=self._results.series_number_base,
             utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
         )
