@@ -35,6 +35,7 @@ bench: $(VENV)/.test $(WEIGHTS)  ## speed and memory; packaging/docs/BENCHMARKS.
 	$(BIN)/python tests/bench/bench_service.py
 	$(BIN)/python tests/bench/bench_receive.py
 	$(BIN)/python tests/bench/bench_queue.py
+	$(BIN)/python tests/bench/bench_kill.py
 
 bench-gpu: $(VENV)/.test $(WEIGHTS)  ## what only a machine with an NVIDIA GPU can show
 	$(BIN)/python tests/bench/bench_gpu.py
