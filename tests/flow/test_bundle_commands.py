@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -16,6 +19,7 @@ import hostile_bundles as hostile
 from network_bundles import threshold_bundle
 from peers import config
 from threshold_bundle import write_threshold_bundle
+from wetread.bundles.manifest import Manifest
 from wetread.cli.main import run
 from wetread.errors import EngineUnavailable
 
@@ -73,9 +77,7 @@ def test_check_says_what_stands_in_the_way(tmp_path: Path, source: Path, command
     canary = tmp_path / "canary"
     bad = hostile.config_with(tmp_path / "bad", here=f"$open('{canary}', 'w')")
     report = command("check", bad, code=2)
-    assert report["needs_trusted_code"] == [
-        f"needs trusted code: configs/inference.json, here: $open('{canary}', 'w') (uses open)"
-    ]
+    assert report["needs_trusted_code"] == [f"configs/inference.json, here: $open('{canary}', 'w') (uses open)"]
     assert "Nothing of it was run" in report["problems"][0]
     assert not canary.exists()
 
@@ -87,6 +89,75 @@ def test_check_writes_a_template_for_a_bundle_of_the_zoo(source: Path, command: 
     assert Path(report["template"]).read_text().startswith("{")
 
 
+def test_template_of_a_classifier_asks_for_scores(source: Path, command: Command) -> None:
+    (source / "configs" / "wetread.json").unlink()
+    path = source / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    metadata["network_data_format"]["outputs"]["pred"] |= {"type": "probabilities", "format": "classes"}
+    path.write_text(json.dumps(metadata))
+    lines = Path(command("check", source, code=2)["template"]).read_text().splitlines()
+    template = json.loads("\n".join(line for line in lines if not line.lstrip().startswith("//")))
+    assert "labels" not in template
+    assert [(score["index"], score["name"]) for score in template["scores"]] == [(0, "background"), (1, "bright")]
+    code = {"value": "56265001", "scheme": "SCT", "meaning": "Heart disease"}
+    filled = template | {"procedure": code, "scores": [score | {"condition": code} for score in template["scores"]]}
+    assert Manifest.model_validate(filled).scores[1].condition.value == "56265001"
+
+
+def test_bundle_that_no_volume_gets_through_is_not_ready(source: Path, command: Command) -> None:
+    report = command("check", source)
+    assert (report["state"], report["trial"]) == ("ready", "a phantom volume was read")
+    path = source / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    config["preprocessing"]["transforms"].append({"_target_": "Resized", "keys": "image", "spatial_size": [64, 64]})
+    path.write_text(json.dumps(config))
+    report = command("check", source, code=2)
+    assert (report["state"], report["loads"], report["trial"]) == ("not ready", True, "failed")
+    assert "a phantom volume cannot be read: preprocessing of this bundle fails" in report["problems"][0]
+    assert "transform Resized: " in report["problems"][0]
+
+
+def test_name_that_monai_does_not_have_is_told_with_the_nearest(tmp_path: Path, command: Command) -> None:
+    folder = hostile.config_with(tmp_path / "typo", here={"_target_": "SlidingWindowInfererX"})
+    (needed,) = command("check", folder, "--files-only", code=2)["needs_trusted_code"]
+    assert needed.endswith("(MONAI has no SlidingWindowInfererX; did you mean SlidingWindowInferer?)")
+    builtin = hostile.config_with(tmp_path / "builtin", here={"_target_": "eval"})
+    assert command("check", builtin, "--files-only", code=2)["needs_trusted_code"][0].endswith("(calls eval)")
+
+
+def test_one_expression_is_one_line_with_every_reason(tmp_path: Path, command: Command) -> None:
+    folder = hostile.config_with(tmp_path / "bad", here="$__import__('os').system('true')")
+    report = command("check", folder, code=2)
+    (needed,) = report["needs_trusted_code"]
+    assert "system" in needed.rpartition("(")[2]
+    assert "__import__" in needed.rpartition("(")[2]
+    assert report["problems"][0].count("$__import__") == 1
+    assert f"wetread bundle install {folder} --trust-local" in report["problems"][0]
+
+
+def test_codes_that_were_left_empty_are_named_as_such(source: Path, command: Command) -> None:
+    path = source / "configs" / "wetread.json"
+    manifest = json.loads(path.read_text())
+    manifest["procedure"]["value"] = ""
+    path.write_text(json.dumps(manifest))
+    assert "procedure.value: is empty, fill it in" in command("check", source, code=2)["reason"]
+
+
+def test_weights_without_a_publisher_are_not_said_to_be_fetched(source: Path, command: Command) -> None:
+    (source / "models" / "model.safetensors").unlink()
+    reason = command("check", source, code=2)["reason"]
+    assert reason.endswith("models/model.safetensors is not installed; put the right file there")
+
+
+def test_list_does_not_call_a_bundle_ready_whose_files_changed(source: Path, command: Command) -> None:
+    command("install", source, "--trust-local", "--into", "monai_bundles")
+    path = Path("monai_bundles/threshold/configs/inference.json")
+    path.chmod(0o644)
+    path.write_text(path.read_text() + "\n")
+    (listed,) = [b for b in command("list") if b["name"] == "threshold"]
+    assert "have changed since it was installed" in listed["state"]
+
+
 def test_bundle_of_the_zoo_with_code_of_its_own_is_not_tried(tmp_path: Path, source: Path, command: Command) -> None:
     canary = tmp_path / "canary"
     folder = hostile.config_with(tmp_path / "zoo", network_def={"_target_": "scripts.net.Net"})
@@ -95,6 +166,7 @@ def test_bundle_of_the_zoo_with_code_of_its_own_is_not_tried(tmp_path: Path, sou
     (folder / "configs" / "wetread.json").unlink()
     report = command("check", folder, code=2)
     assert "cannot be tried because it needs trusted code" in report["problems"][0]
+    assert '"name": "bright"' in Path(report["template"]).read_text()
     assert not canary.exists()
     assert source.exists()
 
@@ -156,6 +228,21 @@ def test_bench_gives_one_object_for_each_engine(tmp_path: Path, command: Command
     assert set(rows[0]) >= {"device", "median_s", "speedup_vs_torch", "peak_mb", "agreement"}
     assert rows[0]["speedup_vs_torch"] == 1.0
     assert all(r["median_s"] > 0 and r["peak_mb"] > 100 and r["agreement"] == 1.0 for r in rows)
+
+
+def test_interrupted_bench_ends_its_processes_without_their_traces(tmp_path: Path, capfd: Any) -> None:
+    from wetread.infer.benchmark import _runner
+
+    bundle = threshold_bundle(tmp_path / "golden" / "threshold")
+    interrupted = _runner((bundle.folder, "torch", "f32", tmp_path, None))
+    runner = interrupted.__enter__()
+    assert runner.peak_mb() > 0
+    (process,) = multiprocessing.active_children()
+    os.kill(process.pid or 0, signal.SIGINT)  # a terminal sends it to all
+    assert runner.peak_mb() > 0
+    assert not interrupted.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert process.exitcode == -signal.SIGKILL
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_weights_of_a_bundle_that_is_there_are_fetched_by_its_name(source: Path, command: Command) -> None:

@@ -83,7 +83,17 @@ def test_file_without_plain_tensors_is_refused(
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(conv().state_dict(), tmp_path / "model.pt")
     network = UNet(3, 1, 2, channels=(4, 8), strides=(2,))
-    with pytest.raises(BundleInvalid, match="do not fit"):
+    with pytest.raises(BundleInvalid, match="do not fit") as refused:
+        load_weights(network, tmp_path / "model.pt", name="model.pt for network_def")
+    count = len(network.state_dict())
+    assert f"{count} of the network's {count} are not in the file, such as model." in str(refused.value)
+    assert "2 in the file are not the network's, such as weight" in str(refused.value)
+
+
+def test_weights_of_a_wider_network_are_refused_with_both_shapes(tmp_path: Path) -> None:
+    torch.save(UNet(3, 1, 2, channels=(8, 16), strides=(2,)).state_dict(), tmp_path / "model.pt")
+    network = UNet(3, 1, 2, channels=(4, 8), strides=(2,))
+    with pytest.raises(BundleInvalid, match=r"have another shape, such as model\S+: \(8, .*, the network's \(4, "):
         load_weights(network, tmp_path / "model.pt", name="model.pt for network_def")
 
 
@@ -116,6 +126,7 @@ def test_script_is_part_of_the_networks_key(tmp_path: Path) -> None:
 
 def test_network_asked_with_more_than_the_image_is_refused() -> None:
     engine = object.__new__(TorchEngine)
+    engine.where = torch.device("cpu")
     with pytest.raises(BundleInvalid, match=r"more than the image \(class_vector\)"):
         EngineNetwork(engine)(torch.zeros(1, 1, 2, 2, 2), class_vector=torch.ones(1), points=None)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from wetread.bundles.manifest import Manifest, WeightsFile
 from wetread.errors import BundleInvalid, UnknownBundle, WeightsMissing
@@ -56,7 +57,8 @@ class Bundle:
         for weights in self.manifest.weights:
             problem = self._weights_problem(weights)
             if problem:
-                raise WeightsMissing(f"bundle {self.name}: {problem}; run: wetread bundle install {self.name}")
+                todo = f"run: wetread bundle install {self.name}" if weights.source else "put the right file there"
+                raise WeightsMissing(f"bundle {self.name}: {problem}; {todo}")
 
     def _weights_problem(self, weights: WeightsFile) -> str:
         path = self.folder / weights.path
@@ -81,7 +83,7 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         manifest = Manifest.model_validate(_read_json(manifest_path, comments=True))
     except ValidationError as exc:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in exc.errors())
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {_what_is_wrong(e)}" for e in exc.errors())
         raise BundleInvalid(f"{manifest_path}: {problems}") from exc
     bundle = Bundle(folder.resolve(), folder.resolve().name, str(metadata["version"]), str(metadata["task"]), manifest)
     if not bundle.config_path.is_file():
@@ -134,6 +136,10 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
         if path.is_file() and not _NOT_PART_OF_IT.intersection(path.relative_to(folder).parts):
             yield path
+
+
+def _what_is_wrong(error: ErrorDetails) -> str:
+    return "is empty, fill it in" if error["type"] == "string_too_short" else str(error["msg"])
 
 
 def _read_json(path: Path, *, comments: bool = False) -> dict[str, object]:

@@ -10,6 +10,8 @@ from typing import Any
 from wetread.bundles.bundle import TEMPLATE_NAME, inference_config, load_bundle
 from wetread.errors import BundleInvalid
 
+NETWORK_IDS = ("network_def", "network", "net", "model")
+"""What configs usually call their network."""
 _COLOUR = ({"r", "g", "b"}, {"red", "green", "blue"})
 _NOT_RADIOLOGY = frozenset({"rgb", "endoscopy", "pathology", "microscopy", "histology", "video"})
 
@@ -73,6 +75,13 @@ def output_names(metadata: dict[str, Any]) -> dict[int, str]:
         if isinstance(named, dict):
             return {int(k): str(v) for k, v in named.items() if str(k).isdigit()}
     return {}
+
+
+def is_classifier(metadata: dict[str, Any]) -> bool:
+    """Whether the metadata say that the answer is a score for each class and no image."""
+    outputs = metadata.get("network_data_format", {}).get("outputs", {})
+    specs = [spec for spec in outputs.values() if isinstance(spec, dict)]
+    return any(spec.get("type") == "probabilities" or spec.get("format") == "classes" for spec in specs)
 
 
 def check_supported(folder: Path) -> None:

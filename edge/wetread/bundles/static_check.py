@@ -11,7 +11,7 @@ import builtins
 import itertools
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,15 @@ class Finding:
         """A sentence for a person."""
         where = f"{self.file}, {self.key}" if self.key else self.file
         shown = f": {self.what}" if self.what else ""
-        return f"needs trusted code: {where}{shown} ({self.reason})"
+        return f"{where}{shown} ({self.reason})"
+
+
+def in_words(findings: Iterable[Finding]) -> list[str]:
+    """A sentence for each place that was found, with every reason."""
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for found in findings:
+        reasons.setdefault((found.file, found.key, found.what), []).append(found.reason)
+    return [str(Finding(*place, ", ".join(dict.fromkeys(why)))) for place, why in reasons.items()]
 
 
 def examine(folder: Path, *, config: str = "inference.json") -> list[Finding]:
@@ -183,7 +191,12 @@ def _target_problem(target: object) -> str:
         allowed = names.is_allowed_short(target) and not hasattr(builtins, target)
     else:
         allowed = names.is_allowed(target)
-    return "" if allowed else f"calls {target}"
+    if allowed:
+        return ""
+    nearest = names.nearest_short(target) if "." not in target and not hasattr(builtins, target) else None
+    if nearest is None:
+        return f"calls {target}"
+    return f"MONAI has no {target}" + (f"; did you mean {nearest}?" if nearest else "")
 
 
 def _argument(key: str, name: str, text: object) -> Iterator[_Problem]:

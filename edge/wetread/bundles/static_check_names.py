@@ -7,6 +7,7 @@ that is only re-exported by accident (``monai.data.image_reader.os``) is therefo
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -121,6 +122,12 @@ def is_allowed_short(name: str) -> bool:
     """Whether a bare name in ``_target_`` may be used; MONAI looks it up in all its modules."""
     modules = _defined("monai").get(name, ())
     return bool(modules) and all(_may_use(module, name) for module in modules)
+
+
+def nearest_short(name: str) -> str | None:
+    """For a bare name that MONAI does not have: the most similar one it has, or empty. None for one it has."""
+    known = _defined("monai")
+    return None if name in known else next(iter(get_close_matches(name, known, n=1)), "")
 
 
 def _reaches(dotted: str, module: str) -> bool:

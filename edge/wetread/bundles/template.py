@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wetread.bundles.bundle import TEMPLATE_NAME, file_sha256
-from wetread.bundles.check import input_specs, output_names, read_metadata
+from wetread.bundles.bundle import TEMPLATE_NAME, file_sha256, inference_config
+from wetread.bundles.check import NETWORK_IDS, input_specs, is_classifier, output_names, read_metadata
+from wetread.bundles.static_check_files import read_config
 
 _MODALITY = {"CT": "CT", "MR": "MR", "MRI": "MR", "US": "US", "MAMMOGRAM": "MG", "MG": "MG", "PT": "PT", "PET": "PT"}
 _COLOURS = ((230, 60, 60), (60, 200, 90), (70, 120, 240), (240, 190, 60), (170, 90, 210), (60, 200, 210))
@@ -15,15 +16,31 @@ _EMPTY_CODE = {"value": "", "scheme": "SCT", "meaning": ""}
 _WEIGHTS = ("model.safetensors", "model.pt")
 
 
-def write_template(folder: Path, *, network: str) -> Path:
+def write_template(folder: Path, cache_folder: Path) -> Path:
     """Write ``configs/wetread.template.jsonc``, or leave the one that somebody may already be filling in.
 
-    Raises: ``BundleInvalid`` when the metadata cannot be read, ``OSError`` when the folder cannot be written.
+    From the text of the bundle's files alone: nothing is made, so a bundle that needs trusted code gets one too. It
+    goes into ``cache_folder`` when the bundle's folder cannot be written.
+    Raises: ``BundleInvalid`` when the metadata or the config cannot be read.
     """
     path = folder / "configs" / TEMPLATE_NAME
-    if not path.exists():
-        path.write_text(template(folder, network=network), encoding="utf-8")
+    if path.exists():
+        return path
+    text = template(folder, network=_network(folder))
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError:  # a read-only bundle folder, or one of somebody else
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        path = cache_folder / f"{folder.name}.wetread.template.jsonc"
+        path.write_text(text, encoding="utf-8")
     return path
+
+
+def _network(folder: Path) -> str:
+    """The usual id of the network that the inference config has."""
+    path = inference_config(folder)
+    config = read_config(path) if path.is_file() else {}
+    return next((name for name in NETWORK_IDS if name in config), NETWORK_IDS[0])
 
 
 def template(folder: Path, *, network: str) -> str:
@@ -35,7 +52,9 @@ def template(folder: Path, *, network: str) -> str:
         (_LICENCE, {"licence": dict.fromkeys(("code", "weights", "training_data"), "unknown")}),
         ((), {"training_data": str(metadata.get("data_source", ""))}),
         (_INPUTS, {"inputs": _inputs(metadata)}),
-        (_LABELS, {"labels": _labels(metadata)}),
+        (_SCORES, {"scores": _scores(metadata)})
+        if is_classifier(metadata)
+        else (_LABELS, {"labels": _labels(metadata)}),
         (_PROCEDURE, {"procedure": _EMPTY_CODE}),
         (_NETWORK, {"weights": _weights(folder, network)}),
         (_RUNTIME, {"runtime": {"network": network}}),
@@ -81,6 +100,12 @@ def _labels(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     return labels
 
 
+def _scores(metadata: dict[str, Any]) -> list[dict[str, Any]]:
+    """One for each output of a classifier, the ones that stand for nothing too: those are deleted by who knows."""
+    named = sorted(output_names(metadata).items()) or [(0, "")]
+    return [{"index": index, "name": name[:64], "condition": _EMPTY_CODE, "threshold": None} for index, name in named]
+
+
 def _weights(folder: Path, network: str) -> list[dict[str, str]]:
     found = [folder / "models" / name for name in _WEIGHTS if (folder / "models" / name).is_file()]
     if not found:
@@ -104,6 +129,11 @@ _LABELS = (
     "structure, morphologically abnormal structure, ...), type from SNOMED CT. Values count from 1 without gaps;",
     "bundle_value is what the bundle itself writes. The metadata often describe the raw network, not the final answer:",
     'compare. Masks that overlap: "overlapping": true. A classifier has "scores", a detector "boxes", not labels.',
+)
+_SCORES = (
+    "What each output of the classifier means: index counts from 0; condition is the code, e.g. of SNOMED CT, of what",
+    "is scored. Delete outputs that nobody reports, such as normal. threshold: present from here upwards; null: the",
+    'score is reported and nothing is called. A segmentation has "labels" instead, a detector "boxes".',
 )
 _PROCEDURE = ("The imaging procedure (not the algorithm), e.g. a LOINC code.",)
 _NETWORK = ("sha256 pins the weight file that was checked.",)

@@ -12,7 +12,7 @@ from wetread.bundles.archive import LEFT_OUT
 from wetread.bundles.bundle import Bundle, inference_config
 from wetread.bundles.installed import Record, record_of
 from wetread.bundles.signature import verify
-from wetread.bundles.static_check import Finding, examine
+from wetread.bundles.static_check import Finding, examine, in_words
 from wetread.bundles.static_check_weights import examine_weights
 from wetread.errors import BundleInvalid, BundleNotTrusted
 
@@ -47,7 +47,7 @@ def admit(bundle: Bundle, policy: TrustPolicy | None = None) -> Record | None:
                 f"bundle {bundle.name} was not installed; run: wetread bundle install {bundle.folder} "
                 f"(this site refuses others: [bundles] uninstalled)"
             )
-        _refuse_untrusted_code(bundle.name, needs_trust(bundle.folder, config=bundle.config_path.name))
+        _refuse_untrusted_code(bundle, needs_trust(bundle.folder, config=bundle.config_path.name))
         return None
     examine_weights(bundle.folder)
     if bundle.digest() != record.digest:
@@ -100,11 +100,12 @@ def check_paths(bundle: Bundle) -> None:
             raise BundleInvalid(f"bundle {bundle.name}: wetread.json names {name!r}, which is not a file of the bundle")
 
 
-def _refuse_untrusted_code(name: str, findings: list[Finding]) -> None:
-    needed = [str(f) for f in findings]
+def _refuse_untrusted_code(bundle: Bundle, findings: list[Finding]) -> None:
+    needed = in_words(findings)
     if needed:
         more = f"; and {len(needed) - _SHOWN} more" if len(needed) > _SHOWN else ""
         raise BundleNotTrusted(
-            f"bundle {name} {'; '.join(needed[:_SHOWN])}{more}. Nothing of it was run. If you trust its code: "
-            f"wetread bundle install {name} --trust-local, or install it with a signature"
+            f"bundle {bundle.name} needs trusted code: {'; '.join(needed[:_SHOWN])}{more}. Nothing of it was run. "
+            f"Only if you have read it and trust it: wetread bundle install {bundle.folder} --trust-local, or install "
+            "it with a signature"
         )

@@ -12,6 +12,8 @@ from wetread.cli.options import bundle_folders, engine_cache, trust_policy
 
 if TYPE_CHECKING:
     from wetread.bundles import Bundle
+    from wetread.bundles.trust import TrustPolicy
+    from wetread.infer.model import Model
 
 
 def list_all(args: argparse.Namespace) -> int:
@@ -20,8 +22,9 @@ def list_all(args: argparse.Namespace) -> int:
     from wetread.cli.table import print_json
 
     seen: dict[str, dict[str, Any]] = {}
+    policy = trust_policy(args)
     for folder in list_bundles(bundle_folders(args)):
-        seen.setdefault(folder.name, _describe(folder))
+        seen.setdefault(folder.name, _describe(folder, policy))
     rows = list(seen.values())
     if args.json:
         print_json(rows)
@@ -42,14 +45,17 @@ def check(args: argparse.Namespace) -> int:
         code = 0 if report["loads"] and not (report["missing"] or report["problems"]) else 2
     if code == 0 and not args.files_only:
         report |= _engine(args, folder)
+        code = 2 if report["problems"] else 0
     report["state"] = "ready" if code == 0 else "not ready"
     show(report, as_json=args.json)
     return code
 
 
-def _describe(folder: Path) -> dict[str, Any]:
+def _describe(folder: Path, policy: TrustPolicy) -> dict[str, Any]:
+    """``ready`` says that its files are here, are those that were vouched for, and may run; ``check`` tries them."""
     from wetread.bundles import load_bundle
     from wetread.bundles.installed import record_of
+    from wetread.bundles.trust import admit
     from wetread.errors import Misconfigured
 
     described: dict[str, Any] = {"name": folder.name, "version": "", "title": "", "clinical_use": False}
@@ -63,6 +69,7 @@ def _describe(folder: Path) -> dict[str, Any]:
             "title": bundle.manifest.title,
             "clinical_use": bundle.manifest.clinical_use,
         }
+        admit(bundle, policy)
         bundle.check_weights()
     except Misconfigured as exc:
         return {**described, "state": str(exc)}
@@ -90,14 +97,15 @@ def _folder(args: argparse.Namespace) -> Path:
 def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> int:
     """What can be said without running anything; 2 when the bundle may not run, or its weights are missing."""
     from wetread.bundles import load_bundle
+    from wetread.bundles.static_check import in_words
     from wetread.bundles.trust import admit, check_folder, needs_trust
     from wetread.errors import BundleNotTrusted
 
     check_folder(folder)
-    report["needs_trusted_code"] = needed = [str(f) for f in needs_trust(folder)]
+    report["needs_trusted_code"] = needed = in_words(needs_trust(folder))
     if not (folder / "configs" / "wetread.json").is_file():
         report["trust"] = "not installed"
-        return _without_manifest(report, needed)
+        return _without_manifest(report, needed, engine_cache(args))
     bundle = load_bundle(folder)
     report |= {"version": bundle.version, "digest": bundle.digest(), "weights_digest": bundle.weights_digest()}
     report["clinical_use"] = bundle.manifest.clinical_use
@@ -113,13 +121,16 @@ def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> in
     return 0
 
 
-def _without_manifest(report: dict[str, Any], needed: list[str]) -> int:
+def _without_manifest(report: dict[str, Any], needed: list[str], cache_folder: Path) -> int:
     """A bundle from the Model Zoo: it is made once for the report, but only if that runs none of its own code."""
+    from wetread.bundles.template import write_template
+
     if not needed:
         return 0
+    report["template"] = write_template(report["folder"], cache_folder)
     report["problems"] = [
         "there is no configs/wetread.json, and the parts of the bundle cannot be tried because it needs trusted code; "
-        "write configs/wetread.json and install it with --trust-local"
+        "fill in the template, rename it to wetread.json and, if you trust the code, install it with --trust-local"
     ]
     return 2
 
@@ -137,15 +148,37 @@ def _engine(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from wetread.bundles import load_bundle
     from wetread.cli.progress import stage_progress
     from wetread.infer.model import open_model
+    from wetread.infer.phantom import without_requirements
 
     bundle: Bundle = load_bundle(folder)
+    if bundle.manifest.golden is None:
+        bundle = dataclasses.replace(bundle, manifest=without_requirements(bundle.manifest))
     with stage_progress(args.json) as progress:
         cache = engine_cache(args)
         model = open_model(bundle, engine=args.engine, cache_folder=cache, trust=trust_policy(args), progress=progress)
-    identity, reason = model.identity, model.choice_reason
-    model.close()
+        identity, reason = model.identity, model.choice_reason
+        tried = {} if bundle.manifest.golden else _trial(model, bundle)
+        model.close()
     return {
         "engine": f"{identity.name} {identity.precision} {identity.library_version} on {identity.device}",
         "why": reason,
         "certificate": identity.certificate,
+        **tried,
     }
+
+
+def _trial(model: Model, bundle: Bundle) -> dict[str, Any]:
+    """One read of a phantom: without a golden case nothing else shows that images of this kind get through at all.
+
+    An answer that would be refused is said and is no problem: the phantom is no patient.
+    """
+    from wetread.errors import Misconfigured, OutputInvalid
+    from wetread.infer.phantom import phantoms
+
+    try:
+        model.run(phantoms(bundle.manifest))
+    except OutputInvalid as exc:
+        return {"trial": f"the answer about a phantom would be refused: {exc}"}
+    except Misconfigured as exc:
+        return {"trial": "failed", "problems": [f"a phantom volume cannot be read: {exc}"]}
+    return {"trial": "a phantom volume was read"}

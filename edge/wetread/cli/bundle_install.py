@@ -116,6 +116,7 @@ def _complete(args: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
 
 
 def _install_source(args: argparse.Namespace) -> dict[str, Any]:
+    from wetread.bundles.static_check import in_words
     from wetread.cli.progress import stage_progress
     from wetread.service.bundle_install import install as install_bundle
 
@@ -127,7 +128,7 @@ def _install_source(args: argparse.Namespace) -> dict[str, Any]:
         "folder": done.bundle.folder,
         "digest": done.record.digest,
         "trusted": f"{done.record.trusted}, {done.record.by}",
-        "runs_code": [str(f) for f in done.findings if f.for_reading],
+        "runs_code": in_words(f for f in done.findings if f.for_reading),
         "engines": done.engines,
         "notes": list(done.notes),
         "state": "ready",

@@ -8,6 +8,7 @@ in memory → checked answer on its grid; opening the model is not in it.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,25 +18,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from wetread.bundles import Bundle, load_bundle
-from wetread.bundles.manifest import InputRule, Tolerance
+from wetread.bundles.manifest import Tolerance
 from wetread.bundles.trust import TrustPolicy
 from wetread.errors import EngineDisagrees, EngineUnavailable, OutputInvalid, WetreadError, WorkerDied
 from wetread.infer.engines.engine import ENGINES, PRECISIONS, REFERENCE
 from wetread.infer.engines.plan import Precision
 from wetread.infer.gate.compare import compare_outputs, limits
 from wetread.infer.gate.golden import golden_volumes
+from wetread.infer.phantom import phantoms, without_requirements
 from wetread.records.output import ModelOutput
-from wetread.records.study import SeriesRef
 from wetread.records.volume import Volume
 
 Progress = Callable[[str, float], None]
 _Case = tuple[Path, str, Precision, Path, TrustPolicy | None]
 """Bundle folder, engine, precision, engine cache, and what the site asks of a bundle."""
-_PHANTOM_SHAPE = (64, 96, 80)
-_SEED = 20261122
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +169,9 @@ def _runner(case: _Case) -> Iterator[_Runner]:
     theirs.close()
     try:
         yield _Runner(ours, case[1], case[2])
+    except BaseException:
+        process.kill()  # nobody waits any more for what it computes
+        raise
     finally:
         ours.close()
         process.join(timeout=10)
@@ -180,7 +180,8 @@ def _runner(case: _Case) -> Iterator[_Runner]:
 
 
 def _serve(connection: Connection, case: _Case) -> None:
-    """Main function of an engine's process; ends when the pipe closes."""
+    """Main function of an engine's process; ends when the pipe closes, so Ctrl-C is its parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     side = _Side(*case)
     answers: dict[str, Callable[[], object]] = {
         "open": side.open,
@@ -207,9 +208,7 @@ class _Side:
     ) -> None:
         bundle = load_bundle(folder)
         runtime = bundle.manifest.runtime.model_copy(update={"precision": precision})
-        # A phantom has no brain, whatever the bundle requires of a patient.
-        labels = tuple(label.model_copy(update={"required": False}) for label in bundle.manifest.labels)
-        manifest = bundle.manifest.model_copy(update={"runtime": runtime, "labels": labels})
+        manifest = without_requirements(bundle.manifest).model_copy(update={"runtime": runtime})
         self._bundle = replace(bundle, manifest=manifest)
         self._engine, self._cache_folder, self._trust = engine, cache_folder, trust
         self._images = _images(self._bundle)
@@ -237,26 +236,7 @@ def _images(bundle: Bundle) -> dict[str, Volume]:
     golden = bundle.manifest.golden
     if golden is not None:
         return golden_volumes(bundle, golden)
-    return {rule.name: _phantom(rule, number) for number, rule in enumerate(bundle.manifest.inputs)}
-
-
-def _phantom(rule: InputRule, number: int) -> Volume:
-    """A bright ball with noise in the air, with the spacing in the middle of what the input accepts."""
-    noise = np.random.default_rng(_SEED + number)
-    axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in _PHANTOM_SHAPE), indexing="ij")
-    ball = sum(axis**2 for axis in axes) < 0.6
-    array = np.where(ball, 60.0, -1000.0 if "CT" in rule.modality else 0.0)
-    array = array + noise.normal(0.0, 15.0, _PHANTOM_SHAPE)
-    spacing = [_middle(r.min, r.max) for r in (rule.slice_spacing_mm, rule.pixel_spacing_mm, rule.pixel_spacing_mm)]
-    affine = np.zeros((4, 4))
-    affine[[2, 1, 0], [0, 1, 2]] = spacing
-    affine[3, 3] = 1.0
-    series = SeriesRef("2.25.1", rule.modality[0], ())
-    return Volume(array.astype(np.float32), affine, series, (), "2.25.2")
-
-
-def _middle(low: float | None, high: float | None) -> float:
-    return min(max(1.5, low or 0.0), high or 1.5)
+    return phantoms(bundle.manifest)
 
 
 def _peak_mb() -> float:

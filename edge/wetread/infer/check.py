@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wetread.bundles.bundle import inference_config, load_bundle
 from wetread.bundles.check import (
+    NETWORK_IDS,
     CompatibilityReport,
     licence_flags,
     missing_in_manifest,
@@ -23,7 +24,6 @@ from wetread.infer.configs.config import InferenceConfig, Source
 from wetread.infer.engines.engine import FloatArray
 from wetread.infer.tiers import choose_tier, open_program
 
-_NETWORK_IDS = ("network_def", "network", "net", "model")
 _WEIGHT_FILES = ("models/model.safetensors", "models/model.pt", "models/model.ts")
 
 
@@ -63,7 +63,7 @@ def check_bundle(folder: Path, cache_folder: Path) -> CompatibilityReport:
         missing=missing,
         problems=tuple(found.problems),
         licence=licence_flags(folder),
-        template=_template(folder, cache_folder, source),
+        template=None if (folder / "configs" / "wetread.json").is_file() else write_template(folder, cache_folder),
     )
 
 
@@ -101,28 +101,10 @@ def _guessed_weights(config: InferenceConfig) -> WeightsFile:
 
 
 def _network_id(config: InferenceConfig) -> str:
-    found = next((name for name in _NETWORK_IDS if name in config.config), "")
+    found = next((name for name in NETWORK_IDS if name in config.config), "")
     if not found:
-        raise BundleInvalid(f"{config.path.name} names no network ({', '.join(_NETWORK_IDS)}): set runtime.network")
+        raise BundleInvalid(f"{config.path.name} names no network ({', '.join(NETWORK_IDS)}): set runtime.network")
     return found
-
-
-def _template(folder: Path, cache_folder: Path, source: Source) -> Path | None:
-    if (folder / "configs" / "wetread.json").is_file():
-        return None
-    try:
-        network = _network_id(InferenceConfig(source))
-    except BundleInvalid:
-        network = source.runtime.network
-    try:
-        return write_template(folder, network=network)
-    except OSError:  # a read-only bundle folder, or one of somebody else
-        from wetread.bundles.template import template
-
-        cache_folder.mkdir(parents=True, exist_ok=True)
-        path = cache_folder / f"{folder.name}.wetread.template.jsonc"
-        path.write_text(template(folder, network=network), encoding="utf-8")
-        return path
 
 
 class _NoEngine:

@@ -6,6 +6,7 @@ This is the tier ``components``; ``tiers.py`` says which bundles need another.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -200,7 +201,12 @@ def stage(name: str) -> Iterator[None]:
         if ours is not None:
             raise ours from exc
         said = ": ".join(dict.fromkeys(f"{type(c).__name__}: {c}".splitlines()[0] for c in causes))
+        said = _ADDRESS.sub(r"\g<name>", said)
         raise BundleInvalid(f"{name} of this bundle fails on this image: {said}") from exc
+
+
+_ADDRESS = re.compile(r"<(?:\w+\.)*(?P<name>\w+) object at 0x[0-9a-f]+>")
+"""MONAI names transforms as Python prints objects; the class is enough."""
 
 
 def _causes(exc: BaseException | None) -> Iterator[BaseException]:

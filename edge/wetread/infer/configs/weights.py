@@ -28,7 +28,23 @@ def load_weights(network: nn.Module, path: Path, *, name: str) -> None:
     try:
         network.load_state_dict(state)
     except (RuntimeError, AttributeError, TypeError) as exc:
-        raise BundleInvalid(f"the weights do not fit ({name}): {str(exc)[:600]}") from exc
+        problem = _misfit(network.state_dict(), state) or str(exc)[:600]
+        raise BundleInvalid(f"the weights do not fit ({name}): {problem}") from exc
+
+
+def _misfit(wanted: Mapping[str, Any], given: Mapping[str, Tensor]) -> str:
+    """How the file differs from the network, with one example of each kind; empty when it does not."""
+    lacking, foreign = [k for k in wanted if k not in given], [k for k in given if k not in wanted]
+    other = [k for k, v in given.items() if isinstance(wanted.get(k), Tensor) and wanted[k].shape != v.shape]
+    said = (
+        [f"{len(lacking)} of the network's {len(wanted)} are not in the file, such as {lacking[0]}"] if lacking else []
+    )
+    said += [f"{len(foreign)} in the file are not the network's, such as {foreign[0]}"] if foreign else []
+    if other:
+        first = other[0]
+        shapes = f"{tuple(given[first].shape)}, the network's {tuple(wanted[first].shape)}"
+        said.append(f"{len(other)} have another shape, such as {first}: {shapes}")
+    return "; ".join(said)
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
@@ -48,7 +64,8 @@ def _loaded(path: Path) -> Any:
     if _is_torchscript(path):
         raise BundleInvalid(
             f"{path.name} is a TorchScript archive, which is code; Wetread loads tensors only: name the bundle's "
-            "models/model.pt or a .safetensors file"
+            "models/model.pt or a .safetensors file. Where you trust the archive, its tensors can be taken out: "
+            f"torch.save(torch.jit.load('{path.name}').state_dict(), 'model.pt'); network_def then names the class"
         )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
