@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,12 +13,13 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from wetread.db import Database, Row, now
+from wetread.db import Database, Row
 from wetread.deliver.delivery import Delivery, DeliveryPolicy
 from wetread.deliver.destination import Answer, Archive, Commitment, Negotiator, Outcome, StudyIdentity
 from wetread.deliver.pace import Clock, DeliverySettings, Pace
 from wetread.dimse.commitment import CommitmentReport
-from wetread.records.study import Patient
+from wetread.records.study import Patient, StudyRef
+from wetread.store.attributes import study_to_json
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -130,7 +130,7 @@ class Bed:
             tx.run(
                 "INSERT INTO studies (id, study_instance_uid, folder, attributes, state, created_at, updated_at,"
                 " last_instance_at) VALUES (:n, :uid, :uid, :attributes, 'complete', :now, :now, :now)",
-                {**fields, "attributes": _attributes(patient)},
+                {**fields, "attributes": _attributes(fields["uid"], patient)},
             )
             tx.run(
                 "INSERT INTO revisions (id, study_id, number, digest, reason, created_at, routed_at)"
@@ -245,6 +245,5 @@ def write_object(
     ds.save_as(path, enforce_file_format=True)
 
 
-def _attributes(patient: Patient) -> str:
-    fields = {f: getattr(patient, f) for f in ("patient_id", "issuer", "name", "birth_date", "sex")}
-    return json.dumps({"patient": fields, "description": "", "date": "", "created": now()})
+def _attributes(study_instance_uid: str, patient: Patient) -> str:
+    return study_to_json(StudyRef(study_instance_uid, patient, (), accession_number="A1"))

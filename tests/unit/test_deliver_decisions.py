@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 from pathlib import Path
 
 import pytest
 
 from outboxes import PATIENT, Bed, Peer
-from wetread.cli import main
+from wetread.cli import main, studies
 from wetread.deliver.decisions import Choice, Decisions
 from wetread.deliver.destination import Answer, Outcome
 from wetread.errors import Misconfigured
@@ -145,3 +146,49 @@ def test_list_and_show_tell_state_reason_proof_and_warning(bed: Bed, capsys: pyt
     listed = capsys.readouterr().out
     assert "result held" in listed
     assert PATIENT.name not in listed
+
+
+def test_studies_are_found_by_state_patient_and_order_and_shown_with_the_patient_a_person_must_compare(
+    bed: Bed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bed.add_study("1.5")
+    with bed.db.transaction() as tx:
+        tx.run(
+            "UPDATE studies SET attributes = json_set(attributes, '$.accession_number', 'A7'),"
+            " correction = json_object('serial', 1, 'patient_id', 'CORRECTED')"
+        )
+
+    def listed(*arguments: str) -> int:
+        assert wetread(bed, "studies", "list", "--json", *arguments) == 0
+        return len(json.loads(capsys.readouterr().out)["studies"])
+
+    found = (("--state", "delivering"), ("--patient", PATIENT.patient_id), ("--patient", "CORRECTED"))
+    assert [listed(*which) for which in (*found, ("--accession", "A7"))] == [1, 1, 1, 1]
+    others = (("--state", "held"), ("--patient", "NOBODY"), ("--accession", "A8"), ("--limit", "0"))
+    assert [listed(*which) for which in others] == [0, 0, 0, 0]
+    assert wetread(bed, "studies", "list", "--patient", "NOBODY") == 0
+    assert capsys.readouterr().out == "no such study\n"
+    assert wetread(bed, "studies", "show", "1.2.1") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in (f"patient name {PATIENT.name}", "patient id CORRECTED", "accession number A7"):
+        assert words in shown
+
+
+def test_every_state_a_study_can_be_in_can_be_asked_for(bed: Bed) -> None:
+    (view,) = bed.db.fetch("SELECT sql FROM sqlite_master WHERE name = 'study_status'")
+    shown = re.findall(r"(?:THEN|ELSE) '([a-z ]+)'", view["sql"].split("END AS state")[0])
+    assert {"receiving", "held", *shown} == set(studies.STATES)
+
+
+def test_timeline_says_once_what_every_instance_says(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
+    bed.add_study("1.5")
+    with bed.db.transaction() as tx:
+        for detail in ["the header of pacs replaces that of ct1"] * 3 + ["another"]:
+            tx.event("header_replaced", detail, study_id=1)
+    assert wetread(bed, "studies", "show", "1.2.1") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "replaces that of ct1 (3 times)" in shown
+    assert shown.count("header_replaced") == 2
+    assert wetread(bed, "studies", "show", "1.2.1", "--json") == 0
+    timeline = json.loads(capsys.readouterr().out)["timeline"]
+    assert [event["action"] for event in timeline].count("header_replaced") == 4

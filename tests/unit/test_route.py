@@ -57,6 +57,7 @@ def test_rule_sees_the_study(expression: str, expected: bool) -> None:
         ('"MR" in study.modalites', "did you mean 'modalities'"),
         ('"MR" in study.modalities || study.typo == ""', "no field 'typo'"),
         ('study.series.exists(s, s.descripton.contains("x"))', "did you mean 'description'"),
+        ('"MR" in study.modality', "no field 'modality' where it is asked for"),
         ("study.description", "must give true or false"),
         ("study.instance_count > 'many'", "rule"),
         ("study.instance_count >", "cannot be parsed"),

@@ -96,7 +96,8 @@ def print_delivery(delivery: dict[str, Any]) -> None:
     """One object at one destination."""
     from wetread.cli.table import print_block
 
-    heads = (delivery["kind"], f"to {delivery['destination']}", delivery["state"], f"{delivery['attempts']} tries")
+    tries = "1 try" if delivery["attempts"] == 1 else f"{delivery['attempts']} tries"
+    heads = (delivery["kind"], f"to {delivery['destination']}", delivery["state"], tries)
     verified = f"verified by {delivery['verified']}" if delivery["verified"] else ""
     confirmed = f"confirmed by a person: {delivery['confirmed']}" if delivery["confirmed"] else ""
     refused = "refused for what it is; tried again about every hour" if delivery["refused"] else ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+from typing import Any
 
 from wetread.cli import studies_fetch
 from wetread.cli.options import add_config, add_json, config_of
@@ -14,7 +16,7 @@ HELP = "list and show studies with their timeline; hold, release, correct or era
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _action(actions, "list", "the latest studies and what became of them")
+    _list_options(_action(actions, "list", "the latest studies and what became of them"))
     _action(actions, "show", "series, routing decisions, jobs and timeline of one study").add_argument("study_uid")
     add_requests(lambda name, text: _action(actions, name, text))
     erase = _action(actions, "erase", "remove images, results and timeline of one study from this machine")
@@ -28,6 +30,30 @@ def run(args: argparse.Namespace) -> int:
     """Run one action."""
     actions = {"list": _list, "show": _show, "erase": _erase, "fetch": studies_fetch.run, "reindex": _reindex}
     return actions.get(args.action, run_request)(args)
+
+
+STATES = (
+    "receiving",
+    "held",
+    "complete",
+    "waiting",
+    "reading",
+    "failed",
+    "result held",
+    "delivering",
+    "read",
+    "rejected",
+    "cancelled",
+    "not read",
+)
+"""What ``study_status`` can say, in the order of a study's way."""
+
+
+def _list_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--state", choices=STATES, default="", help="only studies in this state")
+    parser.add_argument("--patient", default="", metavar="ID", help="only this Patient ID, as received or corrected")
+    parser.add_argument("--accession", default="", metavar="NUMBER", help="only this Accession Number")
+    parser.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (default %(default)s)")
 
 
 def _action(
@@ -44,15 +70,17 @@ def _list(args: argparse.Namespace) -> int:
     from wetread.service.overview import Overview
 
     overview = Overview(config_of(args).data_dir)
-    studies, unreadable = overview.studies(), overview.unreadable()
+    asked = {"state": args.state, "patient_id": args.patient, "accession_number": args.accession}
+    studies, unreadable = overview.studies(**asked, limit=args.limit), overview.unreadable()
     if args.json:
         print_json({"studies": studies, "unreadable": unreadable})
         return 0
     if not studies:
-        print("no study was received yet")
+        print("no such study" if any(asked.values()) else "no study was received yet")
     for study in studies:
-        heads = (short_time(study["received_at"]), f"{study['state']:<10}", study["patient_id"], study["description"])
-        print_block(heads, study["study_instance_uid"], study["reason"])
+        accession = f"accession {study['accession_number']}" if study["accession_number"] else ""
+        heads = (short_time(study["received_at"]), f"{study['state']:<11}", study["patient_id"], accession)
+        print_block((*heads, study["description"]), study["study_instance_uid"], study["reason"])
     if unreadable:
         print("\nInstances that were set aside (files in the spool)")
         for instance in unreadable:
@@ -68,7 +96,8 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print_json(study)
         return 0
-    print_pairs({k: v for k, v in study.items() if not isinstance(v, list)})
+    patient = {f"patient {name}": value for name, value in study["patient"].items() if name != "patient_id"}
+    print_pairs(patient | {name: value for name, value in study.items() if not isinstance(value, list | dict)})
     print("\nRevisions")
     for revision in study["revisions"]:
         made = (short_time(revision["created_at"]), f"revision {revision['number']}", revision["evidence"])
@@ -84,9 +113,17 @@ def _show(args: argparse.Namespace) -> int:
     for job in study["jobs"]:
         print_block((job["id"], job["route"], job["mode"], job["bundle"], job["state"]), job["reason"])
     print("\nTimeline")
-    for event in study["timeline"]:
-        print_block((short_time(event["at"]), f"{event['action']:<14}", event["detail"]))
+    for event, count in _runs(study["timeline"]):
+        times = f"({count} times)" if count > 1 else ""
+        print_block((short_time(event["at"]), f"{event['action']:<14}", event["detail"], times))
     return 0
+
+
+def _runs(timeline: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+    """Events one after the other that say the same of the same job, as the first of them and how many: one event for
+    each instance would bury the rest."""
+    same = itertools.groupby(timeline, key=lambda e: (e["action"], e["detail"], e["job_id"]))
+    return [(events[0], len(events)) for events in (list(group) for _, group in same)]
 
 
 def _erase(args: argparse.Namespace) -> int:

@@ -44,7 +44,10 @@ class Rule:
             answer = self._program.execute({"study": study_fields(study)})
         except Exception as exc:
             # The library raises KeyError, TypeError, ValueError and RuntimeError for faults of the expression.
-            raise Misconfigured(f"rule {self.expression!r}: {str(exc).splitlines()[0]}") from exc
+            # A field of something else (study.modality) passes _check_fields, and the library says its name alone.
+            problem = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+            what = f"there is no field {problem} where it is asked for" if isinstance(exc, KeyError) else problem
+            raise Misconfigured(f"rule {self.expression!r}: {what}") from exc
         if not isinstance(answer, bool):
             raise Misconfigured(f"rule {self.expression!r} gives {answer!r}, it must give true or false")
         return answer

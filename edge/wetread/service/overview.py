@@ -27,9 +27,12 @@ class Overview:
         self._db = Database(path)
         self._queries = Queries("wetread.service")
 
-    def studies(self, *, limit: int = 100) -> list[Document]:
-        """The latest studies with their state and its reason."""
-        return [_study(row) for row in self._db.fetch(self._queries["studies"], {"limit": limit})]
+    def studies(
+        self, *, state: str = "", patient_id: str = "", accession_number: str = "", limit: int = 100
+    ) -> list[Document]:
+        """The latest studies with their state and its reason: in one state, of one patient or order if asked for."""
+        fields = {"state": state, "patient_id": patient_id, "accession_number": accession_number, "limit": limit}
+        return [_study(row) for row in self._db.fetch(self._queries["studies"], fields)]
 
     def study(self, study_instance_uid: str) -> Document:
         """One study with series, decisions, jobs and timeline. Raises: ``Misconfigured`` if it is not here."""
@@ -39,6 +42,7 @@ class Overview:
         key = {"study_id": rows[0]["id"]}
         return {
             **_study(rows[0]),
+            "patient": json.loads(corrected_attributes(rows[0]))["patient"],
             "revisions": _dicts(self._db.fetch(self._queries["revisions"], key)),
             "series": [_series(r) for r in self._db.fetch(self._queries["series"], key)],
             "decisions": [_decision(r) for r in self._db.fetch(self._queries["decisions"], key)],
@@ -111,6 +115,7 @@ def _study(row: Row) -> Document:
     return {
         "study_instance_uid": row["study_instance_uid"],
         "patient_id": attributes["patient"]["patient_id"],
+        "accession_number": attributes["accession_number"],
         "description": attributes["description"],
         "date": attributes["date"],
         "corrected": ", ".join(k for k, v in correction.items() if v is not None and k != "serial"),

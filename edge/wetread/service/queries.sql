@@ -1,5 +1,10 @@
 -- name: studies
-SELECT * FROM study_status ORDER BY created_at DESC LIMIT :limit
+SELECT * FROM study_status
+WHERE (:state = '' OR state = :state)
+    AND (:patient_id = '' OR :patient_id IN (attributes ->> '$.patient.patient_id', nullif(correction, '') ->> '$.patient_id'))
+    AND (:accession_number = ''
+        OR :accession_number IN (attributes ->> '$.accession_number', nullif(correction, '') ->> '$.accession_number'))
+ORDER BY created_at DESC LIMIT :limit
 
 -- name: study
 SELECT * FROM study_status WHERE study_instance_uid = :study_instance_uid
