@@ -64,6 +64,30 @@ def test_read_of_a_study_says_its_series_prediction_engine_and_codes(
     assert {r["kind"] for r in read["results"]} == {"SEG", "SR", "SC"}
 
 
+@pytest.mark.parametrize(
+    ("options", "rendition", "classes"),
+    [
+        pytest.param([], "common", ["66.4", "88.33"], id="default"),
+        pytest.param(["--rendition", "modern"], "modern", ["66.7", "88.34"], id="modern"),
+    ],
+)
+def test_read_writes_the_rendition_that_was_asked_for(
+    tmp_path: Path,
+    command: list[str],
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    rendition: str,
+    classes: list[str],
+) -> None:
+    write_series(tmp_path / "study")
+    assert run(["read", str(tmp_path / "study"), *command, *options, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    validate(document)
+    results = document["reads"][0]["results"]
+    assert {r["rendition"] for r in results} == {rendition}
+    assert [r["sop_class_uid"] for r in results[:2]] == [f"1.2.840.10008.5.1.4.1.1.{c}" for c in classes]
+
+
 def test_text_says_what_is_predicted_before_and_which_series_was_taken(
     tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
