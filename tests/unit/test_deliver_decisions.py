@@ -192,3 +192,11 @@ def test_timeline_says_once_what_every_instance_says(bed: Bed, capsys: pytest.Ca
     assert wetread(bed, "studies", "show", "1.2.1", "--json") == 0
     timeline = json.loads(capsys.readouterr().out)["timeline"]
     assert [event["action"] for event in timeline].count("header_replaced") == 4
+
+
+def test_release_of_a_study_tells_whose_it_will_be(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
+    bed.add_study("1.5")
+    with bed.db.transaction() as tx:
+        tx.run("UPDATE studies SET state = 'held', reason = 'instances of two patients in one study'")
+    assert wetread(bed, "studies", "release", "1.2.1") == 0
+    assert f"results say patient ID '{PATIENT.patient_id}', name '{PATIENT.name}'" in capsys.readouterr().out

@@ -46,13 +46,23 @@ def run_request(args: argparse.Namespace) -> int:
         return _done(args, "held")
     if args.action == "release":
         studies.release(args.study_uid, args.reason)
-        return _done(args, "released")
+        status = _done(args, "released")
+        return status if args.json else _tell_patient(args)
     given = {name: getattr(args, name) for name in _ATTRIBUTES if getattr(args, name) is not None}
     if args.undo:
         if given:
             raise Misconfigured("--undo takes all corrections back and goes with no attribute")
         return _done(args, "corrected back", studies.take_back(args.study_uid, args.reason))
     return _done(args, "corrected", studies.correct(args.study_uid, given, args.reason))
+
+
+def _tell_patient(args: argparse.Namespace) -> int:
+    """Whose study it is now: one that was held for two patients is read as one of them."""
+    from wetread.service.overview import Overview
+
+    patient = Overview(config_of(args).data_dir).study(args.study_uid)["patient"]
+    print(f"results say patient ID '{patient['patient_id']}', name '{patient['name']}'; else: wetread studies correct")
+    return 0
 
 
 def _done(args: argparse.Namespace, what: str, state: str = "") -> int:
