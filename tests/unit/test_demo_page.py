@@ -72,7 +72,7 @@ def figures() -> Figures:
         "peak_memory_mb": 2048.0,
         "engine": {"name": "torch", "precision": "f32", "reason": "asked for by name"},
         "timings": [{"stage": "infer", "seconds": 3.9}, {"stage": "encode", "seconds": 0.9}],
-        "results": [{"kind": "SEG"}, {"kind": "SR"}, {"kind": "SC"}, {"kind": "SC"}],
+        "deliveries": [{"kind": "SEG"}, {"kind": "SR"}, {"kind": "SC"}, {"kind": "SC"}],
     }
     sent = Sent("1.2.3", 27, 0.4, datetime(2026, 3, 14, tzinfo=UTC))
     return Figures(sent, Snapshot("read", "", steps, job, VERDICTS), engine_ready_s=8.0)

@@ -49,7 +49,7 @@ class Figures:
 
 def figures_document(figures: Figures, arrived: Arrived, *, page: str) -> dict[str, Any]:
     """One JSON document."""
-    kinds = [r["kind"] for r in figures.last.job["results"]]
+    kinds = [d["kind"] for d in figures.last.job["deliveries"]]  # one of the renditions that were encoded
     return {
         "state": "done",
         "instances": figures.sent.instances,

@@ -191,7 +191,7 @@ def _engine_ready_s(stage: _Stage) -> float:
 
 
 def _open_results(stage: _Stage, figures: Figures) -> Arrived:
-    expected = {r["sop_instance_uid"] for r in figures.last.job["results"]}
+    expected = {d["sop_instance_uid"] for d in figures.last.job["deliveries"]}
     here = stage.pacs.wait_for(expected, _LAST_OBJECTS_S)
     if len(here) != len(expected):
         raise DemoFailed(f"{len(here)} of {len(expected)} result objects are in the PACS")
