@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import requests
 
@@ -187,9 +187,9 @@ class WetreadProcess:
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config.write_text(self.toml.format(port=self.port))
-        log = (self.folder / "wetread.log").open("a")
         command = [sys.executable, "-m", "wetread", "serve", "--config", str(self.config), "--json"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        with self.open_log() as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.log()
@@ -212,6 +212,10 @@ class WetreadProcess:
         code = self.process.wait(timeout=60)
         self._gone()
         return code
+
+    def open_log(self) -> IO[Any]:
+        """Where the process writes what it has to say."""
+        return (self.folder / "wetread.log").open("ab")
 
     def log(self) -> str:
         return (self.folder / "wetread.log").read_text()

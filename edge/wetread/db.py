@@ -25,6 +25,10 @@ Row = sqlite3.Row
 logger = logging.getLogger(__name__)
 
 _BUSY_TIMEOUT_S = 30.0
+_AWAY = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+)
+"""What a disk, or another program, does to a database that is in order: it passes (https://sqlite.org/rescode.html)."""
 _NAME_LINE = re.compile(r"^--\s*name:\s*(\w+)\s*$", re.MULTILINE)
 
 
@@ -60,25 +64,35 @@ class Database:
             raise SpoolUnavailable(f"the database {path} cannot be opened: {exc}") from exc
 
     def fetch(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """Run a reading statement; all rows."""
-        return self._connection().execute(statement, parameters or {}).fetchall()
+        """Run a reading statement; all rows. Raises: ``SpoolUnavailable`` when the disk does not give them."""
+        with self._translated("read"):
+            return self._connection().execute(statement, parameters or {}).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Everything inside happens, or nothing: ``BEGIN IMMEDIATE`` to commit or roll back.
 
-        Raises: ``SpoolUnavailable`` when the disk is full.
+        Raises: ``SpoolUnavailable`` when the disk is full or refuses, or another program keeps the database locked.
         """
-        connection = self._connection()
-        connection.execute("BEGIN IMMEDIATE")
+        with self._translated("written"):
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield Transaction(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        """What may pass becomes ``SpoolUnavailable``: who has work for the database comes again."""
         try:
-            yield Transaction(connection)
-            connection.execute("COMMIT")
-        except BaseException as exc:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            if isinstance(exc, sqlite3.OperationalError) and "full" in str(exc):
-                raise SpoolUnavailable(f"the database {self.path} cannot be written: {exc}") from exc
+            yield
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF in _AWAY:  # the low byte is the primary code
+                raise SpoolUnavailable(f"the database {self.path} cannot be {what}: {exc}") from exc
             raise
 
     def copy_to(self, path: Path) -> None:

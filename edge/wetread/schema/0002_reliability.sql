@@ -205,6 +205,7 @@ SELECT s.id, s.study_instance_uid, s.attributes, s.correction, s.created_at, s.u
         (SELECT nullif(o.last_error, '') FROM outbox o JOIN jobs j ON j.id = o.job_id
          WHERE j.study_id = s.id AND o.state = 'pending' LIMIT 1),
         (SELECT d.reason FROM decisions d JOIN revisions r ON r.id = d.revision_id
-         WHERE r.study_id = s.id AND d.outcome IN ('rejected', 'passed', 'notified') ORDER BY r.number DESC LIMIT 1),
+         WHERE r.study_id = s.id AND d.outcome IN ('rejected', 'passed', 'notified')
+         ORDER BY r.number DESC, d.outcome = 'rejected' DESC, d.outcome = 'notified' DESC LIMIT 1),
         '') AS reason
 FROM studies s;

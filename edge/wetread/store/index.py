@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
-import os
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.dimse.attributes import integer
 from wetread.dimse.dataset import build_study, content_digest, read_dataset, read_instance
 from wetread.dimse.digest import header_digest
-from wetread.durable import make_folder, sync_folder
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.failpoint import failpoint
 from wetread.records.notes import note_from_json
@@ -30,7 +28,7 @@ from wetread.store.attributes import series_to_json, study_from_json, study_to_j
 from wetread.store.notes import record
 from wetread.store.part10 import provenance_in
 from wetread.store.revisions import corrected_attributes
-from wetread.store.spool import Spool
+from wetread.store.spool import Spool, move
 
 PATIENT_CHANGED = "patient_changed"
 """The event of an authority's header that names another patient."""
@@ -109,7 +107,7 @@ class Index:
                 if study_id is not None:
                     changed.add(study_id)
         failpoint("instance.indexed")
-        _move(moves)
+        move(moves)
         failpoint("instance.moved")
         return changed
 
@@ -262,7 +260,7 @@ class Index:
         """At start: files of ``comparing/`` whose answer was recorded and then not carried out are taken in again."""
         for path in sorted(self._spool.comparing.iterdir()):
             if not self._db.fetch(self._queries["recompressed_instance"], {"path": self._relative(path)}):
-                _move([(path, self._spool.incoming / path.name)])
+                move([(path, self._spool.incoming / path.name)])
 
     def compared(self, recompressed: Recompressed, problem: str) -> None:
         """An empty ``problem``: it is the same picture, so one instance; else the study is held and both are kept."""
@@ -278,7 +276,7 @@ class Index:
             else:
                 tx.event("duplicate", "the same picture in another encoding", study_id=rows[0]["study_id"])
                 _, target = self._other_header(tx, rows[0], _read(recompressed.path), recompressed.stored)
-        _move([(recompressed.path, target)])
+        move([(recompressed.path, target)])
 
     def _compare_later(self, tx: Transaction, known: Row, arrival: _Arrival) -> Path:
         target = self._spool.comparing / arrival.source.name
@@ -377,16 +375,3 @@ def _may_be_recompressed(one: Path, other: Path) -> bool:
 
 def _header_digest(path: Path) -> str:
     return header_digest(read_dataset(path))
-
-
-def _move(moves: list[tuple[Path, Path | None]]) -> None:
-    touched: set[Path] = set()
-    for source, target in moves:
-        if target is None:
-            source.unlink()
-        elif source != target:
-            make_folder(target.parent)
-            os.rename(source, target)
-            touched.update((source.parent, target.parent))
-    for folder in touched:
-        sync_folder(folder)

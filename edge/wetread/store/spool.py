@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wetread.dimse.scratch import Scratch
@@ -96,6 +96,30 @@ class Spool:
             return self._durable.write(name, *parts)
         except OSError as exc:
             raise SpoolUnavailable(f"the spool cannot be written: {exc.strerror}") from exc
+
+
+def move(moves: Iterable[tuple[Path, Path | None]]) -> None:
+    """Bring files to their place, durably, or delete them (None). For the coordinator.
+
+    Raises: ``SpoolUnavailable``: some may have been moved, the others are where they were.
+    """
+    try:
+        _move(moves)
+    except OSError as exc:
+        raise SpoolUnavailable(f"a file of the spool cannot be moved to its place: {exc.strerror}") from exc
+
+
+def _move(moves: Iterable[tuple[Path, Path | None]]) -> None:
+    touched: set[Path] = set()
+    for source, target in moves:
+        if target is None:
+            source.unlink()
+        elif source != target:
+            make_folder(target.parent)
+            os.rename(source, target)
+            touched.update((source.parent, target.parent))
+    for folder in touched:
+        sync_folder(folder)
 
 
 def _new_name(suffix: str) -> str:

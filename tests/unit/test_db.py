@@ -1,0 +1,34 @@
+"""What a database does when the disk or another program is in its way."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from wetread import db
+from wetread.errors import SpoolUnavailable
+
+
+def test_database_that_another_program_keeps_locked_is_tried_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "_BUSY_TIMEOUT_S", 0.05)
+    database = db.Database(tmp_path / "wetread.db")
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(SpoolUnavailable, match="cannot be written: database is locked"), database.transaction():
+        pass
+    other.execute("ROLLBACK")
+    with database.transaction() as tx:
+        tx.event("noted")
+    assert len(database.fetch("SELECT 1 FROM events")) == 1
+
+
+def test_wrong_statement_is_a_fault_of_ours_and_no_matter_of_the_disk(tmp_path: Path) -> None:
+    database = db.Database(tmp_path / "wetread.db")
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        database.fetch("SELECT 1 FROM nowhere")
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), database.transaction() as tx:
+        tx.run("DELETE FROM nowhere")
