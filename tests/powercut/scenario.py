@@ -56,6 +56,7 @@ class _Noting:
         self.archive = destination.archive
         self.commitment = destination.commitment
         self.proof = destination.proof
+        self.negotiator = destination.negotiator
         self._destination = destination
         self._served = served
 

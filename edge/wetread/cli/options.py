@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,12 +60,15 @@ def trust_policy(args: argparse.Namespace) -> TrustPolicy:
 
 
 def engine_cache(args: argparse.Namespace) -> Path:
-    """Where compiled engines are: the service's folder if there is a configuration, else this user's cache."""
+    """Where compiled engines are: the service's folder if there is a configuration and this user may write there, else
+    this user's cache (https://specifications.freedesktop.org/basedir-spec)."""
     if getattr(args, "config", None) or any(p.is_file() for p in _DEFAULTS):
-        return config_of(args).data_dir / "engines"
-    from wetread.cli.read import cache_folder
-
-    return cache_folder()
+        site = config_of(args).data_dir / "engines"
+        nearest = next(p for p in (site, *site.parents) if p.exists())
+        if os.access(nearest, os.W_OK):
+            return site
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "wetread" / "engines"
 
 
 def bundle_folders(args: argparse.Namespace) -> list[Path]:

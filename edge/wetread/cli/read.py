@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wetread.cli.options import add_config, add_json, bundle_folders, trust_policy
+from wetread.cli.options import add_config, add_json, bundle_folders, engine_cache, trust_policy
 
 if TYPE_CHECKING:
     from wetread.records.job import Prediction
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     offset = datetime.now().astimezone().utcoffset()
     settings = OfflineSettings(
         engine=args.engine,
-        cache_folder=cache_folder(),
+        cache_folder=engine_cache(args),
         threads=args.threads,
         trust=trust_policy(args),
         utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
@@ -93,14 +93,6 @@ def _check_writable(out: Path) -> None:
     nearest = next(p for p in (out, *out.absolute().parents) if p.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK) or nearest.is_relative_to("/proc"):
         raise Misconfigured(f"results cannot be written to {out}: {nearest} is not a folder we may write to")
-
-
-def cache_folder() -> Path:
-    """Compiled engines of this user (https://specifications.freedesktop.org/basedir-spec)."""
-    import os
-
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "wetread" / "engines"
 
 
 def _show(reads: list[dict[str, Any]], *, as_json: bool) -> int:

@@ -29,8 +29,10 @@ def export(bundle: Bundle, out: Path, *, engine_cache: Path | None = None, key_f
 
     The bundle keeps the signature it has. Engines are programs that its signature does not cover: with ``key_file``
     they are signed here; without, the other box takes them only with ``--trust-local``.
-    Raises: ``Misconfigured`` when the file cannot be written.
+    Raises: ``Misconfigured`` when the file exists or cannot be written.
     """
+    if out.exists():
+        raise Misconfigured(f"{out} exists and is not overwritten")
     with tempfile.TemporaryDirectory(prefix="wetread-export-") as scratch:
         engines = Path(scratch) / "engines"
         count = _collect(bundle, engine_cache, engines) if engine_cache is not None else 0
