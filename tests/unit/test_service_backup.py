@@ -111,7 +111,7 @@ def test_instance_between_its_row_and_its_place_is_in_the_backup(
 ) -> None:
     """Rows are committed before files are moved: here the snapshot is taken between the two."""
     with monkeypatch.context() as patched:
-        patched.setattr(index, "_move", lambda moves: moves.clear())
+        patched.setattr(index, "move", lambda moves: moves.clear())
         for path in served.images("a"):
             served.spool.keep(received(path))
         served.index.take_in()

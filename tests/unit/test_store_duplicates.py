@@ -124,7 +124,7 @@ def test_crash_between_database_and_replacement_is_mended(
 
     coerced = _coerced(tmp_path / "b", paths, _right_patient)
     with monkeypatch.context() as crash:
-        crash.setattr("wetread.store.index._move", power_cut)
+        crash.setattr("wetread.store.index.move", power_cut)
         with pytest.raises(KeyboardInterrupt):
             store.send(*coerced, peer="archive", association="b")
     _open(store)
@@ -222,7 +222,7 @@ def test_crash_before_the_answer_is_carried_out_is_mended(
     store.send(*_compressed(tmp_path / "b", paths[:1]), peer="ct1", association="b")
     (one,) = store.index.to_compare()
     with monkeypatch.context() as crash:
-        crash.setattr("wetread.store.index._move", power_cut)
+        crash.setattr("wetread.store.index.move", power_cut)
         with pytest.raises(KeyboardInterrupt):
             store.index.compared(one, "")
     assert one.path.exists()

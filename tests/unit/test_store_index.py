@@ -160,7 +160,7 @@ def test_crash_between_database_and_move_is_mended_by_the_next_start(
     for path in paths:
         store.spool.keep(received(path))
     with monkeypatch.context() as crash:
-        crash.setattr("wetread.store.index._move", power_cut)
+        crash.setattr("wetread.store.index.move", power_cut)
         with pytest.raises(KeyboardInterrupt):
             store.index.take_in()
     assert len(list(store.spool.waiting())) == 3

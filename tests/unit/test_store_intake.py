@@ -67,7 +67,7 @@ def test_move_that_fails_in_the_middle_of_a_batch_is_made_up_for(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "rename", fails_at_the_third)
-        with pytest.raises(OSError, match="Input/output error"):
+        with pytest.raises(SpoolUnavailable, match="Input/output error"):
             intake.take_in()
     while not intake.is_empty():
         intake.take_in()
