@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,12 +189,19 @@ class Bed:
         name: str = "pacs",
         policy: DeliveryPolicy | None = None,
         jitter: Callable[[], float] = lambda: 0.0,
+        witnesses: Mapping[str, Any] | None = None,
         **settings: float,
     ) -> Delivery:
         """The delivery to a destination, with this bed's clock; nothing is stale unless a test asks for it."""
         pace = Pace(DeliverySettings(**{"stale_after_h": 0.0, **settings}), self.hours.clock, jitter)
         return Delivery(
-            name, destination, db=self.db, data_folder=self.folder, pace=pace, policy=policy or DeliveryPolicy()
+            name,
+            destination,
+            db=self.db,
+            data_folder=self.folder,
+            pace=pace,
+            policy=policy or DeliveryPolicy(),
+            witnesses=witnesses or {},
         )
 
     def row(self, uid: str, destination: str = "pacs") -> Row:

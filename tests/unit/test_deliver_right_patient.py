@@ -108,6 +108,28 @@ def test_another_patient_in_the_archive_holds_the_results_and_nothing_is_sent(be
         assert value not in event
 
 
+def test_what_one_archive_doubts_is_held_at_every_destination_of_the_job(bed: Bed) -> None:
+    study = bed.add_study("1.5", destinations=("pacs", "inbox"))
+    archive = Memory({study: (theirs(name="Other^Anna"),)})
+    inbox = Peer()
+    delivery = bed.delivery(inbox, name="inbox", witnesses={"pacs": archive, "research": Memory(failure=OSError("no"))})
+    delivery.deliver_due()
+    assert (inbox.has, bed.states("inbox")) == ([], ["held"])
+    assert bed.row("1.5", "inbox")["hold_reason"] == "patient check: pacs has the study with another patient name"
+    with bed.db.transaction() as tx:
+        tx.run("UPDATE outbox SET state = 'pending', confirmed = hold_reason, hold_reason = ''")
+    delivery.deliver_due()
+    assert inbox.has == ["1.5"]
+
+
+def test_archive_that_is_away_stops_no_other_destination(bed: Bed) -> None:
+    bed.add_study("1.5", destinations=("pacs", "inbox"))
+    inbox = Peer()
+    away = Memory(failure=DestinationUnavailable("gave no answer to a query"))
+    bed.delivery(inbox, name="inbox", witnesses={"pacs": away}).deliver_due()
+    assert inbox.has == ["1.5"]
+
+
 def test_confirmed_difference_is_sent_and_another_one_is_held_again(bed: Bed) -> None:
     study = bed.add_study("1.5")
     archive = Memory({study: (theirs(name="Other^Anna"),)})

@@ -6,16 +6,17 @@ so that one object that breaks every association does not stop the others.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from wetread.db import Database, Row
-from wetread.deliver.destination import Answer, Destination, Outcome
+from wetread.deliver.destination import Answer, Archive, Destination, Outcome
 from wetread.deliver.hold import too_old, wrong_patient
 from wetread.deliver.outbox import Outbox
 from wetread.deliver.pace import Pace
@@ -36,6 +37,7 @@ class DeliveryPolicy:
 
 
 _DEFAULT_POLICY = DeliveryPolicy()
+NOBODY: Mapping[str, Archive] = {}
 
 
 class Delivery:
@@ -50,7 +52,9 @@ class Delivery:
         data_folder: Path,
         pace: Pace,
         policy: DeliveryPolicy = _DEFAULT_POLICY,
+        witnesses: Mapping[str, Archive] = NOBODY,
     ) -> None:
+        """``witnesses``: by name, the other destinations that can be asked whose study it is."""
         self._name = name
         self._destination = destination
         self._db = db
@@ -58,6 +62,7 @@ class Delivery:
         self._pace = pace
         self._clock = pace.clock
         self._policy = policy
+        self._witnesses = witnesses
         self._outbox = Outbox(name, db, pace)
         self._negotiation = Negotiation(name, destination.negotiator, db)
         self._verification = Verification(self._outbox, destination, policy.verify, db=db, pace=pace)
@@ -166,13 +171,21 @@ class Delivery:
         stale = too_old(self._clock.age_s(first["last_image_at"]), self._pace.settings.stale_after_h)
         if stale and stale not in confirmed and not self._outbox.anything_delivered(first["job_id"]):
             return stale
-        if self._destination.archive is None:
-            return ""
-        reason = wrong_patient(
-            self._destination.archive,
-            first["study_instance_uid"],
-            self._data_folder / first["path"],
-            destination=self._name,
-            unknown_study=self._policy.unknown_study,
-        )
-        return "" if reason in confirmed else reason
+        for reason in self._doubts(first):
+            if reason and reason not in confirmed:
+                return reason
+        return ""
+
+    def _doubts(self, row: Row) -> Iterator[str]:
+        """Why these may be the results of another patient, by the archives that the job's results go to.
+
+        The destination itself has to answer. Another one that is away cannot be asked, and stops nothing here.
+        """
+        asked = (row["study_instance_uid"], self._data_folder / row["path"])
+        if self._destination.archive is not None:
+            own = self._policy.unknown_study
+            yield wrong_patient(self._destination.archive, *asked, destination=self._name, unknown_study=own)
+        for name in self._outbox.destinations(row["job_id"]):
+            if name in self._witnesses:
+                with contextlib.suppress(DestinationUnavailable):
+                    yield wrong_patient(self._witnesses[name], *asked, destination=name, unknown_study="send")

@@ -73,6 +73,11 @@ class Outbox:
                 detail = f"results for {self.destination}: {reason}"
                 tx.event("result_held", detail, study_id=study_id, job_id=job_id)
 
+    def destinations(self, job_id: str) -> tuple[str, ...]:
+        """Where the results of a job go, this destination included."""
+        rows = self._db.fetch(self._queries["destinations_of_job"], {"job_id": job_id})
+        return tuple(row["destination"] for row in rows)
+
     def anything_delivered(self, job_id: str) -> bool:
         """Whether the destination has some of this job's objects already."""
         key = {"job_id": job_id, "destination": self.destination}

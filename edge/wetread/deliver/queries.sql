@@ -46,6 +46,9 @@ WHERE id = :id AND state = 'pending'
 -- name: hold
 UPDATE outbox SET state = 'held', hold_reason = :reason WHERE id = :id AND state = 'pending'
 
+-- name: destinations_of_job
+SELECT DISTINCT destination FROM outbox WHERE job_id = :job_id ORDER BY destination
+
 -- name: some_delivered
 SELECT 1 FROM outbox WHERE job_id = :job_id AND destination = :destination AND state = 'delivered' LIMIT 1
 

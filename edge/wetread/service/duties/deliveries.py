@@ -8,7 +8,7 @@ from wetread.config import Config
 from wetread.db import Database
 from wetread.deliver.commitments import apply_report
 from wetread.deliver.delivery import Delivery, DeliveryPolicy
-from wetread.deliver.destination import DestinationSettings, open_destination
+from wetread.deliver.destination import Archive, DestinationSettings, open_destination
 from wetread.deliver.outbox import Outbox
 from wetread.deliver.pace import Pace
 from wetread.deliver.rendition import note_settings
@@ -52,7 +52,18 @@ class Deliveries:
             data_folder=config.data_dir,
             pace=Pace(config.delivery),
             policy=DeliveryPolicy(settings.verify, settings.unknown_study),
+            witnesses=self._witnesses(besides=settings.name),
         )
+
+    def _witnesses(self, *, besides: str) -> dict[str, Archive]:
+        """The other destinations that know patients; each thread asks on connections of its own."""
+        config = self._config
+        archives = {
+            d.name: open_destination(d, config.remote(d), config.abilities(d)).archive
+            for d in config.destinations
+            if d.name != besides
+        }
+        return {name: archive for name, archive in archives.items() if archive is not None}
 
     def _outboxes_of(self, peer: str) -> dict[str, Outbox]:
         """A peer is believed about its own destinations only."""
