@@ -208,7 +208,7 @@ def test_group_data_by_study_instance_uid_over_multiple_associations_beyond_the_
     study = gateway.phantom("long gaps", shape=(12, 24, 24), description="T1")
     for number, part in enumerate(_in_parts(gateway, "long gaps"), start=1):
         gateway.send(*part)
-        until(lambda: len(gateway.study(study)["revisions"]) == number)  # noqa: B023 called at once
+        until(lambda: gateway.state(study) and len(gateway.study(study)["revisions"]) == number)  # noqa: B023 called at once
         gateway.wait_for(study, "read")
     found = gateway.study(study)
     assert [d["outcome"] for d in found["decisions"] if d["route"] == "t1"] == ["read", "read", "unchanged"]
