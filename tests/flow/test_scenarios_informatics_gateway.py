@@ -263,7 +263,9 @@ def test_monai_e2e_032_storage_is_not_online_for_initial_input(gateway: Gateway)
 
 def test_monai_e2e_033_storage_is_not_online_for_saving_results(gateway: Gateway) -> None:
     """The read waits and is done once more; one report."""
-    study = gateway.phantom("033")
+    before, study = gateway.phantom("before 033"), gateway.phantom("033")
+    gateway.send(*before.paths)
+    gateway.wait_for(before, "read")  # now there is a worker whose writes can fail
     with no_writes(workers(gateway.pid)):
         gateway.send(*study.paths)
         until(lambda: "retry_later" in _actions(gateway, study), what="the first attempt has failed")
