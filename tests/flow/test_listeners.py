@@ -69,7 +69,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_killed_listener_is_started_again_and_nothing_acknowledged_is_lost(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "_RESTART_S", 0.0)
+    monkeypatch.setattr(listening, "RESTART_S", 0.0)
     listeners, port = start()
     spool = Spool(tmp_path / "wetread" / "data" / "spool")
     first, second = write_series(tmp_path / "one").paths, write_series(tmp_path / "two", study_seed="2").paths

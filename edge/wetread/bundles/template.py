@@ -9,6 +9,7 @@ from typing import Any
 from wetread.bundles.bundle import TEMPLATE_NAME, file_sha256, inference_config
 from wetread.bundles.check import NETWORK_IDS, input_specs, is_classifier, output_names, read_metadata
 from wetread.bundles.static_check_files import read_config
+from wetread.errors import BundleInvalid
 
 _MODALITY = {"CT": "CT", "MR": "MR", "MRI": "MR", "US": "US", "MAMMOGRAM": "MG", "MG": "MG", "PT": "PT", "PET": "PT"}
 _COLOURS = ((230, 60, 60), (60, 200, 90), (70, 120, 240), (240, 190, 60), (170, 90, 210), (60, 200, 210))
@@ -21,7 +22,7 @@ def write_template(folder: Path, cache_folder: Path) -> Path:
 
     From the text of the bundle's files alone: nothing is made, so a bundle that needs trusted code gets one too. It
     goes into ``cache_folder`` when the bundle's folder cannot be written.
-    Raises: ``BundleInvalid`` when the metadata or the config cannot be read.
+    Raises: ``BundleInvalid`` when the metadata cannot be read.
     """
     path = folder / "configs" / TEMPLATE_NAME
     if path.exists():
@@ -39,7 +40,10 @@ def write_template(folder: Path, cache_folder: Path) -> Path:
 def _network(folder: Path) -> str:
     """The usual id of the network that the inference config has."""
     path = inference_config(folder)
-    config = read_config(path) if path.is_file() else {}
+    try:
+        config = read_config(path) if path.is_file() else {}
+    except BundleInvalid:
+        config = {}  # the check says what is wrong with it; the rest of the template can be filled in all the same
     return next((name for name in NETWORK_IDS if name in config), NETWORK_IDS[0])
 
 

@@ -279,7 +279,7 @@ class LocalExecutor:
         if (used <= self._budget.allowed_mb and free >= self._budget.floor_mb) or self._end_idle() or not self._workers:
             return
         worst = max(self._workers.values(), key=lambda w: w.over_prediction_mb)
-        beside = used - worst.used_mb
+        beside = sum(w.used_mb for w in self._workers.values() if w is not worst)
         allowed = self._budget.allowed_mb - beside
         left = f", {free:.0f} MB are left on the machine" if free < self._budget.floor_mb else ""
         worst.problem = OutOfMemory(f"out of memory: the read used {worst.used_mb:.0f} of {allowed:.0f} MB{left}")
