@@ -25,7 +25,7 @@ from waiting import until
 
 pytestmark = pytest.mark.peer
 
-CONVERSATIONS = int(os.environ.get("FUZZ_CONVERSATIONS", "600"))
+CONVERSATIONS = int(os.environ.get("FUZZ_CONVERSATIONS", "250"))
 GROWTH_MB = 20.0
 _P_DATA, _RELEASE_RQ = 0x04, 0x05
 _STORE_RSP_STATUS = struct.Struct("<HHL")

@@ -24,7 +24,7 @@ from wetread.db import now
 from wetread.store.retention import Retention, RetentionSettings
 
 HERE = Path(__file__).parents[1] / "powercut"
-CUTS = int(os.environ.get("POWERCUT_CUTS", "60"))
+CUTS = int(os.environ.get("POWERCUT_CUTS", "30"))
 """How many moments; ``make soak`` takes them all, with several disks each."""
 SEEDS = int(os.environ.get("POWERCUT_SEEDS", "1"))
 
