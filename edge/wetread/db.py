@@ -86,6 +86,21 @@ class Database:
                 raise
 
     @contextmanager
+    def snapshot(self) -> Iterator[Transaction]:
+        """Several questions about one moment; nobody waits for it, and nothing may be written.
+
+        Raises: ``SpoolUnavailable`` when the disk does not answer.
+        """
+        with self._translated("read"):
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                yield Transaction(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
         """What may pass becomes ``SpoolUnavailable``: who has work for the database comes again."""
         try:

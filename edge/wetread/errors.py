@@ -9,7 +9,14 @@
     │   ├── UnknownBundle          no bundle of that name in the bundle folders
     │   ├── WeightsMissing         the bundle is here, its weights are not installed
     │   ├── EngineUnavailable      the engine's library is not installed on this machine
-    │   └── EngineDisagrees        a compiled engine does not give the reference answer
+    │   ├── EngineDisagrees        a compiled engine does not give the reference answer
+    │   ├── NotHere                no such study, job or object
+    │   ├── NotPossible            what was asked for makes no sense for this study or read
+    │   └── Conflict               it makes sense, and not as things are
+    │       ├── HeldByAnother      another reader decides at the moment, or nobody does
+    │       ├── AlreadySigned      a signed review is final
+    │       ├── ReviewChanged      not the review that was looked at
+    │       └── Undecided          findings are neither accepted nor rejected
     ├── StudyRejected              the data will not get better: reason recorded, no retry, exit code 3
     │   ├── NotDicom               a file that is not, or no longer, a readable DICOM instance
     │   ├── PatientConflict        one Study Instance UID with two patients: never read
@@ -90,6 +97,39 @@ class EngineNotReady(EngineUnavailable):
 
 class EngineDisagrees(Misconfigured):
     """A compiled engine did not reproduce the stored reference output within the bundle's tolerance."""
+
+
+class NotHere(Misconfigured):
+    """There is no such study, job or object."""
+
+
+class NotPossible(Misconfigured):
+    """What was asked for makes no sense for this study or read."""
+
+
+class Conflict(Misconfigured):
+    """What was asked for makes sense, and cannot be done as things are."""
+
+
+class HeldByAnother(Conflict):
+    """Another reader decides about this read at the moment, or nobody has said to."""
+
+    def __init__(self, message: str, *, reader: str = "", since: str = "") -> None:
+        """``reader`` and ``since`` (ISO 8601): who holds it; empty when nobody does."""
+        super().__init__(message)
+        self.reader, self.since = reader, since
+
+
+class AlreadySigned(Conflict):
+    """A person signed this review: that is final."""
+
+
+class ReviewChanged(Conflict):
+    """The review is not the one that was looked at."""
+
+
+class Undecided(Conflict):
+    """Findings are neither accepted nor rejected."""
 
 
 class StudyRejected(WetreadError):

@@ -25,6 +25,8 @@ POINTS = (
     "result.delivered",
 )
 """In the order of the data's way; a test arms each of them."""
+REVIEW_POINTS = ("review.decided", "review.encoded", "review.signed")
+"""Of a review: a decision is on disk and not yet answered, a report is written and not yet signed, it is signed."""
 
 _ARMED = os.environ.get("WETREAD_FAILPOINTS", "")
 

@@ -1,0 +1,1 @@
+"""What a person decides about a read: per finding, and the sign-off of the whole."""
