@@ -4,10 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 APT := dcmtk orthanc orthanc-dicomweb libpixelmed-java default-jre-headless gcc libc6-dev
+# Qt needs a display to draw on: Xvfb, what Qt's xcb plugin loads, and letters for Chinese.
+APT_QT := xvfb xauth libegl1 libgl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
+  libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1 fonts-dejavu-core fonts-noto-cjk
 WEIGHTS := monai_bundles/mr_brain_extraction/models/fine_network.safetensors
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c packaging/constraints.txt
 
-.PHONY: demo test soak check bench bench-gpu serve clean
+.PHONY: demo test test-desktop soak check bench bench-gpu serve clean
 
 demo: $(VENV)/.edge $(WEIGHTS)  ## the whole way on this machine; ARGS="--keep" leaves it running
 	$(BIN)/wetread demo $(ARGS)
@@ -15,6 +18,13 @@ demo: $(VENV)/.edge $(WEIGHTS)  ## the whole way on this machine; ARGS="--keep" 
 test: $(VENV)/.test $(WEIGHTS) check  ## linters, types, import contracts, all tests that need no GPU
 	packaging/apt-install.sh $(APT)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+	$(MAKE) test-desktop
+
+test-desktop: $(VENV)/.test  ## the panel: all of it with PySide6, the way through it also with PyQt6
+	packaging/apt-install.sh $(APT_QT)
+	tests/desktop/run.sh $(BIN)/python pyside6 $(ARGS)
+	tests/desktop/run.sh $(BIN)/python pyqt6 -m both_bindings $(ARGS)
 
 soak: $(VENV)/.test $(WEIGHTS)  ## the slow versions: 200 random kills, a power cut at every moment, a full disk at every write, 100,000 fuzzed conversations
 	packaging/apt-install.sh $(APT)
@@ -51,7 +61,7 @@ $(VENV)/.edge: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[edge,demo,test]'
+	$(PIP) -e '.[edge,demo,desktop,test]'
 	# The reference for brain extraction, without the GUI it drags in. Tests only: the last three are LGPL or GPL.
 	$(PIP) --no-deps deepbet==1.0.2 connected-components-3d==4.1.1 fill_voids==2.1.2 fastremap==1.21.0
 	touch $@ $(VENV)/.edge

@@ -1,0 +1,1 @@
+"""The ``wetread-desk`` command."""

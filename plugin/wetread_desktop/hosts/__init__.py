@@ -1,0 +1,1 @@
+"""Viewers: each behind :class:`wetread_desktop.host.ViewerHost`, and nothing else knows them."""
