@@ -16,7 +16,7 @@ from wetread.encode.encoder import EncodeContext, encode, remarks
 from wetread.findings.from_output import read_output
 from wetread.guard.grid import check_same_grid
 from wetread.guard.intended import check_patient, check_spacing
-from wetread.images.volume import read_volume
+from wetread.images.model_input import read_image
 from wetread.infer.model import Reader
 from wetread.records.job import JobSpec, StageTiming
 from wetread.records.output import Boxes
@@ -47,21 +47,19 @@ def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress)
     clock = _Clock(progress)
     rules = {rule.name: rule for rule in bundle.manifest.inputs}
     with clock.stage("images"):
-        volumes = {
-            c.input_name: read_volume(c.series, min_slices=rules[c.input_name].min_instances) for c in spec.chosen
-        }
+        images = {c.input_name: read_image(c.series, rules[c.input_name]) for c in spec.chosen}
     with clock.stage("guard"):
         check_patient(spec.study, bundle.manifest.patient)
-        for name, volume in volumes.items():
-            check_spacing(volume, rules[name])
-        check_same_grid(volumes, bundle.manifest.inputs)
+        for name, image in images.items():
+            check_spacing(image, rules[name])
+        check_same_grid(images, bundle.manifest.inputs)
     with clock.stage("infer"):
-        output = model.run(volumes)
-    shown = volumes[bundle.manifest.inputs[0].name]  # the series that results refer to
+        output = model.run(images)
+    shown = images[bundle.manifest.inputs[0].name]  # what results refer to
     with clock.stage("findings"):
         reading = read_output(output, shown, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
     with clock.stage("encode"):
-        results = encode(EncodeContext(spec=spec, manifest=bundle.manifest, volume=shown, reading=reading))
+        results = encode(EncodeContext(spec=spec, manifest=bundle.manifest, image=shown, reading=reading))
     progress("done", 1.0)
     notes = output.notes if isinstance(output, Boxes) else ()
     return Read(reading, results, tuple(clock.timings), notes + remarks(reading.output, spec.renditions))

@@ -155,7 +155,7 @@ def read_case(
         utc_offset_minutes=UTC_OFFSET_MINUTES,
         renditions=(rendition,),
     )
-    context = EncodeContext(spec=spec, manifest=bundle.manifest, volume=volume, reading=reading)
+    context = EncodeContext(spec=spec, manifest=bundle.manifest, image=volume, reading=reading)
     return Case(phantom, context, encode(context))
 
 

@@ -115,7 +115,7 @@ def test_outlines_in_the_pictures_are_where_the_objects_are(case: Case) -> None:
         picture = dcmread(path)
         source = sources[picture.SourceImageSequence[0].ReferencedSOPInstanceUID]
         index = int(picture.InstanceNumber) - 1
-        layout = slice_plane(case.context.volume, index).layout()
+        layout = slice_plane(case.context.image, index).layout()
         for finding, mask in zip(case.context.reading.findings, _masks(case.phantom), strict=True):
             outline = _enclosed(picture.pixel_array, finding.colour_rgb, layout)
             only_here = np.zeros_like(mask)
@@ -173,7 +173,7 @@ def _check_rectangles(case: Case, masks: Sequence[npt.NDArray[np.bool_]]) -> Non
     for path in case.paths("SC"):
         picture = dcmread(path)
         index = int(picture.InstanceNumber) - 1
-        layout = slice_plane(case.context.volume, index).layout()
+        layout = slice_plane(case.context.image, index).layout()
         for detection, mask in zip(detections, masks, strict=True):
             if not detection.low[0] <= index <= detection.high[0]:
                 continue

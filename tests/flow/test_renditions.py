@@ -93,7 +93,7 @@ def test_orthanc_takes_and_gives_back_every_object_of_a_rendition(
     remote = Remote(HOST, orthanc.dicom_port, "ORTHANC")
     assert [r.answer for r in send_files(remote, case.paths(), in_order=True)] == [""] * len(case.paths())
     (back,) = orthanc.fetch({"SEG"}, tmp_path / "back")
-    found = read_segmentation(back, case.context.volume)
+    found = read_segmentation(back, case.context.image)
     assert np.array_equal(found.array, case.context.reading.output.array)
     assert str(pydicom.dcmread(back).SOPClassUID) == case.results[0].sop_class_uid
 
@@ -104,5 +104,5 @@ def test_mask_is_read_back_voxel_for_voxel_from_either_rendition(
     name: str, rendition: Rendition, tmp_path: Path
 ) -> None:
     case = read_case(tmp_path, KIDNEYS, **CASES[name], rendition=rendition)
-    found = read_segmentation(case.paths("SEG")[0], case.context.volume)
+    found = read_segmentation(case.paths("SEG")[0], case.context.image)
     assert np.array_equal(found.array, case.context.reading.output.array)

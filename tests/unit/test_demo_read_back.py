@@ -26,21 +26,21 @@ def _case(folder: Path, **series: object) -> Case:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_mask_comes_back_voxel_for_voxel(tmp_path: Path, orientation: str, reverse: bool) -> None:
     case = _case(tmp_path, orientation=orientation, reverse=reverse)
-    read = read_segmentation(case.paths("SEG")[0], case.context.volume)
+    read = read_segmentation(case.paths("SEG")[0], case.context.image)
     np.testing.assert_array_equal(read.array, case.context.reading.output.array)
 
 
 def test_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
     case = _case(tmp_path)
-    moved = case.context.volume.affine.copy()
+    moved = case.context.image.affine.copy()
     moved[0, 3] += 0.4
     with pytest.raises(OutputInvalid, match="does not lie on the grid"):
-        read_segmentation(case.paths("SEG")[0], replace(case.context.volume, affine=moved))
+        read_segmentation(case.paths("SEG")[0], replace(case.context.image, affine=moved))
 
 
 def test_findings_come_back_with_codes_sides_volumes_and_colours(tmp_path: Path) -> None:
     case = _case(tmp_path)
-    label_map = read_segmentation(case.paths("SEG")[0], case.context.volume)
+    label_map = read_segmentation(case.paths("SEG")[0], case.context.image)
     read = read_findings(case.paths("SEG")[0], case.paths("SR")[0], label_map)
     for found, encoded in zip(read, case.context.reading.findings, strict=True):
         assert (found.name, found.type, found.laterality) == (encoded.name, encoded.type, encoded.laterality)

@@ -190,7 +190,7 @@ def test_overlapping_structures_share_voxels_and_the_object_says_so(tmp_path: Pa
     assert [numbers.count(n) for n in (1, 2)] == [int(m.any(axis=(1, 2)).sum()) for m in masks[1:]]
     report = _report(case)
     assert [value for value, _ in _numbers(report, "118565006")] == [
-        pytest.approx(m.sum() * case.context.volume.voxel_volume_ml, rel=1e-5) for m in masks[1:]
+        pytest.approx(m.sum() * case.context.image.voxel_volume_ml, rel=1e-5) for m in masks[1:]
     ]
     assert _meanings(report, "86049000") == ["Absent"]
 
@@ -198,7 +198,7 @@ def test_overlapping_structures_share_voxels_and_the_object_says_so(tmp_path: Pa
 def test_overlapping_structures_are_not_read_back_as_one_label_map(tmp_path: Path) -> None:
     case = read_case(tmp_path, TUMOUR, answer=overlapping(), manifest={"overlapping": True})
     with pytest.raises(OutputInvalid, match="overlap"):
-        read_segmentation(case.paths("SEG")[0], case.context.volume)
+        read_segmentation(case.paths("SEG")[0], case.context.image)
 
 
 def test_rims_that_run_together_are_all_seen(tmp_path: Path) -> None:

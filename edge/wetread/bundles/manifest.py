@@ -5,6 +5,7 @@ Every field is documented here; unknown fields are refused. The file belongs to 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -88,6 +89,12 @@ class InputRule(_Strict):
     """None may match Series Description or Protocol Name."""
     body_part: tuple[str, ...] = ()
     """Accepted Body Part Examined values; an absent value passes."""
+    view_position: tuple[str, ...] = ()
+    """Of a radiograph: accepted View Position values (0018,5101), e.g. ``AP``; empty: any."""
+    unknown_view: Literal["accept", "reject"] = "reject"
+    """What happens to a film without View Position, where ``view_position`` is given."""
+    laterality: tuple[Literal["R", "L", "B", "U"], ...] = ()
+    """Of a radiograph: accepted Image Laterality values; an absent value passes; empty: any."""
     image_type_none: tuple[str, ...] = ("LOCALIZER",)
     """Image Type values that exclude a series."""
     min_instances: int = 1
@@ -96,7 +103,7 @@ class InputRule(_Strict):
     slice_spacing_mm: Range = Range()
     pixel_spacing_mm: Range = Range()
     choose: Literal["best", "all"] = "best"
-    """``best``: the one with most instances; ``all``: one read for each series that fits."""
+    """``best``: the series with most instances, of several films the first; ``all``: one read for each that fits."""
 
 
 class PatientRule(_Strict):
@@ -136,6 +143,13 @@ class LabelRule(_Strict):
     """An empty segment of this value means the model failed (a head without a brain), not that there is nothing."""
 
 
+class Words(_Strict):
+    """How a person calls scores from here up to the next step."""
+
+    at_least: float = Field(ge=0.0, le=1.0)
+    words: str = Field(min_length=1, max_length=40)
+
+
 class ScoreRule(_Strict):
     """One output of a classifier and what it means."""
 
@@ -149,6 +163,18 @@ class ScoreRule(_Strict):
     threshold: float | None = Field(default=None, ge=0.0, le=1.0)
     """Operating point: present from here upwards; none: the score is reported, nothing is called."""
     calibrated: bool = False
+    """The score is a probability: the bundle's postprocessing calibrates it. Words are said of no other score."""
+    wording: tuple[Words, ...] = ()
+    """Words for a calibrated score, ascending, the first from 0; empty: the scale in ``findings/wording.py``."""
+
+    @model_validator(mode="after")
+    def _wording_is_a_scale(self) -> ScoreRule:
+        steps = [step.at_least for step in self.wording]
+        if steps and (steps[0] != 0.0 or any(a >= b for a, b in itertools.pairwise(steps))):
+            raise ValueError(f"wording must begin at 0 and ascend, it has steps at {steps}")
+        if steps and not self.calibrated:
+            raise ValueError("wording is for calibrated scores: of others words would promise too much")
+        return self
 
 
 class BoxRule(_Strict):
@@ -253,6 +279,30 @@ class Runtime(_Strict):
         return self
 
 
+class GuardRule(_Strict):
+    """What the bundle's training data looked like: images unlike them are rejected."""
+
+    statistics: str
+    """File in the bundle folder: intensity and embedding statistics of the training data, and the threshold."""
+    sha256: str
+    """Of that file."""
+
+
+class ExplainRule(_Strict):
+    """How the bundle's scores are explained as a heat map."""
+
+    method: Literal["gradcam", "gradcam++", "rollout", "occlusion"]
+    """``rollout`` is of attention; ``occlusion`` works with every engine, the others need the torch network."""
+    layer: str = ""
+    """Of the network, as ``named_modules`` calls it; required for ``gradcam`` and ``gradcam++``."""
+
+    @model_validator(mode="after")
+    def _has_a_layer(self) -> ExplainRule:
+        if self.method.startswith("gradcam") and not self.layer:
+            raise ValueError(f"{self.method} needs the layer it looks at")
+        return self
+
+
 class Licence(_Strict):
     """SPDX identifiers; ``unknown`` where the publisher does not say."""
 
@@ -290,6 +340,28 @@ class Manifest(_Strict):
     weights: tuple[WeightsFile, ...]
     golden: Golden | None = None
     runtime: Runtime = Runtime()
+    guard: GuardRule | None = None
+    """None: the rules above are all that is checked."""
+    explain: ExplainRule | None = None
+    """None: scores come without a heat map."""
+    ensemble: tuple[str, ...] = ()
+    """Ids of the networks in the inference config whose answers it averages (MONAI's ``EnsembleEvaluator`` with
+    ``MeanEnsembled``), each with a file in ``weights``; empty: one network answers."""
+
+    @model_validator(mode="after")
+    def _films_are_scored(self) -> Manifest:
+        if not self.scores and any(rule.kind == "radiograph" for rule in self.inputs):
+            raise ValueError(
+                "of radiographs only scores are read: a radiograph input goes with scores, not with labels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ensemble_has_weights(self) -> Manifest:
+        missing = sorted(set(self.ensemble) - {weights.network for weights in self.weights})
+        if missing:
+            raise ValueError(f"ensemble names {', '.join(missing)}, for which there are no weights")
+        return self
 
     @model_validator(mode="after")
     def _one_kind_of_output(self) -> Manifest:

@@ -16,7 +16,7 @@ from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 
 from wetread.dimse.attributes import integer, text
-from wetread.dimse.describe import build_study, describe_patient, describe_series
+from wetread.dimse.describe import build_study, describe_film, describe_patient, describe_series
 from wetread.dimse.digest import digest_dataset, raw_elements
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.records.study import InstanceRef
@@ -24,6 +24,7 @@ from wetread.records.study import InstanceRef
 __all__ = [
     "build_study",
     "content_digest",
+    "describe_film",
     "describe_instance",
     "describe_patient",
     "describe_series",
@@ -102,7 +103,8 @@ def describe_instance(path: Path) -> tuple[FileDataset, InstanceRef]:
         if not text(ds, keyword):
             raise NotDicom(f"{path.name}: has no {keyword}, so it belongs to no study")
     uid, sop_class = text(ds, "SOPInstanceUID"), text(ds, "SOPClassUID")
-    return ds, InstanceRef(uid, sop_class, path, digest, integer(ds, "InstanceNumber"))
+    number = integer(ds, "InstanceNumber")
+    return ds, InstanceRef(uid, sop_class, path, digest, number, film=describe_film(ds))
 
 
 def _digest(path: Path, ds: FileDataset) -> tuple[str, str]:

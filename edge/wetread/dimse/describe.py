@@ -8,10 +8,24 @@ from collections.abc import Iterable, Sequence
 from pydicom.dataset import Dataset
 
 from wetread.dimse.attributes import integer, is_present, text, texts
-from wetread.records.study import InstanceRef, Patient, SeriesRef, StudyRef
+from wetread.records.sop_classes import is_film
+from wetread.records.study import Film, InstanceRef, Patient, SeriesRef, StudyRef
 
 _Item = tuple[Dataset, InstanceRef]
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+_VIEWS = {
+    ("399348003", "SCT"): "AP",
+    ("R-10206", "SRT"): "AP",
+    ("272479007", "SCT"): "PA",
+    ("R-10214", "SRT"): "PA",
+    ("399173006", "SCT"): "LL",
+    ("R-10236", "SRT"): "LL",
+    ("399198007", "SCT"): "RL",
+    ("R-10232", "SRT"): "RL",
+}
+"""View Position (PS3.3 C.8.1.2) that a code of CID 4010 stands for; other codes are said by their meaning."""
+_REGIONS = {("51185008", "SCT"): "CHEST", ("T-D3000", "SRT"): "CHEST"}
+"""Body Part Examined (PS3.16 annex L) of a code; other codes are said by their meaning."""
 
 
 def build_study(items: Iterable[_Item]) -> list[StudyRef]:
@@ -57,6 +71,31 @@ def describe_patient(ds: Dataset) -> Patient:
         birth_date=text(ds, "PatientBirthDate"),
         sex=text(ds, "PatientSex"),
     )
+
+
+def describe_film(ds: Dataset) -> Film | None:
+    """What a header says about the one film it belongs to; None of anything but a projection radiograph."""
+    if not is_film(text(ds, "SOPClassUID")):
+        return None
+    return Film(
+        view_position=text(ds, "ViewPosition").upper() or _coded(ds, "ViewCodeSequence", _VIEWS),
+        laterality=(text(ds, "ImageLaterality") or text(ds, "Laterality")).upper(),
+        body_part=text(ds, "BodyPartExamined").upper() or _coded(ds, "AnatomicRegionSequence", _REGIONS),
+        presentation_intent=text(ds, "PresentationIntentType").upper(),
+        image_type=texts(ds, "ImageType"),
+    )
+
+
+def _coded(ds: Dataset, keyword: str, words: dict[tuple[str, str], str]) -> str:
+    """The word for the first item of a code sequence, or its meaning."""
+    try:
+        item = next(iter(ds.get(keyword) or ()), None)
+    except Exception:  # a sequence that nobody can parse says nothing
+        return ""
+    if not isinstance(item, Dataset):
+        return ""
+    code = text(item, "CodeValue"), text(item, "CodingSchemeDesignator")
+    return words.get(code, text(item, "CodeMeaning").upper())
 
 
 def _describe_study(items: Sequence[_Item]) -> StudyRef:

@@ -29,11 +29,12 @@ _WORD_BYTES = {
 }
 _BINARY = frozenset({*_WORD_BYTES, "OB"})
 
-_USED_GROUPS = frozenset({0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0038, 0x0054})
+_USED_GROUPS = frozenset({0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0038, 0x0054, 0x2050})
 _USED_KEYWORDS = frozenset(
     {
         "AccessionNumber",
         "AdmittingDiagnosesDescription",
+        "AnatomicRegionSequence",
         "ConsultingPhysicianName",
         "ImageType",
         "IssuerOfAccessionNumberSequence",
@@ -41,6 +42,7 @@ _USED_KEYWORDS = frozenset(
         "Modality",
         "NameOfPhysiciansReadingStudy",
         "PhysiciansOfRecord",
+        "PresentationIntentType",
         "ProcedureCodeSequence",
         "ReasonForPerformedProcedureCodeSequence",
         "ReferencedStudySequence",

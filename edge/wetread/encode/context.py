@@ -11,7 +11,10 @@ from pydicom import Dataset
 from wetread.bundles.manifest import Manifest
 from wetread.encode.uids import ResultUids
 from wetread.records.finding import Segment, Undetected
+from wetread.records.heat_map import HeatMap
 from wetread.records.job import JobSpec
+from wetread.records.model_input import ModelInput
+from wetread.records.radiograph import Radiograph
 from wetread.records.reading import Reading
 from wetread.records.result import Rendition
 from wetread.records.volume import Volume
@@ -23,8 +26,11 @@ class EncodeContext:
 
     spec: JobSpec
     manifest: Manifest
-    volume: Volume
+    image: ModelInput
+    """What the results refer to."""
     reading: Reading
+    heat_maps: tuple[HeatMap, ...] = ()
+    """At most one for each condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,13 @@ class Draft:
     rendition: Rendition
     segmentation_class_uid: str
     """SOP class of the SEG, whether there is one or not."""
+
+    @property
+    def volume(self) -> Volume:
+        """Where segments and boxes lie. Raises: ``TypeError`` for a film, on which there are none."""
+        if isinstance(self.context.image, Radiograph):
+            raise TypeError("there is no segmentation of a film")
+        return self.context.image
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -39,12 +39,12 @@ def encode(context: EncodeContext) -> tuple[EncodedResult, ...]:
 
     Raises: ``SpoolUnavailable`` when the disk is full or cannot be written.
     """
-    headers = read_headers(context.volume, context.spec.study.correction)
+    headers = read_headers(context.image, context.spec.study.correction)
     folder, renditions = context.spec.out_folder, context.spec.renditions
     results: list[EncodedResult] = []
     try:
         for rendition in renditions:
-            uids = result_uids(context.spec, context.volume, context.reading, headers[0], rendition=rendition)
+            uids = result_uids(context.spec, context.image, context.reading, headers[0], rendition=rendition)
             seg_class = segmentation_class(context.reading.output, rendition)
             draft = Draft(context, headers, uids, rendition, seg_class)
             results += _encode(draft, folder if len(renditions) == 1 else folder / rendition.value)

@@ -31,7 +31,7 @@ def encode_overlays(draft: Draft) -> Iterator[Dataset]:
     reading = draft.context.reading
     window = _window(draft)
     for index in choose_key_slices(reading, len(draft.headers)):
-        plane = slice_plane(draft.context.volume, index, marks_on_slice(reading, index))
+        plane = slice_plane(draft.volume, index, marks_on_slice(reading, index))
         yield _secondary_capture(draft, index, plane, window)
 
 
@@ -113,7 +113,7 @@ def _window(draft: Draft) -> Window:
     header = draft.headers[len(draft.headers) // 2]
     centre, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
     if centre is None or width is None or width <= 1:
-        return window_of(draft.context.volume.array)
+        return window_of(draft.volume.array)
     low = centre - 0.5 - (width - 1) / 2
     high = centre - 0.5 + (width - 1) / 2
     return Window(low, high)

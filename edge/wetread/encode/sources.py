@@ -10,8 +10,8 @@ from pydicom.valuerep import validate_value
 
 from wetread.encode.correction import apply_correction
 from wetread.errors import NotDicom
+from wetread.records.model_input import ModelInput
 from wetread.records.study import Correction, InstanceRef
-from wetread.records.volume import Volume
 
 _TYPE_2 = (
     "PatientName",
@@ -32,13 +32,13 @@ _FORMATTED_VRS = frozenset({"AS", "DA", "TM"})
 their form."""
 
 
-def read_headers(volume: Volume, correction: Correction | None = None) -> tuple[Dataset, ...]:
+def read_headers(image: ModelInput, correction: Correction | None = None) -> tuple[Dataset, ...]:
     """Data sets of the source instances without pixel data, corrected; ``headers[k]`` belongs to slice ``k``.
 
-    Masks are attached to source images by their place in this list, so its order is that of ``volume.instances`` and
+    Masks are attached to source images by their place in this list, so its order is that of ``image.instances`` and
     of nothing else.
     """
-    headers = tuple(_read(instance) for instance in volume.instances)
+    headers = tuple(_read(instance) for instance in image.instances)
     headers[0].decode()
     if correction is not None:
         for header in headers:

@@ -16,9 +16,9 @@ from pydicom import Dataset
 
 from wetread import __version__
 from wetread.records.job import JobSpec
+from wetread.records.model_input import ModelInput
 from wetread.records.reading import Reading
 from wetread.records.result import Rendition
-from wetread.records.volume import Volume
 
 ENCODER_VERSION = "/".join((__version__, *(version(library) for library in ("highdicom", "pydicom", "pillow"))))
 """Whatever can change the bytes that are written for one and the same reading."""
@@ -66,13 +66,13 @@ class ResultUids:
 
 
 def result_uids(
-    spec: JobSpec, volume: Volume, reading: Reading, header: Dataset, *, rendition: Rendition
+    spec: JobSpec, image: ModelInput, reading: Reading, header: Dataset, *, rendition: Rendition
 ) -> ResultUids:
     """The UIDs for this read in one rendition; ``header``: the source instance whose patient and study are copied."""
     algorithm = reading.algorithm
     scope = (
         spec.study.study_instance_uid,
-        *sorted(instance.sop_instance_uid for instance in volume.instances),
+        *sorted(instance.sop_instance_uid for instance in image.instances),
         *_attributes(header),
         algorithm.bundle_name,
         algorithm.bundle_digest,

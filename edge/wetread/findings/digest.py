@@ -13,9 +13,12 @@ from wetread.records.output import Masks, ModelOutput
 from wetread.records.volume import LabelMap
 
 
-def digest_of(findings: tuple[Finding, ...], output: ModelOutput) -> str:
-    """SHA-256 (hex) over codes, measurements and what the model answered, every digit of it."""
+def digest_of(findings: tuple[Finding, ...], output: ModelOutput, outside: tuple[str, ...] = ()) -> str:
+    """SHA-256 (hex) over codes, measurements and what the model answered, every digit of it, and over what an image
+    outside the intended use makes the report say."""
     digest = hashlib.sha256(json.dumps([_said(f) for f in findings], sort_keys=True).encode())
+    if outside:
+        digest.update(json.dumps(outside).encode())
     if isinstance(output, LabelMap):
         digest.update(repr(output.array.shape).encode())
         digest.update(np.ascontiguousarray(output.array).data)
@@ -40,7 +43,8 @@ def _of_its_kind(finding: Finding) -> dict[str, Any]:
             return {"label": finding.label_value, "category": str(finding.category), "voxels": finding.voxel_count}
         case Condition():
             threshold = None if finding.threshold is None else finding.threshold.hex()
-            return {"score": finding.score.hex(), "threshold": threshold, "calibrated": finding.calibrated}
+            said = {"score": finding.score.hex(), "threshold": threshold, "calibrated": finding.calibrated}
+            return said | ({"words": finding.words} if finding.words else {})
         case Detection():
             corners = [value.hex() for value in (*finding.low, *finding.high)]
             score, threshold = finding.score.hex(), finding.threshold.hex()

@@ -13,16 +13,25 @@ from wetread.findings.from_labels import read_labels
 from wetread.findings.from_masks import read_masks
 from wetread.findings.from_scores import read_scores
 from wetread.records.finding import Finding
+from wetread.records.model_input import ModelInput
 from wetread.records.output import Boxes, Masks, ModelOutput, Scores
+from wetread.records.radiograph import Radiograph
 from wetread.records.reading import AlgorithmIdentity, EngineIdentity, Reading
-from wetread.records.volume import LabelMap, Volume
+from wetread.records.volume import LabelMap
 
 
 def read_output(
-    output: ModelOutput, volume: Volume, *, bundle: Bundle, engine: EngineIdentity, decided_at: datetime
+    output: ModelOutput,
+    image: ModelInput,
+    *,
+    bundle: Bundle,
+    engine: EngineIdentity,
+    decided_at: datetime,
+    outside: tuple[str, ...] = (),
 ) -> Reading:
-    """Measure and code what the model said about ``volume``; the answer itself is kept as it is.
+    """Measure and code what the model said about ``image``; the answer itself is kept as it is.
 
+    ``outside``: why the image lies outside the bundle's intended use and was read all the same.
     What was looked for and not found gives a finding that says so: an answer and not silence.
 
     Raises: ``OutputInvalid`` when it breaks what the bundle declares.
@@ -31,13 +40,14 @@ def read_output(
     if not isinstance(output, expected):
         found = type(output).__name__
         raise OutputInvalid(f"bundle {bundle.name} answered with {found}, its manifest declares {expected.__name__}")
-    findings = _findings(output, volume, bundle)
+    findings = _findings(output, image, bundle)
     return Reading(
         findings=findings,
         output=output,
         algorithm=_identity(bundle, engine),
-        digest=digest_of(findings, output),
+        digest=digest_of(findings, output, outside),
         decided_at=decided_at,
+        outside=outside,
     )
 
 
@@ -49,16 +59,18 @@ def _declared(manifest: Manifest) -> type[LabelMap | Masks | Scores | Boxes]:
     return Masks if manifest.overlapping else LabelMap
 
 
-def _findings(output: ModelOutput, volume: Volume, bundle: Bundle) -> tuple[Finding, ...]:
+def _findings(output: ModelOutput, image: ModelInput, bundle: Bundle) -> tuple[Finding, ...]:
+    if isinstance(output, Scores):
+        return read_scores(output, image, bundle)
+    if isinstance(image, Radiograph):
+        raise OutputInvalid(f"bundle {bundle.name} answered with {type(output).__name__}, of a film scores are read")
     match output:
         case LabelMap():
-            return read_labels(output, volume, bundle)
+            return read_labels(output, image, bundle)
         case Masks():
-            return read_masks(output, volume, bundle)
-        case Scores():
-            return read_scores(output, volume, bundle)
+            return read_masks(output, image, bundle)
         case Boxes():
-            return read_boxes(output, volume, bundle)
+            return read_boxes(output, image, bundle)
 
 
 def _identity(bundle: Bundle, engine: EngineIdentity) -> AlgorithmIdentity:

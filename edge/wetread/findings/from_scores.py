@@ -9,15 +9,16 @@ from wetread.bundles.manifest import ScoreRule
 from wetread.errors import OutputInvalid
 from wetread.findings.measure import certainty
 from wetread.findings.tracking import tracking_uid
+from wetread.findings.wording import words_for
 from wetread.records.finding import Condition
+from wetread.records.model_input import ModelInput
 from wetread.records.output import Scores
-from wetread.records.volume import Volume
 
 _ROUNDING = 1e-6
 """A float32 softmax may exceed 1 by as much."""
 
 
-def read_scores(scores: Scores, volume: Volume, bundle: Bundle) -> tuple[Condition, ...]:
+def read_scores(scores: Scores, image: ModelInput, bundle: Bundle) -> tuple[Condition, ...]:
     """Code every score.
 
     Raises: ``OutputInvalid`` when there is not one score for each rule, or one is not a number from 0 to 1.
@@ -26,7 +27,7 @@ def read_scores(scores: Scores, volume: Volume, bundle: Bundle) -> tuple[Conditi
     if len(scores.values) != len(rules):
         raise OutputInvalid(f"bundle {bundle.name} answered with {len(scores.values)} scores, it declares {len(rules)}")
     return tuple(
-        _condition(rule, checked_score(value, rule.name), volume, bundle.name)
+        _condition(rule, checked_score(value, rule.name), image, bundle.name)
         for rule, value in zip(rules, scores.values, strict=True)
     )
 
@@ -39,7 +40,7 @@ def checked_score(value: float, name: str) -> float:
     return min(max(score, 0.0), 1.0)
 
 
-def _condition(rule: ScoreRule, score: float, volume: Volume, bundle: str) -> Condition:
+def _condition(rule: ScoreRule, score: float, image: ModelInput, bundle: str) -> Condition:
     return Condition(
         name=rule.name,
         type=rule.condition.term(),
@@ -48,6 +49,7 @@ def _condition(rule: ScoreRule, score: float, volume: Volume, bundle: str) -> Co
         calibrated=rule.calibrated,
         measurements=(certainty(score),),
         tracking_id=f"{rule.name} ({bundle})",
-        tracking_uid=tracking_uid(volume, bundle, "score", rule.index),
+        tracking_uid=tracking_uid(image, bundle, "score", rule.index),
         site=rule.site.term() if rule.site else None,
+        words=words_for(score, rule),
     )

@@ -8,20 +8,23 @@ import numpy as np
 
 from wetread.bundles.manifest import InputRule
 from wetread.errors import GeometryInvalid
+from wetread.records.model_input import ModelInput
 from wetread.records.volume import Volume
 
 _TOLERANCE_MM = 0.1
 """How far voxels of two series may be apart; scanners write positions with fewer digits than they know."""
 
 
-def check_same_grid(volumes: Mapping[str, Volume], rules: tuple[InputRule, ...]) -> None:
+def check_same_grid(images: Mapping[str, ModelInput], rules: tuple[InputRule, ...]) -> None:
     """Refuse a study whose series for one key of the bundle lie on different grids; nothing is resampled silently.
 
-    ``volumes`` by input name. Raises: ``GeometryInvalid`` naming both series and the difference.
+    ``images`` by input name; films lie on no grid. Raises: ``GeometryInvalid`` naming both series and the difference.
     """
     first: dict[str, Volume] = {}
     for rule in rules:
-        volume = volumes[rule.name]
+        volume = images[rule.name]
+        if not isinstance(volume, Volume):
+            continue
         reference = first.setdefault(rule.key or rule.name, volume)
         problem = _difference(reference, volume)
         if problem:

@@ -7,8 +7,9 @@ from datetime import date
 
 from wetread.bundles.manifest import InputRule, PatientRule, Range
 from wetread.errors import NotIntended
+from wetread.records.model_input import ModelInput
+from wetread.records.radiograph import Radiograph
 from wetread.records.study import StudyRef
-from wetread.records.volume import Volume
 
 _AGE = re.compile(r"(\d{3})([DWMY])")
 _DAYS_PER_YEAR = 365.25
@@ -31,17 +32,22 @@ def check_patient(study: StudyRef, rule: PatientRule) -> None:
         raise NotIntended(f"{found}, the bundle was made for {' or '.join(rule.sex)}")
 
 
-def check_spacing(volume: Volume, rule: InputRule) -> None:
-    """Refuse a volume whose slices or pixels are further apart, or closer, than the bundle was made for.
+def check_spacing(image: ModelInput, rule: InputRule) -> None:
+    """Refuse an image whose slices or pixels are further apart, or closer, than the bundle was made for.
 
+    A film that does not say its spacing passes.
     Raises: ``NotIntended``.
     """
-    slice_mm, row_mm, column_mm = (round(value, _MICROMETRES) for value in volume.spacing_mm)
-    label = volume.series.label
-    if not rule.slice_spacing_mm.holds(slice_mm):
-        raise NotIntended(
-            f"{label}: slices are {slice_mm:g} mm apart, the bundle was made for {rule.slice_spacing_mm} mm"
-        )
+    if image.spacing_mm is None:
+        return
+    label = image.series.label
+    row_mm, column_mm = (round(value, _MICROMETRES) for value in image.spacing_mm[-2:])
+    if not isinstance(image, Radiograph):
+        slice_mm = round(image.spacing_mm[0], _MICROMETRES)
+        if not rule.slice_spacing_mm.holds(slice_mm):
+            raise NotIntended(
+                f"{label}: slices are {slice_mm:g} mm apart, the bundle was made for {rule.slice_spacing_mm} mm"
+            )
     if not (rule.pixel_spacing_mm.holds(row_mm) and rule.pixel_spacing_mm.holds(column_mm)):
         raise NotIntended(
             f"{label}: pixels are {row_mm:g} × {column_mm:g} mm apart (rows × columns), the bundle was made for "

@@ -42,21 +42,27 @@ def _check_kind(ds: Dataset, name: str) -> None:
     found = _NOT_SLICES.intersection(value.upper() for value in texts(ds, "ImageType"))
     if found:
         raise LocalizerImage(f"{name}: is a {min(found).lower()} (Image Type), a slice of a volume was expected")
+
+
+def check_single_grey(ds: Dataset, name: str, *, expected: str) -> None:
+    """One frame, one sample for each pixel. Raises: ``UnsupportedImage``, ``NoPixels``."""
     frames = integer(ds, "NumberOfFrames")
     if is_present(ds, "NumberOfFrames") and frames != 1:
         raise UnsupportedImage(
-            f"{name}: has {frames or 'an unreadable number of'} frames, single-frame slices were expected"
+            f"{name}: has {frames or 'an unreadable number of'} frames, {expected} of a single frame was expected"
         )
-
-
-def _check_pixel_module(ds: Dataset, name: str) -> None:
     if not (is_present(ds, "Rows") and is_present(ds, "Columns")):
         raise NoPixels(f"{name}: has no pixels (no Rows and Columns), an image was expected")
-    samples, photometric = integer(ds, "SamplesPerPixel"), text(ds, "PhotometricInterpretation")
+    samples = integer(ds, "SamplesPerPixel")
     if samples != 1:
         raise UnsupportedImage(
             f"{name}: has {samples or 'no usable number of'} samples per pixel, 1 (grey) was expected"
         )
+
+
+def _check_pixel_module(ds: Dataset, name: str) -> None:
+    check_single_grey(ds, name, expected="a slice")
+    photometric = text(ds, "PhotometricInterpretation")
     if photometric == "MONOCHROME1":
         # Low values are white. Whether the sender inverted the stored values to get there or only their display cannot
         # be told from the header, and the two need opposite treatment: a model would see a negative without notice.
@@ -87,8 +93,8 @@ def _plane(ds: Dataset, name: str) -> Plane:
         row_direction=row_direction,
         column_direction=column_direction,
         pixel_spacing_mm=(row_mm, column_mm),
-        rows=_count(ds, name, "Rows"),
-        columns=_count(ds, name, "Columns"),
+        rows=count(ds, name, "Rows"),
+        columns=count(ds, name, "Columns"),
         frame_of_reference_uid=frame_of_reference_uid,
     )
 
@@ -117,8 +123,9 @@ def _directions(cosines: tuple[float, ...], name: str) -> tuple[tuple[float, flo
     return (float(row[0]), float(row[1]), float(row[2])), (float(column[0]), float(column[1]), float(column[2]))
 
 
-def _count(ds: Dataset, name: str, keyword: str) -> int:
-    count = integer(ds, keyword)
-    if count is None or count <= 0:
+def count(ds: Dataset, name: str, keyword: str) -> int:
+    """Rows or Columns. Raises: ``NoPixels`` when it is no number above zero."""
+    found = integer(ds, keyword)
+    if found is None or found <= 0:
         raise NoPixels(f"{name}: {keyword} is {text(ds, keyword) or 'not readable'}, a number above zero was expected")
-    return count
+    return found

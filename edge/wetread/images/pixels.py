@@ -23,23 +23,36 @@ def decode(instance: InstanceRef, *, rows: int, columns: int) -> npt.NDArray[np.
     Returns: ``(row, column)``.
     Raises: ``NoPixels``, ``TruncatedPixels``, ``UnsupportedImage``; the message names the file.
     """
+    ds, stored = stored_values(instance, rows=rows, columns=columns)
+    slope, intercept = rescale_of(ds, instance.label)
+    values = np.multiply(stored, slope, dtype=np.float64)
+    values += intercept
+    return values.astype(np.float32)
+
+
+def stored_values(
+    instance: InstanceRef, *, rows: int, columns: int
+) -> tuple[FileDataset, npt.NDArray[np.integer[Any]]]:
+    """The data set of this one file, and its stored values ``(row, column)``.
+
+    Raises: ``NoPixels``, ``TruncatedPixels``, ``UnsupportedImage``; the message names the file.
+    """
     name = instance.label
     ds = read_dataset(instance.path)
     if "PixelData" not in ds:
         if pixel_data_begins(instance.path):
             raise TruncatedPixels(f"{name}: its pixel data is damaged or cut short")
         raise NoPixels(f"{name}: has no Pixel Data (7FE0,0010), an image was expected")
-    slope, intercept = _rescale(ds, name)
+    rescale_of(ds, name)  # what is wrong with it is said before the pixels are decoded
     _check_decodable(ds, name)
-    stored = _stored_values(ds, name)
+    stored = _decoded(ds, name)
     if stored.shape != (rows, columns):
         raise TruncatedPixels(f"{name}: decodes to {stored.shape} pixels, its header promises {(rows, columns)}")
-    values = np.multiply(stored, slope, dtype=np.float64)
-    values += intercept
-    return values.astype(np.float32)
+    return ds, stored
 
 
-def _rescale(ds: FileDataset, name: str) -> tuple[float, float]:
+def rescale_of(ds: FileDataset, name: str) -> tuple[float, float]:
+    """Rescale Slope and Rescale Intercept. Raises: ``UnsupportedImage`` when they cannot be used."""
     slope = _one_number(ds, name, "RescaleSlope", 1.0)
     if slope == 0:
         raise UnsupportedImage(f"{name}: RescaleSlope is 0, which makes every pixel the same")
@@ -81,7 +94,7 @@ def _check_length(ds: FileDataset, name: str) -> None:
         )
 
 
-def _stored_values(ds: FileDataset, name: str) -> npt.NDArray[np.integer[Any]]:
+def _decoded(ds: FileDataset, name: str) -> npt.NDArray[np.integer[Any]]:
     try:
         # pydicom also clears the bits above Bits Stored and extends the sign of those below.
         return pixel_array(ds)

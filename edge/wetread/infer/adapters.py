@@ -12,45 +12,58 @@ from monai.data import MetaTensor
 
 from wetread.bundles.manifest import LabelRule, Manifest, ScoreRule
 from wetread.errors import OutputInvalid
-from wetread.infer.geometry import check_grid, stack, to_label_map, to_meta_tensor
+from wetread.infer.geometry import check_grid, film_to_meta_tensor, stack, to_label_map, to_meta_tensor
 from wetread.infer.networks.detection import Detections
 from wetread.infer.networks.detection_boxes import to_boxes
 from wetread.infer.program import Runnable
+from wetread.records.model_input import ModelInput
 from wetread.records.output import Masks, ModelOutput, Scores
+from wetread.records.radiograph import Radiograph
 from wetread.records.volume import Volume
 
 
-def answer(program: Runnable, manifest: Manifest, volumes: Mapping[str, Volume]) -> ModelOutput:
-    """What the bundle says about the volumes (by input name), on the grid of the first input.
+def answer(program: Runnable, manifest: Manifest, images: Mapping[str, ModelInput]) -> ModelOutput:
+    """What the bundle says about the images (by input name), on the grid of the first input.
 
     Raises: ``OutputInvalid`` when it breaks what the manifest declares, ``BundleInvalid`` when the bundle's own code
     fails.
     """
-    shown = volumes[manifest.inputs[0].name]
-    return to_output(program(to_images(manifest, volumes)), shown, manifest)
+    shown = images[manifest.inputs[0].name]
+    return to_output(program(to_images(manifest, images)), shown, manifest)
 
 
-def to_images(manifest: Manifest, volumes: Mapping[str, Volume]) -> dict[str, MetaTensor]:
-    """The volumes under the keys of the bundle's data dictionary; those that share a key are stacked as channels."""
+def to_images(manifest: Manifest, images: Mapping[str, ModelInput]) -> dict[str, MetaTensor]:
+    """The images under the keys of the bundle's data dictionary; volumes that share a key are stacked as channels."""
     by_key: dict[str, list[Volume]] = {}
+    tensors: dict[str, MetaTensor] = {}
     for rule in manifest.inputs:
-        by_key.setdefault(rule.key or rule.name, []).append(volumes[rule.name])
-    return {key: to_meta_tensor(v[0]) if len(v) == 1 else stack(v) for key, v in by_key.items()}
+        key, image = rule.key or rule.name, images[rule.name]
+        if isinstance(image, Radiograph):
+            tensors[key] = film_to_meta_tensor(image)
+        else:
+            by_key.setdefault(key, []).append(image)
+    return tensors | {key: to_meta_tensor(v[0]) if len(v) == 1 else stack(v) for key, v in by_key.items()}
 
 
-def to_output(prediction: Any, volume: Volume, manifest: Manifest) -> ModelOutput:
+def to_output(prediction: Any, image: ModelInput, manifest: Manifest) -> ModelOutput:
     """A prediction as the kind of answer that the manifest declares, checked. Raises: ``OutputInvalid``."""
+    if manifest.scores:
+        return to_scores(_tensor(prediction), manifest.scores)
+    if isinstance(image, Radiograph):
+        raise OutputInvalid("the manifest declares no scores, which are all that is read of a radiograph")
     if manifest.boxes:
         if not isinstance(prediction, Detections):
             raise OutputInvalid("the manifest declares boxes, the bundle has no detector that gives any")
-        return to_boxes(prediction, volume, manifest.boxes)
+        return to_boxes(prediction, image, manifest.boxes)
+    if manifest.overlapping:
+        return to_masks(_tensor(prediction), image, manifest.labels)
+    return to_label_map(_tensor(prediction), image, manifest.labels, ignored=manifest.ignored_values)
+
+
+def _tensor(prediction: Any) -> torch.Tensor:
     if not isinstance(prediction, torch.Tensor):
         raise OutputInvalid(f"the bundle answers with {type(prediction).__name__}, expected a tensor")
-    if manifest.scores:
-        return to_scores(prediction, manifest.scores)
-    if manifest.overlapping:
-        return to_masks(prediction, volume, manifest.labels)
-    return to_label_map(prediction, volume, manifest.labels, ignored=manifest.ignored_values)
+    return prediction
 
 
 def to_masks(prediction: torch.Tensor, volume: Volume, labels: tuple[LabelRule, ...]) -> Masks:

@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
@@ -25,10 +25,10 @@ from wetread.errors import EngineDisagrees, EngineUnavailable, OutputInvalid, We
 from wetread.infer.engines.engine import ENGINES, PRECISIONS, REFERENCE
 from wetread.infer.engines.plan import Precision
 from wetread.infer.gate.compare import compare_outputs, limits
-from wetread.infer.gate.golden import golden_volumes
+from wetread.infer.gate.golden import golden_images
 from wetread.infer.phantom import phantoms, without_requirements
+from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
-from wetread.records.volume import Volume
 
 Progress = Callable[[str, float], None]
 _Case = tuple[Path, str, Precision, Path, TrustPolicy | None]
@@ -232,10 +232,10 @@ class _Side:
         return time.perf_counter() - start
 
 
-def _images(bundle: Bundle) -> dict[str, Volume]:
+def _images(bundle: Bundle) -> Mapping[str, ModelInput]:
     golden = bundle.manifest.golden
     if golden is not None:
-        return golden_volumes(bundle, golden)
+        return golden_images(bundle, golden)
     return phantoms(bundle.manifest)
 
 

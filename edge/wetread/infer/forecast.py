@@ -14,6 +14,7 @@ from math import ceil, log, prod
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wetread.durable import write_atomically
@@ -23,6 +24,8 @@ from wetread.infer.predict import WindowCost, can_predict, kept_or_measured, mea
 from wetread.infer.program import Program, Runnable
 from wetread.memory import peak_mb, resident_mb
 from wetread.records.job import Prediction
+from wetread.records.model_input import ModelInput
+from wetread.records.radiograph import Radiograph
 from wetread.records.volume import Affine
 
 READS = "reads.json"
@@ -47,8 +50,20 @@ class SourceGrid:
     """A volume before it is read."""
 
     shape: tuple[int, int, int]
-    """``(slice, row, column)``."""
+    """``(slice, row, column)``; a radiograph is one slice."""
     affine: Affine
+
+    @classmethod
+    def of(cls, image: ModelInput) -> SourceGrid:
+        """The grid of an image that was read."""
+        if isinstance(image, Radiograph):
+            return cls.of_film(image.array.shape)
+        return cls(image.array.shape, image.affine)
+
+    @classmethod
+    def of_film(cls, shape: tuple[int, int]) -> SourceGrid:
+        """The grid of a radiograph of so many rows and columns, which has no place in the patient."""
+        return cls((1, *shape), np.eye(4))
 
     @property
     def voxels(self) -> int:

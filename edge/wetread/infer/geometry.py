@@ -12,6 +12,7 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 
 from wetread.bundles.manifest import LabelRule
 from wetread.errors import OutputInvalid
+from wetread.records.radiograph import Radiograph
 from wetread.records.volume import Affine, LabelMap, Volume
 
 _REVERSED_AXES = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], float)
@@ -37,6 +38,23 @@ def to_meta_tensor(volume: Volume) -> MetaTensor:
         "filename_or_obj": volume.series.series_instance_uid,
     }
     return MetaTensor(array, meta=meta)
+
+
+def film_to_meta_tensor(film: Radiograph) -> MetaTensor:
+    """The film as ``(1, row, column)``: it has its channel already, and ``EnsureChannelFirstd`` leaves it alone.
+
+    The affine has the spacing of rows and columns in mm, 1 where the film does not say it, and no place in the patient.
+    """
+    row_mm, column_mm = film.spacing_mm or (1.0, 1.0)
+    affine = torch.diag(torch.tensor([row_mm, column_mm, 1.0, 1.0], dtype=torch.float64))
+    meta = {
+        MetaKeys.AFFINE: affine,
+        MetaKeys.ORIGINAL_AFFINE: affine.clone(),
+        MetaKeys.SPATIAL_SHAPE: np.array(film.array.shape),
+        MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
+        "filename_or_obj": film.instance.sop_instance_uid,
+    }
+    return MetaTensor(torch.from_numpy(film.array)[None].clone(), meta=meta)
 
 
 def _reversed_axes(array: torch.Tensor) -> torch.Tensor:

@@ -17,9 +17,9 @@ from wetread.infer.engines.engine import choose_engine, next_choice, standby_cho
 from wetread.infer.forecast import Forecast
 from wetread.infer.opening import Opened, Opening, load
 from wetread.infer.tiers import Tier
+from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
-from wetread.records.volume import Volume
 
 Progress = Callable[[str, float], None]
 """Told what is being done and how far opening has come, 0 to 1."""
@@ -52,8 +52,8 @@ class Reader(Protocol):
         """Called before each study: the moment to take over an engine that was built meanwhile."""
         ...
 
-    def run(self, volumes: Mapping[str, Volume]) -> ModelOutput:
-        """What the bundle says about these volumes."""
+    def run(self, volumes: Mapping[str, ModelInput]) -> ModelOutput:
+        """What the bundle says about these images."""
         ...
 
 
@@ -78,8 +78,8 @@ class Model:
     def refresh(self) -> None:
         """It stays what it is."""
 
-    def run(self, volumes: Mapping[str, Volume]) -> ModelOutput:
-        """What the bundle says about these volumes (by input name), on the grid of the first input.
+    def run(self, volumes: Mapping[str, ModelInput]) -> ModelOutput:
+        """What the bundle says about these images (by input name), on the grid of the first input.
 
         Volumes that are stacked lie on one grid (``guard.grid`` sees to it).
         Raises: ``OutputInvalid`` when the answer breaks what the bundle declares (grid, labels, required labels);

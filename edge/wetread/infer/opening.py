@@ -28,9 +28,9 @@ from wetread.infer.program import Runnable
 from wetread.infer.shapes import Shape, asked_shape
 from wetread.infer.tiers import Tier, choose_tier, open_program
 from wetread.memory import restart_peak
+from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
-from wetread.records.volume import Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +156,12 @@ def _channels(bundle: Bundle) -> int:
         return len(bundle.manifest.inputs)
 
 
-def _watched_answer(forecast: Forecast, manifest: Manifest, volumes: Mapping[str, Volume]) -> ModelOutput:
+def _watched_answer(forecast: Forecast, manifest: Manifest, volumes: Mapping[str, ModelInput]) -> ModelOutput:
     """The golden case is the first thing known about reads on this machine."""
     before_mb, started = restart_peak(), time.perf_counter()
     output = answer(forecast.program, manifest, volumes)
     took_s = time.perf_counter() - started
-    grids = [SourceGrid(volume.array.shape, volume.affine) for volume in volumes.values()]
+    grids = [SourceGrid.of(image) for image in volumes.values()]
     forecast.note(grids, before_mb=before_mb, seconds=took_s, golden=True)
     return output
 

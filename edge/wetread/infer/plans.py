@@ -18,7 +18,7 @@ from wetread.infer.configs.config import InferenceConfig
 from wetread.infer.engines.engine import REFERENCE, Engine, FloatArray, backend
 from wetread.infer.engines.plan import Answering, Judged, NetworkPlan, Precision
 from wetread.infer.gate.compare import compare_outputs, limits
-from wetread.infer.gate.golden import golden_answer, golden_volumes
+from wetread.infer.gate.golden import golden_answer, golden_images
 from wetread.infer.tiers import open_program
 
 
@@ -64,10 +64,10 @@ def _judged(
         plan.name: _Standing(answering, shape) if plan.name == network else backend(REFERENCE).open_engine(plan)
         for plan in plans
     }
-    volumes = golden_volumes(bundle, golden)
-    stored = golden_answer(bundle, golden, volumes[bundle.manifest.inputs[0].name].affine)
+    images = golden_images(bundle, golden)
+    stored = golden_answer(bundle, golden, images[bundle.manifest.inputs[0].name])
     try:
-        given = answer(open_program(config, engines), bundle.manifest, volumes)
+        given = answer(open_program(config, engines), bundle.manifest, images)
     except _OtherShape:
         return None
     allowed = limits(golden.tolerance, "f16")

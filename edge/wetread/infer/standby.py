@@ -15,9 +15,9 @@ from wetread.infer.forecast import Forecast
 from wetread.infer.model import Model, open_model
 from wetread.infer.rebuild import Building, BuildProcess, Order, order_for
 from wetread.infer.tiers import Tier
+from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
-from wetread.records.volume import Volume
 
 _SHAPES = 8
 """Of inputs that studies had lately and the golden case has not."""
@@ -87,7 +87,7 @@ class Standby:
         if self._model.waiting and not self._given_up:
             self._given_up = "it is not ready after it was built"
 
-    def run(self, volumes: Mapping[str, Volume]) -> ModelOutput:
+    def run(self, volumes: Mapping[str, ModelInput]) -> ModelOutput:
         """As ``Model.run``; a study for which the engine has to be built first is read by the reference meanwhile."""
         try:
             return self._model.run(volumes)

@@ -84,6 +84,8 @@ class Condition:
     tracking_id: str
     tracking_uid: str
     site: CodedTerm | None = None
+    words: str = ""
+    """How a person calls a calibrated score, e.g. ``likely``; '' of any other."""
     role: ClassVar[str] = "finding"
     laterality: ClassVar[CodedTerm | None] = None
 

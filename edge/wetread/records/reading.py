@@ -43,7 +43,7 @@ class AlgorithmIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Findings on one volume."""
+    """Findings on one volume or film."""
 
     findings: tuple[Finding, ...]
     """Of one kind, that of ``output``."""
@@ -53,3 +53,6 @@ class Reading:
     """SHA-256 (hex) over output, measurements and codes: two reads that say the same have the same digest."""
     decided_at: datetime
     """When the answer was computed, aware, UTC. Every time in the result objects comes from here."""
+    outside: tuple[str, ...] = ()
+    """Why the image lies outside the bundle's intended use, as sentences, where it was read all the same: then every
+    object says so."""

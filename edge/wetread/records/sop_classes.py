@@ -18,6 +18,19 @@ _DERIVED = (
     f"{_STORAGE}481.2",  # RT Dose
 )
 
+_FILMS = frozenset(
+    {
+        f"{_STORAGE}1",  # Computed Radiography
+        f"{_STORAGE}1.1",  # Digital X-Ray, for presentation
+        f"{_STORAGE}1.1.1",  # Digital X-Ray, for processing
+    }
+)
+
+
+def is_film(sop_class_uid: str) -> bool:
+    """Whether instances of this class are projection radiographs, each an image of its own."""
+    return sop_class_uid in _FILMS
+
 
 def is_derived(sop_class_uid: str) -> bool:
     """Whether instances of this class are results, not acquisitions: they never trigger a read nor feed a bundle."""

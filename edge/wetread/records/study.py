@@ -45,6 +45,24 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
+class Film:
+    """What one projection radiograph (CR, DX) says of itself; the films of a series may be different views.
+
+    Empty where it says nothing.
+    """
+
+    view_position: str = ""
+    """View Position (0018,5101), e.g. ``PA``; else the one that View Code Sequence (0054,0220) stands for."""
+    laterality: str = ""
+    """Image Laterality (0020,0062), else Laterality: ``R``, ``L``, ``B`` or ``U``."""
+    body_part: str = ""
+    """Body Part Examined; else the one that Anatomic Region Sequence (0008,2218) stands for."""
+    presentation_intent: str = ""
+    """Presentation Intent Type (0008,0068): ``FOR PRESENTATION`` or ``FOR PROCESSING``."""
+    image_type: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceRef:
     """One stored instance."""
 
@@ -57,6 +75,8 @@ class InstanceRef:
     instance_number: int | None = None
     in_spool: bool = False
     """The file name is ours and means nothing to a person."""
+    film: Film | None = None
+    """Of a projection radiograph."""
 
     @property
     def label(self) -> str:

@@ -10,6 +10,7 @@ ALTER TABLE studies ADD COLUMN announced_instances INTEGER;
 ALTER TABLE series ADD COLUMN announced_instances INTEGER;
 
 ALTER TABLE instances ADD COLUMN association_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE instances ADD COLUMN film TEXT NOT NULL DEFAULT '';       -- JSON: view, side, body part of a radiograph
 ALTER TABLE instances ADD COLUMN removed_at TEXT;                     -- its file was removed by retention
 ALTER TABLE results ADD COLUMN removed_at TEXT;
 ALTER TABLE results ADD COLUMN rendition TEXT NOT NULL DEFAULT 'common' CHECK (rendition IN ('modern', 'common'));

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from wetread.records.study import Correction, InstanceRef, Patient, SeriesRef, StudyRef
+from wetread.records.study import Correction, Film, InstanceRef, Patient, SeriesRef, StudyRef
 
 
 def study_to_json(study: StudyRef) -> str:
@@ -36,3 +36,16 @@ def series_from_json(text: str, instances: tuple[InstanceRef, ...]) -> SeriesRef
     fields = json.loads(text)
     fields["image_type"] = tuple(fields["image_type"])
     return SeriesRef(instances=instances, **fields)
+
+
+def film_to_json(film: Film | None) -> str:
+    """Of one instance; '' of anything but a film."""
+    return json.dumps(dataclasses.asdict(film), ensure_ascii=False) if film else ""
+
+
+def film_from_json(text: str) -> Film | None:
+    """The inverse of ``film_to_json``."""
+    if not text:
+        return None
+    fields = json.loads(text)
+    return Film(**fields | {"image_type": tuple(fields["image_type"])})

@@ -15,7 +15,7 @@ from pydicom.uid import UID
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.dimse.attributes import integer
-from wetread.dimse.dataset import build_study, content_digest, read_dataset, read_instance
+from wetread.dimse.dataset import build_study, content_digest, describe_film, read_dataset, read_instance
 from wetread.dimse.digest import header_digest
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.failpoint import failpoint
@@ -24,7 +24,7 @@ from wetread.records.received import Provenance
 from wetread.records.same_patient import patient_differences
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import InstanceRef, SeriesRef, StudyRef
-from wetread.store.attributes import series_to_json, study_from_json, study_to_json
+from wetread.store.attributes import film_to_json, series_to_json, study_from_json, study_to_json
 from wetread.store.notes import record
 from wetread.store.part10 import provenance_in
 from wetread.store.revisions import corrected_attributes
@@ -339,6 +339,7 @@ class Index:
         provenance = arrival.provenance
         return {
             **{k: v for k, v in dataclasses.asdict(arrival.ref).items() if k not in ("path", "digest", "in_spool")},
+            "film": film_to_json(arrival.ref.film),
             "study_id": study_id,
             "series_instance_uid": arrival.series.series_instance_uid,
             "role": role,
@@ -360,6 +361,7 @@ def _read(path: Path) -> _Arrival:
         path=path,
         digest=digest,
         instance_number=None if number is None else int(number),
+        film=describe_film(header),
     )
     study = build_study([(header, ref)])[0]
     announced = {name: max(integer(header, keyword) or 0, 0) for name, keyword in _ANNOUNCED.items()}

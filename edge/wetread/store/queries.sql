@@ -29,9 +29,9 @@ SELECT * FROM instances WHERE study_id = :study_id AND sop_instance_uid = :sop_i
 
 -- name: add_instance
 INSERT INTO instances (study_id, series_instance_uid, sop_instance_uid, sop_class_uid, instance_number, role,
-                       content_digest, pixel_digest, path, peer, received_at, association_id)
+                       content_digest, pixel_digest, path, peer, received_at, association_id, film)
 VALUES (:study_id, :series_instance_uid, :sop_instance_uid, :sop_class_uid, :instance_number, :role,
-        :content_digest, :pixel_digest, :path, :peer, :received_at, :association_id)
+        :content_digest, :pixel_digest, :path, :peer, :received_at, :association_id, :film)
 
 -- name: is_own
 SELECT 1 FROM results WHERE sop_instance_uid = :sop_instance_uid
@@ -196,7 +196,8 @@ UPDATE instances SET peer = :peer WHERE id = :instance_id
 
 -- name: replace_header
 UPDATE instances SET content_digest = :content_digest, pixel_digest = :pixel_digest, peer = :peer,
-    instance_number = :instance_number, received_at = :received_at, association_id = :association_id, removed_at = NULL
+    instance_number = :instance_number, received_at = :received_at, association_id = :association_id, film = :film,
+    removed_at = NULL
 WHERE id = :instance_id
 
 -- name: set_series

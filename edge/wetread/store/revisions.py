@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.records.study import Correction, InstanceRef, StudyRef, correct
-from wetread.store.attributes import series_from_json, study_from_json, study_to_json
+from wetread.store.attributes import film_from_json, series_from_json, study_from_json, study_to_json
 from wetread.store.completeness import CompletenessSettings, Evidence
 from wetread.store.receiving import NO_SOURCES, EvidenceSources, Receiving
 from wetread.store.spool import Spool
@@ -147,6 +147,7 @@ class Revisions:
             digest=row["content_digest"],
             instance_number=row["instance_number"],
             in_spool=True,
+            film=film_from_json(row["film"]),
         )
 
 

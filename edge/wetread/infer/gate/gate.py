@@ -29,10 +29,10 @@ from wetread.infer.engines.cache import key_of, still_there
 from wetread.infer.engines.engine import Engine
 from wetread.infer.engines.plan import Precision
 from wetread.infer.gate.compare import Agreement, Limits, compare_outputs, limits
-from wetread.infer.gate.golden import golden_answer, golden_volumes
+from wetread.infer.gate.golden import golden_answer, golden_images
 from wetread.infer.graph.export import EXPORTER
+from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
-from wetread.records.volume import Volume
 
 FORMAT_VERSION = 1
 CERTIFICATE = "certificate.json"
@@ -84,7 +84,7 @@ def certify(
     golden: Golden,
     what: Mapping[str, str],
     *,
-    run: Callable[[Mapping[str, Volume]], ModelOutput],
+    run: Callable[[Mapping[str, ModelInput]], ModelOutput],
     engines: Mapping[str, Engine],
     cache_folder: Path,
     make: bool = True,
@@ -98,9 +98,9 @@ def certify(
     allowed = limits(golden.tolerance, precision_of(what))
 
     def measure() -> Agreement:
-        volumes = golden_volumes(bundle, golden)
-        stored = golden_answer(bundle, golden, volumes[bundle.manifest.inputs[0].name].affine)
-        return compare_outputs(run(volumes), stored, bundle.manifest, allowed)
+        images = golden_images(bundle, golden)
+        stored = golden_answer(bundle, golden, images[bundle.manifest.inputs[0].name])
+        return compare_outputs(run(images), stored, bundle.manifest, allowed)
 
     case = Case(bundle.name, "golden", files, allowed, measure)
     return kept_or_made(case, what, engines=engines, cache_folder=cache_folder, make=make)

@@ -1,4 +1,4 @@
-"""The case whose answer is known: read from the NIfTI files that ship in the bundle."""
+"""The case whose answer is known: read from the NIfTI files, or PNG of a radiograph, that ship in the bundle."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wetread.bundles import Bundle
 from wetread.bundles.manifest import Golden
 from wetread.errors import BundleInvalid, UnsupportedImage
 from wetread.nifti import read_nifti, read_nifti_labels
+from wetread.records.model_input import ModelInput
 from wetread.records.output import Box, Boxes, Masks, ModelOutput, Scores
+from wetread.records.radiograph import Radiograph, Turn
+from wetread.records.study import InstanceRef, SeriesRef
 from wetread.records.volume import Affine, LabelMap, Volume
 
 
@@ -24,14 +28,45 @@ def golden_volume(path: Path) -> Volume:
         return read_nifti(path)
 
 
-def golden_volumes(bundle: Bundle, golden: Golden) -> dict[str, Volume]:
+def golden_film(path: Path) -> Radiograph:
+    """The input as a film without an instance, from a grey PNG: as displayed, 0 is black, the largest value white.
+
+    Raises: ``BundleInvalid`` when it cannot be read or is not grey.
+    """
+    try:
+        with Image.open(path) as picture:
+            mode, pixels = picture.mode, np.asarray(picture)
+    except (OSError, UnidentifiedImageError) as exc:
+        raise BundleInvalid(f"the golden input {path} cannot be read: {exc}") from exc
+    if mode not in _WHITE:
+        raise BundleInvalid(f"the golden input {path} is a picture of mode {mode}, a grey one was expected")
+    return film_of((pixels / _WHITE[mode]).astype(np.float32), label=path.name)
+
+
+_WHITE = {"L": 255.0, "I;16": 65535.0, "I;16B": 65535.0, "I": 65535.0}
+"""Pillow's grey modes, with 8 and 16 bits, and their white."""
+
+
+def film_of(array: npt.NDArray[np.float32], *, label: str) -> Radiograph:
+    """A film that came from no DICOM instance: ``(row, column)``, 0 to 1, upright."""
+    instance = InstanceRef("", "", Path(label), "")
+    series = SeriesRef("", "", (instance,), description=label)
+    return Radiograph(array, np.zeros(array.shape, np.bool_), Turn(), series, instance, spacing_mm=None)
+
+
+def golden_images(bundle: Bundle, golden: Golden) -> dict[str, ModelInput]:
     """Every input, by its name. Raises: ``BundleInvalid`` when one cannot be read."""
     files = golden.inputs([rule.name for rule in bundle.manifest.inputs])
-    return {name: golden_volume(bundle.folder / file) for name, file in files.items()}
+    kinds = {rule.name: rule.kind for rule in bundle.manifest.inputs}
+    return {
+        name: golden_film(bundle.folder / file) if kinds[name] == "radiograph" else golden_volume(bundle.folder / file)
+        for name, file in files.items()
+    }
 
 
-def golden_answer(bundle: Bundle, golden: Golden, affine: Affine) -> ModelOutput:
-    """The stored answer. ``affine``: of the first input. Raises: ``BundleInvalid`` when it cannot be read."""
+def golden_answer(bundle: Bundle, golden: Golden, image: ModelInput) -> ModelOutput:
+    """The stored answer. ``image``: the first input. Raises: ``BundleInvalid`` when it cannot be read."""
+    affine = np.eye(4) if isinstance(image, Radiograph) else image.affine
     paths = [bundle.folder / name for name in golden.outputs()]
     if bundle.manifest.overlapping:
         return Masks(np.stack([golden_labels(path) > 0 for path in paths]), affine)
