@@ -42,7 +42,7 @@ def _header(**attributes: str) -> Dataset:
 
 
 def _uids(**changes: object) -> tuple[str, str]:
-    given = {"spec": SPEC, "volume": _volume("1.1", "1.2"), "reading": READING, "header": _header()}
+    given = {"spec": SPEC, "image": _volume("1.1", "1.2"), "reading": READING, "header": _header()}
     given |= {"rendition": Rendition.COMMON} | changes
     uids = result_uids(**given)  # type: ignore[arg-type]
     return uids.series("SEG"), uids.instance("SEG")
@@ -50,7 +50,7 @@ def _uids(**changes: object) -> tuple[str, str]:
 
 CHANGES: dict[str, dict[str, object]] = {
     "study": {"spec": replace(SPEC, study=replace(SPEC.study, study_instance_uid="1.2.4"))},
-    "sources": {"volume": _volume("1.1", "1.3")},
+    "sources": {"image": _volume("1.1", "1.3")},
     "patient": {"header": _header(PatientName="Corrected^Name")},
     "study attribute": {"header": _header(AccessionNumber="A2")},
     "bundle": {"reading": replace(READING, algorithm=replace(READING.algorithm, bundle_digest="c" * 64))},
@@ -74,7 +74,7 @@ def test_change_of_findings_is_a_new_instance_in_the_same_series() -> None:
 
 def test_time_of_the_read_and_order_of_the_sources_change_nothing() -> None:
     later = replace(READING, decided_at=datetime(2027, 1, 1, tzinfo=UTC))
-    assert _uids(reading=later, volume=_volume("1.2", "1.1")) == _uids()
+    assert _uids(reading=later, image=_volume("1.2", "1.1")) == _uids()
 
 
 def test_image_attributes_of_the_source_change_nothing() -> None:

@@ -72,7 +72,7 @@ def test_certificate_is_kept_and_names_what_it_is_for(tmp_path: Path, monkeypatc
     assert set(content["golden"]) == {"in.nii.gz", "out.nii.gz"}
     assert content["measured"]["dice"] == {"1": 1.0}
 
-    monkeypatch.setattr("wetread.infer.gate.gate.golden_volumes", _never)
+    monkeypatch.setattr("wetread.infer.gate.gate.golden_images", _never)
     again = open_model(bundle, engine="openvino", cache_folder=tmp_path / "c")
     assert again.identity == first.identity
 

@@ -33,7 +33,9 @@ def displayed(stored: npt.NDArray[np.integer], ds: FileDataset, name: str, *, sh
     inverted = _low_is_white(ds, name)
     values = _modality_values(stored, ds, name)
     grey = _voi(values, ds, name, shown=shown)
-    return np.subtract(1.0, grey) if inverted else grey
+    if inverted:
+        np.subtract(1.0, grey, out=grey)
+    return grey
 
 
 def _modality_values(stored: npt.NDArray[np.integer], ds: FileDataset, name: str) -> Values:
@@ -41,7 +43,7 @@ def _modality_values(stored: npt.NDArray[np.integer], ds: FileDataset, name: str
     if lut is not None:
         return lut.look_up(stored).astype(np.float64)
     slope, intercept = rescale_of(ds, name)
-    return stored * slope + intercept
+    return stored.astype(np.float64) * slope + intercept
 
 
 def _voi(values: Values, ds: FileDataset, name: str, *, shown: npt.NDArray[np.bool_]) -> Values:
