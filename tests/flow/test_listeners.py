@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from waiting import until
 from wetread.config import Config, load_config
 from wetread.errors import Misconfigured
 from wetread.service import listening
+from wetread.service.coordinator import step_behind_listeners
 from wetread.service.listening import Listeners
 from wetread.store.spool import Spool
 
@@ -85,6 +87,23 @@ def test_killed_listener_is_started_again_and_nothing_acknowledged_is_lost(
     assert storescu(port, second).returncode == 0
     kept = {path.read_bytes()[-2000:] for path in spool.waiting() if path.suffix == ".dcm"}
     assert kept == {path.read_bytes()[-2000:] for path in (*first, *second)}
+
+
+def test_listener_that_is_started_again_does_not_inherit_the_coordinators_lower_priority(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "RESTART_S", 0.0)
+    listeners, _port = start()
+    before = listeners.pids
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(_alive(pid) for pid in before), what="both listeners are gone")
+    with ThreadPoolExecutor(max_workers=1) as coordinator:
+        coordinator.submit(step_behind_listeners).result()
+        coordinator.submit(listeners.keep_alive).result()
+    assert not set(before) & set(listeners.pids)
+    here = os.getpriority(os.PRIO_PROCESS, 0)
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in listeners.pids] == [here, here]
 
 
 def test_limit_of_associations_holds_over_all_processes(start: Start, tmp_path: Path) -> None:

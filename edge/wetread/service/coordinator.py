@@ -6,7 +6,6 @@ its own, workers are processes of the executor, each destination has a thread.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from wetread.bundles import Bundle, find_bundle
 from wetread.bundles.trust import admit
 from wetread.config import Config
 from wetread.db import Database
-from wetread.errors import Misconfigured, Temporary
+from wetread.errors import Misconfigured
 from wetread.jobs.comparisons import Comparisons
 from wetread.jobs.executor import LocalExecutor
 from wetread.jobs.queue import Queue
@@ -35,15 +34,13 @@ from wetread.service.listening import Listeners
 from wetread.service.ownership import own, process_identity
 from wetread.service.peers import check_tls
 from wetread.service.reading import RunnerOpener
+from wetread.service.rounds import Rounds
 from wetread.service.stowing import StowProcess
 from wetread.store.index import Index
 from wetread.store.retention import Retention
 from wetread.store.revisions import Revisions
 from wetread.store.spool import Spool
 
-logger = logging.getLogger(__name__)
-
-_BACK_OFF_S = 5.0
 _NICE = 3
 _AT_ONCE_S = 2.0
 """What an association under way gets at the second SIGTERM. Workers die with this process; the next start recovers."""
@@ -84,13 +81,14 @@ class Service:
             stow = StowProcess(self._config)
             stow.start()
             stack.callback(stow.stop)
-            _step_behind_listeners()
+            step_behind_listeners()
             if on_ready is not None:
                 on_ready(port)
+            rounds = Rounds(self._duties, self.stopping.wait)
             while not self.stopping.is_set():
                 listeners.keep_alive()
                 stow.keep_alive()
-                self._try_round()
+                rounds.go()
 
     def stop(self) -> None:
         """End: first what is under way, for a while; at the second call at once, whoever does not answer."""
@@ -100,15 +98,6 @@ class Service:
             deadline.daemon = True
             deadline.start()
         self.stopping.set()
-
-    def _try_round(self) -> None:
-        """A full disk stops nothing for good: what could not be written is still due at the next round."""
-        try:
-            for duty in self._duties:
-                duty.round()
-        except Temporary as exc:
-            logger.error("the coordinator waits: %s", exc)
-            self.stopping.wait(_BACK_OFF_S)
 
     def _make_duties(self, router: Router) -> tuple[Duty, ...]:
         """One line for each duty, in the order of the data's way; they are closed in the opposite order."""
@@ -153,7 +142,7 @@ class Service:
         )
 
 
-def _step_behind_listeners() -> None:
+def step_behind_listeners() -> None:
     """Indexing may wait for a moment, a modality must not. This thread only, and above the workers (nice 5)."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 

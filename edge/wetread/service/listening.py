@@ -9,24 +9,16 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from wetread import log
 from wetread.config import Config
-from wetread.deliver.reports import REPORTS, keep_report
-from wetread.dimse.places import Places
 from wetread.dimse.server import listening_socket
 from wetread.errors import Misconfigured
-from wetread.jobs.spawning import start_shielded
-from wetread.receive.listener import Callbacks, Listener
-from wetread.service.ownership import await_listeners, mark_listening
-from wetread.store.spool import Spool
+from wetread.jobs.spawning import Starter, start_shielded
+from wetread.service.listener_process import Ports, Reception, listen
+from wetread.service.ownership import await_listeners
 
 logger = logging.getLogger(__name__)
 
@@ -35,31 +27,13 @@ RESTART_S = 5.0
 _MOST_PROCESSES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The sockets all listener processes accept from."""
-
-    plain: socket.socket | None
-    tls: socket.socket | None
-
-    @property
-    def port(self) -> int:
-        """The port to tell people: the one without TLS if there is one."""
-        shown = self.plain or self.tls
-        return int(shown.getsockname()[1]) if shown else 0
-
-    def close(self) -> None:
-        """Callers are refused from now on."""
-        for sock in (self.plain, self.tls):
-            if sock is not None:
-                sock.close()
-
-
 class Listeners:
     """Start, watch and stop the listeners. They end by themselves when this process ends, however that happens."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._reception = Reception(config.data_dir, config.listener, config.senders(), config.spool.reserve_mb * 2**20)
+        self._starter = Starter()
         self._ports: Ports | None = None
         self._running: list[RunningEntrance] = []
 
@@ -73,7 +47,7 @@ class Listeners:
         await_listeners(self._config.data_dir)
         self._ports = _bind(self._config)
         count = self._config.listener.processes or min(os.cpu_count() or 1, _MOST_PROCESSES)
-        self._running = [RunningEntrance(listen, self._config, self._ports) for _ in range(count)]
+        self._running = [self._start_one(self._ports) for _ in range(count)]
         for running in self._running:
             running.wait_until_listening()
         return self._ports.port
@@ -85,7 +59,7 @@ class Listeners:
                 continue
             logger.error("a listener ended with exit code %s; it is started again", running.process.exitcode)
             running.end(timeout_s=0.0)
-            self._running[place] = RunningEntrance(listen, self._config, self._ports)
+            self._running[place] = self._start_one(self._ports)
 
     def stop(self) -> None:
         """End associations under way and stop listening."""
@@ -97,17 +71,21 @@ class Listeners:
         for running in self._running:
             running.end(timeout_s=10.0)
         self._running.clear()
+        self._starter.close()
+
+    def _start_one(self, ports: Ports) -> RunningEntrance:
+        return RunningEntrance(self._starter, listen, self._reception, ports)
 
 
 class RunningEntrance:
     """One process of an entrance: ``main(lifeline, *args)`` says that all is well, or why not, then works."""
 
-    def __init__(self, main: Callable[..., None], *args: object) -> None:
+    def __init__(self, starter: Starter, main: Callable[..., None], *args: object) -> None:
         context = multiprocessing.get_context("spawn")
         self.lifeline, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=main, args=(theirs, *args), daemon=True)
         self._started = time.monotonic()
-        start_shielded(self.process)
+        start_shielded(self.process, starter)
         theirs.close()
 
     @property
@@ -140,29 +118,3 @@ def _bind(config: Config) -> Ports:
     plain = listening_socket(settings.host, settings.port) if settings.plain else None
     tls = listening_socket(settings.host, settings.tls.port) if settings.tls.certificate else None
     return Ports(plain, tls)
-
-
-def listen(lifeline: Connection, config: Config, ports: Ports) -> None:
-    """Main function of a listener process: say that all is well, then listen until the lifeline breaks."""
-    log.configure()
-    _lock = mark_listening(config.data_dir)
-    spool = Spool(config.data_dir / "spool", reserve_bytes=config.spool.reserve_mb * 2**20)
-    reported = partial(keep_report, config.data_dir / REPORTS)
-    callbacks = Callbacks(keep=spool.keep, note=spool.note, reported=reported, scratch=spool.scratch)
-    places = Places(config.listener.max_associations, config.data_dir / "associations.lock")
-    listener = Listener(config.listener, config.senders(), callbacks, places)
-    try:
-        listener.accept(ports.plain, ports.tls)
-    except Misconfigured as exc:
-        lifeline.send(str(exc))
-        return
-    try:
-        lifeline.send("")
-    except BrokenPipeError:
-        return  # the coordinator ended while we were starting
-    try:
-        lifeline.recv()
-    except (EOFError, OSError):
-        listener.stop()
-    # Threads of associations that do not answer must not keep the process; what they stored is on disk.
-    os._exit(0)

@@ -13,6 +13,7 @@ from wetread.config import Config
 from wetread.dimse.server import listening_socket
 from wetread.dimse.tls import server_context
 from wetread.errors import Misconfigured
+from wetread.jobs.spawning import Starter
 from wetread.receive.stow_settings import read_tokens
 from wetread.service.listening import RESTART_S, RunningEntrance
 from wetread.service.ownership import mark_listening
@@ -28,6 +29,7 @@ class StowProcess:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._starter = Starter()
         self._socket: socket.socket | None = None
         self._running: RunningEntrance | None = None
 
@@ -35,7 +37,7 @@ class StowProcess:
         """Raises: ``Misconfigured`` when the port cannot be bound or a token file is not usable."""
         if self._config.stow.clients:
             self._socket = listening_socket(self._config.stow.host, self._config.stow.port)
-            self._running = RunningEntrance(serve_stow, self._config, self._socket)
+            self._running = RunningEntrance(self._starter, serve_stow, self._config, self._socket)
             self._running.wait_until_listening()
 
     def keep_alive(self) -> None:
@@ -44,7 +46,7 @@ class StowProcess:
         if running is not None and not running.process.is_alive() and running.age_s >= RESTART_S:
             logger.error("STOW-RS ended with exit code %s; it is started again", running.process.exitcode)
             running.end(timeout_s=0.0)
-            self._running = RunningEntrance(serve_stow, self._config, self._socket)
+            self._running = RunningEntrance(self._starter, serve_stow, self._config, self._socket)
 
     def stop(self) -> None:
         """End requests under way and stop listening."""
@@ -53,6 +55,7 @@ class StowProcess:
         if self._running is not None:
             self._running.end(timeout_s=10.0)
         self._socket = self._running = None
+        self._starter.close()
 
 
 def serve_stow(lifeline: Connection, config: Config, listening: socket.socket) -> None:
