@@ -31,13 +31,13 @@ from wetread.dimse.command import (
 )
 from wetread.dimse.connection import LimitedSocket
 from wetread.dimse.scratch import Scratch
+from wetread.dimse.wire import Wire, wire_of
 from wetread.errors import SpoolUnavailable
 
 logger = logging.getLogger(__name__)
 
 _HEADER = struct.Struct(">BxL")
 _PDV = struct.Struct(">LBB")
-_WAIT_S = 0.05  # how long a local abort or the idle time-out may wait for us
 _BUFFER_BYTES = 8 * 2**20
 _MAX_OTHER_BYTES = 2**20  # commands, and PDUs for pynetdicom, are held in memory
 _SMALLEST_ANSWER = 1024
@@ -125,6 +125,7 @@ class BlockingReader:
         self._steps = self._read()
         self._aside = False
         self._inside_pdu = False
+        self._opened: Wire | None = None
 
     def take_over(self) -> None:
         """Read this association from its first P-DATA on. For EVT_REQUESTED: the peer may not send any yet."""
@@ -133,6 +134,14 @@ class BlockingReader:
         self._theirs = self._dul._is_transport_event
         self._assoc._reactor_checkpoint.clear()
         self._dul._is_transport_event = self._round
+
+    @property
+    def _wire(self) -> Wire:
+        if self._opened is None:
+            if self._limits.socket is None:
+                raise ConnectionResetError("the connection was closed before the first message")
+            self._opened = wire_of(self._limits.socket, self._assoc.network_timeout)
+        return self._opened
 
     def _round(self) -> bool:
         """In the place of pynetdicom's look at the socket; True when there is an event for its state machine."""
@@ -162,8 +171,8 @@ class BlockingReader:
         """Leave the association to pynetdicom: wake its thread, and tell its state machine what happened."""
         self._aside = True
         self._message.close()
-        if self._limits.socket is not None:
-            self._limits.socket.settimeout(self._assoc.network_timeout)
+        if self._opened is not None:
+            self._opened.close()
         if event:
             self._dul.event_queue.put(event)
         self._assoc._reactor_checkpoint.set()
@@ -177,14 +186,9 @@ class BlockingReader:
         finally:
             del self._dul.socket.recv
 
-    # What follows runs in steps: it yields when nothing came for ``_WAIT_S``, and after each instance.
+    # What follows runs in steps: it yields when nothing came for ``WAIT_S``, and after each instance.
 
     def _read(self) -> _Steps:
-        connection = self._limits.socket
-        if connection is None:
-            raise ConnectionResetError("the connection was closed before the first message")
-        self._socket = connection
-        self._socket.settimeout(_WAIT_S)
         header = bytearray(_HEADER.size)
         while True:
             yield from self._fill(memoryview(header))
@@ -255,9 +259,7 @@ class BlockingReader:
             status, comment = OUT_OF_RESOURCES, str(exc)
         pdu = store_response(request, message.context_id, status, comment)
         message.clear()
-        self._socket.settimeout(self._assoc.network_timeout)
-        self._socket.sendall(pdu)
-        self._socket.settimeout(_WAIT_S)
+        self._wire.send(pdu)
         self._limits.next_message()
 
     def _take(self, size: int, *, held: int = 0) -> Generator[None, None, bytes]:
@@ -272,8 +274,8 @@ class BlockingReader:
         done = 0
         while done < len(view):
             try:
-                count = self._socket.recv_into(view[done:])
-            except TimeoutError:
+                count = self._wire.receive_into(view[done:])
+            except (TimeoutError, BlockingIOError):
                 count = -1
             if not count:
                 raise ConnectionResetError("the peer closed the connection")

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 _BACKLOG = 128
 _MAX_OVER_LIMIT = 100  # connections beyond all limits that may hear a polite rejection
 
+_COURTESY_S, _MOST_COURTESY = 0.001, 5
+
 
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
@@ -110,6 +112,11 @@ class Server(ThreadedAssociationServer):
         deadline = time.monotonic() + timeout_s
         for thread in tuple(self._connections):
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def get_request(self) -> Any:
+        """Accept; who has connections already lets the other processes of the port go first, for a moment."""
+        time.sleep(min(len(self._connections), _MOST_COURTESY) * _COURTESY_S)
+        return super().get_request()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether there is a thread to spare."""

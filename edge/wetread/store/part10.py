@@ -17,10 +17,17 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from wetread.errors import InstanceRefused
 from wetread.records.received import Provenance, ReceivedInstance
+from wetread.store.header import (
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    plain_uids,
+)
 
 PROVENANCE_CREATOR = "2.25.269284612403741064427903458216912236981"
 """Private Information Creator UID of our provenance record."""
@@ -30,11 +37,12 @@ IMPLEMENTATION_CLASS_UID = "2.25.190403741064427903458216912236982840001"
 # Dots and digits, not empty, at most 64 (PS3.5 9.1). Leading zeros are wrong but common and harmless.
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _TAGS = {
-    0x00080016: "SOPClassUID",
-    0x00080018: "SOPInstanceUID",
-    0x0020000D: "StudyInstanceUID",
-    0x0020000E: "SeriesInstanceUID",
+    SOP_CLASS_UID: "SOPClassUID",
+    SOP_INSTANCE_UID: "SOPInstanceUID",
+    STUDY_INSTANCE_UID: "StudyInstanceUID",
+    SERIES_INSTANCE_UID: "SeriesInstanceUID",
 }
+_NOT_PLAIN = frozenset({DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian})
 _SHORT = struct.Struct("<HH2sH")
 _LONG = struct.Struct("<HH2sxxL")
 _WINDOW_BYTES = 2**16
@@ -102,6 +110,10 @@ def _header(received: ReceivedInstance) -> dict[str, str]:
     """The identifying attributes; read from the first bytes, and from all if those end before the pixel data."""
     syntax = UID(received.transfer_syntax_uid)
     dataset = received.dataset
+    if syntax not in _NOT_PLAIN:
+        plain = plain_uids(dataset, implicit_vr=syntax == ImplicitVRLittleEndian)
+        if plain is not None:
+            return {keyword: plain[tag] for tag, keyword in _TAGS.items()}
     if syntax == DeflatedExplicitVRLittleEndian:
         dataset = zlib.decompressobj(-zlib.MAX_WBITS).decompress(dataset, _LARGEST_HEADER_BYTES)
     if len(dataset) > _WINDOW_BYTES:

@@ -1,0 +1,100 @@
+"""The quick look at a data set says what pydicom says, or nothing."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset
+
+from phantoms import write_series
+from received import received
+from wetread.errors import InstanceRefused
+from wetread.store import part10
+from wetread.store.header import plain_uids
+
+NAMES = {0x00080016: "SOPClassUID", 0x00080018: "SOPInstanceUID"}
+NAMES |= {0x0020000D: "StudyInstanceUID", 0x0020000E: "SeriesInstanceUID"}
+
+
+def _dataset() -> Dataset:
+    ds = Dataset()
+    ds.SOPClassUID, ds.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.3.4"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.3.5", "1.2.3.6"
+    ds.PatientName = "Phantom^Ph"
+    inner = Dataset()
+    inner.ReferencedSOPInstanceUID = "1.2.3.7"
+    inner.PurposeOfReferenceCodeSequence = [Dataset(), Dataset()]
+    inner.PurposeOfReferenceCodeSequence[0].CodeValue = "121311"
+    other = Dataset()
+    other.StudyInstanceUID = "9.9.9"  # of another study: not this instance's
+    ds.ReferencedImageSequence = [inner, other]
+    ds.add_new(0x00091001, "UN", b"\x01" * 40)
+    ds.Rows = 2
+    ds.add_new(0x7FE00010, "OW", b"\0" * 8)
+    return ds
+
+
+def _encoded(ds: Dataset, *, implicit: bool, undefined: bool = False, items_undefined: bool = False) -> bytes:
+    for sequence in (ds.ReferencedImageSequence, ds.ReferencedImageSequence[0].PurposeOfReferenceCodeSequence):
+        for item in sequence:
+            item.is_undefined_length_sequence_item = items_undefined
+    ds["ReferencedImageSequence"].is_undefined_length = undefined
+    ds.ReferencedImageSequence[0]["PurposeOfReferenceCodeSequence"].is_undefined_length = undefined
+    stream = DicomBytesIO()
+    stream.is_little_endian, stream.is_implicit_VR = True, implicit
+    write_dataset(stream, ds)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+@pytest.mark.parametrize("undefined", [True, False])
+@pytest.mark.parametrize("items_undefined", [True, False])
+def test_plain_data_set_is_read_without_pydicom(*, implicit: bool, undefined: bool, items_undefined: bool) -> None:
+    body = _encoded(_dataset(), implicit=implicit, undefined=undefined, items_undefined=items_undefined)
+    found = plain_uids(body, implicit_vr=implicit)
+    assert found == dict(zip(NAMES, ("1.2.840.10008.5.1.4.1.1.2", "1.2.3.4", "1.2.3.5", "1.2.3.6"), strict=True))
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    implicit=st.booleans(),
+    undefined=st.booleans(),
+    items_undefined=st.booleans(),
+    changes=st.lists(st.tuples(st.integers(0, 700), st.integers(0, 255)), max_size=6),
+    cut=st.none() | st.integers(0, 700),
+)
+def test_what_is_answered_is_what_pydicom_answers(
+    *, implicit: bool, undefined: bool, items_undefined: bool, changes: list[tuple[int, int]], cut: int | None
+) -> None:
+    body = bytearray(_encoded(_dataset(), implicit=implicit, undefined=undefined, items_undefined=items_undefined))
+    for at, value in changes:
+        body[at % len(body)] = value
+    found = plain_uids(bytes(body[:cut]), implicit_vr=implicit)
+    if found is None:
+        return
+    ds = read_dataset(BytesIO(body[:cut]), implicit, True, stop_when=lambda tag, _vr, _length: tag >= 0x7FE00000)
+    assert found == {tag: str(ds.get(name, "")) for tag, name in NAMES.items()}
+
+
+@pytest.mark.parametrize("name", NAMES.values())
+def test_instance_without_one_of_its_uids_is_refused_as_ever(tmp_path: Path, name: str) -> None:
+    path = write_series(tmp_path / "a", shape=(1, 16, 16)).paths[0]
+    ds = pydicom.dcmread(path)
+    delattr(ds, name)
+    ds.save_as(path)
+    with pytest.raises(InstanceRefused):
+        part10.check(received(path))
+
+
+def test_header_of_a_ct_is_read_without_pydicom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_series(tmp_path / "a", shape=(1, 16, 16), modality="CT").paths[0]
+    monkeypatch.setattr(part10, "read_dataset", None)
+    part10.check(received(path))
