@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 
 from phantoms import write_series
-from received import received
-from wetread.db import Database
+from stored import Stored
 from wetread.deliver.delivery import Delivery
 from wetread.deliver.destination import Destination, DestinationSettings, open_destination
 from wetread.deliver.pace import DeliverySettings, Pace
@@ -19,38 +18,18 @@ from wetread.jobs.new_job import NewJob, RouteDecision
 from wetread.jobs.queue import Queue, RetrySettings
 from wetread.records.job import JobOutcome, JobState
 from wetread.records.result import EncodedResult
-from wetread.store.completeness import CompletenessSettings
-from wetread.store.index import Index
-from wetread.store.revisions import Revisions
-from wetread.store.spool import Spool
-
-
-class Clock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 @dataclass
-class Served:
+class Served(Stored):
     """One data folder: studies come in, are read (one made-up result object each) and go to the folder ``out``."""
-
-    folder: Path
-    clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
         self._outcome: JobOutcome | None = None
         self.open()
 
     def open(self) -> None:
-        self.db = Database(self.folder / "wetread.db")
-        self.spool = Spool(self.folder / "spool")
-        self.index = Index(self.db, self.spool)
-        self.revisions = Revisions(self.db, self.spool, CompletenessSettings(quiet_s=5.0), clock=self.clock)
+        super().open()
         self.queue = Queue(self.db, RetrySettings(max_attempts=3, first_delay_s=0.0), owner="test")
         self.out = self.folder.parent / "out"
         self.delivery = Delivery(
@@ -68,16 +47,6 @@ class Served:
     def images(self, seed: str, count: int = 3) -> list[Path]:
         """The files of one study."""
         return list(write_series(self.folder.parent / f"images-{seed}", study_seed=seed, shape=(count, 16, 16)).paths)
-
-    def receive(self, *paths: Path) -> None:
-        """Keep and index instances."""
-        for path in paths:
-            self.spool.keep(received(path))
-        self.take_in()
-
-    def take_in(self) -> None:
-        while any(self.spool.waiting()):
-            self.revisions.changed(self.index.take_in())
 
     def complete(self) -> None:
         """Let the quiet time pass and route what is new: one read of everything."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -18,6 +18,18 @@ def make_folder(folder: Path, *, mode: int = 0o700) -> None:
     make_folder(folder.parent, mode=mode)
     folder.mkdir(mode=mode, exist_ok=True)
     sync_folder(folder.parent)
+
+
+def make_folders(folders: Iterable[Path], *, mode: int = 0o700) -> None:
+    """``make_folder`` for many at one time: what they are made in is synced once."""
+    missing = [folder for folder in folders if not folder.is_dir()]
+    parents = {folder.parent for folder in missing}
+    for parent in parents:
+        make_folder(parent, mode=mode)
+    for folder in missing:
+        folder.mkdir(mode=mode, exist_ok=True)
+    for parent in parents:
+        sync_folder(parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -114,7 +114,7 @@ def test_instance_between_its_row_and_its_place_is_in_the_backup(
         patched.setattr(index, "move", lambda moves: moves.clear())
         for path in served.images("a"):
             served.spool.keep(received(path))
-        served.index.take_in()
+        served.take_in_what_is_listed()
     assert served.source_files() == 0
     back_up(served.folder, tmp_path / "b.tar")
     assert restored(served, tmp_path / "b.tar").source_files() == 3

@@ -44,7 +44,9 @@ def note(config: Config, *notes: Refusal | AssociationEnd) -> None:
     spool = Spool(config.data_dir / "spool")
     for one in notes:
         spool.note(one)
-    Index(Database(config.data_dir / "wetread.db"), spool).take_in()
+    index = Index(Database(config.data_dir / "wetread.db"), spool)
+    while not index.is_empty():
+        index.take_in()
 
 
 AT = "2026-03-14T15:09:26.000+00:00"

@@ -13,9 +13,9 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from test_store_completeness import SETTINGS, Store
 
 from phantoms import write_series
+from stored import SETTINGS, StoredFromPeers
 from wetread.dimse.query import StudyCount
 from wetread.store.requests import StudyRequests
 
@@ -42,12 +42,12 @@ class CompletenessMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         phantom = write_series(Path(self.folder.name) / "images", shape=(INSTANCES, 16, 16))
         self.paths, self.uid = phantom.paths, phantom.study_instance_uid
-        self.store = Store(Path(self.folder.name) / "data")
+        self.store = StoredFromPeers(Path(self.folder.name) / "data")
         self._fast()
         self.here: set[int] = set()
         self.new: dict[str, str] = {}  # association that brought what no revision holds: its peer
         self.ended: dict[str, str] = {}
-        self.changed_at = self.store.at
+        self.changed_at = self.store.clock.at
         self.revisions: list[frozenset[int]] = []
         self.held = False
         self.corrections = 0
@@ -67,9 +67,9 @@ class CompletenessMachine(RuleBasedStateMachine):
         if n not in self.here:
             self.here.add(n)
             self.new[association] = peer
-            self.changed_at = self.store.at
+            self.changed_at = self.store.clock.at
         elif self._state() == "receiving":
-            self.changed_at = self.store.at
+            self.changed_at = self.store.clock.at
         self._look()
 
     @precondition(lambda self: self.new)
@@ -87,14 +87,14 @@ class CompletenessMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 5.0, 30.0, 65.0]))
     def wait(self, seconds: float) -> None:
-        self.store.at += seconds
+        self.store.clock.at += seconds
         self._look()
 
     @rule()
     def restart(self) -> None:
         self.store.open()
         self._fast()
-        self.changed_at = self.store.at
+        self.changed_at = self.store.clock.at
         self._look()
 
     @precondition(lambda self: self.here and not self.held)
@@ -108,7 +108,7 @@ class CompletenessMachine(RuleBasedStateMachine):
     def release(self) -> None:
         self._ask().release(self.uid)
         self.held = False
-        self.changed_at = self.store.at
+        self.changed_at = self.store.clock.at
         self._look()
 
     @precondition(lambda self: self.here)
@@ -137,7 +137,7 @@ class CompletenessMachine(RuleBasedStateMachine):
     def _revision(self, evidence: str) -> None:
         assert self._kept()[-1] == frozenset(self.here), "a revision holds all that was there"
         if evidence != "person":
-            self._check(evidence, self.store.at - self.changed_at)
+            self._check(evidence, self.store.clock.at - self.changed_at)
         self.revisions.append(frozenset(self.here))
         self.new.clear()
 
@@ -163,7 +163,7 @@ class CompletenessMachine(RuleBasedStateMachine):
         if self.held:
             self.release()
         for _ in range(3):
-            self.store.at += LONG_S
+            self.store.clock.at += LONG_S
             self._look()
         if self.here:
             assert self._state() == "complete"

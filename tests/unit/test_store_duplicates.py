@@ -7,30 +7,30 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from test_store_completeness import Store
 
 from phantoms import write_series
+from stored import StoredFromPeers
 from waiting import until
 from wetread.service.duties.duplicates import Duplicates
 from wetread.store.index import Index
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> StoredFromPeers:
     """With an archive ``archive`` whose header wins."""
-    store = Store(tmp_path / "data")
+    store = StoredFromPeers(tmp_path / "data")
     _open(store)
     return store
 
 
-def _open(store: Store) -> None:
+def _open(store: StoredFromPeers) -> None:
     store.open()
     store.index = Index(store.db, store.spool, authorities=frozenset({"archive"}))
     store.revisions._authorities = frozenset({"archive"})
 
 
 @pytest.fixture
-def paths(store: Store, tmp_path: Path) -> tuple[Path, ...]:
+def paths(store: StoredFromPeers, tmp_path: Path) -> tuple[Path, ...]:
     """Three images from a modality, complete."""
     paths = write_series(tmp_path / "a", shape=(3, 16, 16)).paths
     store.send(*paths, peer="other")
@@ -53,16 +53,16 @@ def _right_patient(ds: pydicom.Dataset) -> None:
     ds.PatientID, ds.PatientName = "P-2", "Right^Rita"
 
 
-def _actions(store: Store) -> list[str]:
+def _actions(store: StoredFromPeers) -> list[str]:
     return [r["action"] for r in store.db.fetch("SELECT action FROM events ORDER BY id")]
 
 
-def _state(store: Store) -> str:
+def _state(store: StoredFromPeers) -> str:
     return str(store.db.fetch("SELECT state FROM studies")[0]["state"])
 
 
 def test_header_of_the_authority_replaces_the_stored_one_and_makes_a_revision(
-    store: Store, paths: tuple[Path, ...], tmp_path: Path
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
 ) -> None:
     store.send(*_coerced(tmp_path / "b", paths, _right_patient), peer="archive", association="b")
     assert store.after(5.0) == 1
@@ -75,14 +75,14 @@ def test_header_of_the_authority_replaces_the_stored_one_and_makes_a_revision(
     assert len(list((store.folder / "spool").rglob("*.dcm"))) == 3
 
 
-def test_header_of_anybody_else_is_not_taken(store: Store, paths: tuple[Path, ...], tmp_path: Path) -> None:
+def test_header_of_anybody_else_is_not_taken(store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path) -> None:
     store.send(*_coerced(tmp_path / "b", paths, _right_patient), peer="ct1", association="b")
     assert store.after(5.0) == 0
     assert store.revisions.load(1).study.patient.patient_id == "PH-0042"
 
 
 def test_authority_that_changes_nothing_we_use_makes_no_revision(
-    store: Store, paths: tuple[Path, ...], tmp_path: Path
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
 ) -> None:
     def change(ds: pydicom.Dataset) -> None:
         ds.InstitutionName = "Elsewhere"
@@ -97,7 +97,7 @@ def test_authority_that_changes_nothing_we_use_makes_no_revision(
 
 
 def test_modality_cannot_take_back_what_the_authority_said(
-    store: Store, paths: tuple[Path, ...], tmp_path: Path
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
 ) -> None:
     store.send(*_coerced(tmp_path / "b", paths, _right_patient), peer="archive", association="b")
     assert store.after(5.0) == 1
@@ -106,7 +106,9 @@ def test_modality_cannot_take_back_what_the_authority_said(
     assert store.revisions.unrouted()[-1].study.patient.patient_id == "P-2"
 
 
-def test_half_a_study_with_another_patient_is_held(store: Store, paths: tuple[Path, ...], tmp_path: Path) -> None:
+def test_half_a_study_with_another_patient_is_held(
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
     coerced = _coerced(tmp_path / "b", paths, _right_patient)
     store.send(*coerced[:2], peer="archive", association="b")
     assert store.after(5.0) == 0
@@ -117,7 +119,7 @@ def test_half_a_study_with_another_patient_is_held(store: Store, paths: tuple[Pa
 
 
 def test_crash_between_database_and_replacement_is_mended(
-    store: Store, paths: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def power_cut(_moves: object) -> None:
         raise KeyboardInterrupt
@@ -135,7 +137,7 @@ def test_crash_between_database_and_replacement_is_mended(
     assert all(pydicom.dcmread(i.path).PatientID == "P-2" for s in revision.study.series for i in s.instances)
 
 
-def test_duplicates_from_a_sender_that_begins_again_keep_the_study_open(store: Store, tmp_path: Path) -> None:
+def test_duplicates_from_a_sender_that_begins_again_keep_the_study_open(store: StoredFromPeers, tmp_path: Path) -> None:
     paths = write_series(tmp_path / "a", shape=(6, 16, 16)).paths
     store.send(*paths[:3], peer="other", association="a1")
     for path in paths[:3]:
@@ -158,7 +160,7 @@ def _compressed(
     return _coerced(folder, paths, compress)
 
 
-def _compare(store: Store) -> None:
+def _compare(store: StoredFromPeers) -> None:
     duty = Duplicates(store.index)
     duty.recover()
     duty.round()
@@ -168,7 +170,9 @@ def _compare(store: Store) -> None:
         duty.close()
 
 
-def test_lossless_recompression_is_one_instance(store: Store, paths: tuple[Path, ...], tmp_path: Path) -> None:
+def test_lossless_recompression_is_one_instance(
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
     store.send(*_compressed(tmp_path / "b", paths), peer="ct1", association="b")
     assert store.after(60.0) == 0
     assert _state(store) == "receiving", "nothing is sent before the pictures were compared"
@@ -179,7 +183,7 @@ def test_lossless_recompression_is_one_instance(store: Store, paths: tuple[Path,
 
 
 def test_recompressed_with_the_header_of_the_authority_is_one_instance_with_that_header(
-    store: Store, paths: tuple[Path, ...], tmp_path: Path
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
 ) -> None:
     store.send(*_compressed(tmp_path / "b", paths, _right_patient), peer="archive", association="b")
     _compare(store)
@@ -190,7 +194,7 @@ def test_recompressed_with_the_header_of_the_authority_is_one_instance_with_that
 
 
 def test_other_picture_in_another_encoding_holds_the_study(
-    store: Store, paths: tuple[Path, ...], tmp_path: Path
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
 ) -> None:
     def other(ds: pydicom.Dataset) -> None:
         ds.PixelData = bytes(reversed(ds.PixelData))
@@ -202,7 +206,9 @@ def test_other_picture_in_another_encoding_holds_the_study(
     assert len(list(store.spool.unreadable.iterdir())) == 1
 
 
-def test_pixels_that_cannot_be_decoded_hold_the_study(store: Store, paths: tuple[Path, ...], tmp_path: Path) -> None:
+def test_pixels_that_cannot_be_decoded_hold_the_study(
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
     (path,) = _compressed(tmp_path / "b", paths[:1])
     ds = pydicom.dcmread(path)
     ds.PixelData = pydicom.encaps.encapsulate([b"\x01\x00\x00\x00garbage."])
@@ -214,7 +220,7 @@ def test_pixels_that_cannot_be_decoded_hold_the_study(store: Store, paths: tuple
 
 
 def test_crash_before_the_answer_is_carried_out_is_mended(
-    store: Store, paths: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def power_cut(_moves: object) -> None:
         raise KeyboardInterrupt

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
@@ -12,65 +11,22 @@ import pytest
 
 from phantoms import write_series
 from received import received
+from stored import Stored
 from wetread.db import Database
 from wetread.records.notes import AssociationEnd, Event, Refusal
-from wetread.store.completeness import CompletenessSettings
-from wetread.store.index import Index
 from wetread.store.requests import StudyRequests
-from wetread.store.revisions import Revisions
-from wetread.store.spool import Spool
-
-
-class Clock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
-@dataclass
-class Store:
-    """Spool, database, index and revisions of one data folder."""
-
-    folder: Path
-    clock: Clock = field(default_factory=Clock)
-
-    def __post_init__(self) -> None:
-        self.open()
-
-    def open(self) -> None:
-        self.db = Database(self.folder / "wetread.db")
-        self.spool = Spool(self.folder / "spool")
-        self.index = Index(self.db, self.spool)
-        self.revisions = Revisions(self.db, self.spool, CompletenessSettings(quiet_s=5.0), clock=self.clock)
-
-    def receive(self, *paths: Path) -> None:
-        for path in paths:
-            self.spool.keep(received(path))
-        while any(self.spool.waiting()):
-            self.revisions.changed(self.index.take_in())
-
-    def be_quiet(self) -> int:
-        self.revisions.close_complete()  # notices studies nobody spoke of
-        self.clock.at += 5.0
-        return self.revisions.close_complete()
-
-    def states(self) -> list[tuple[str, str]]:
-        return [(r["state"], r["reason"]) for r in self.db.fetch("SELECT state, reason FROM studies ORDER BY id")]
-
-    def count(self, table: str) -> int:
-        return int(self.db.fetch(f"SELECT count(*) AS n FROM {table}")[0]["n"])  # noqa: S608 (a literal of this test)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "data")
+def store(tmp_path: Path) -> Stored:
+    return Stored(tmp_path / "data")
 
 
-def test_study_is_complete_after_the_quiet_time_and_not_before(store: Store, tmp_path: Path) -> None:
+def _states(store: Stored) -> list[tuple[str, str]]:
+    return [(r["state"], r["reason"]) for r in store.db.fetch("SELECT state, reason FROM studies ORDER BY id")]
+
+
+def test_study_is_complete_after_the_quiet_time_and_not_before(store: Stored, tmp_path: Path) -> None:
     phantom = write_series(tmp_path / "a", shape=(4, 16, 16))
     store.receive(*phantom.paths[:2])
     store.clock.at += 4.0
@@ -85,7 +41,7 @@ def test_study_is_complete_after_the_quiet_time_and_not_before(store: Store, tmp
     assert all(i.path.is_file() for s in revision.study.series for i in s.instances)
 
 
-def test_duplicates_are_free(store: Store, tmp_path: Path) -> None:
+def test_duplicates_are_free(store: Stored, tmp_path: Path) -> None:
     paths = write_series(tmp_path / "a", shape=(4, 16, 16)).paths
     store.receive(*paths)
     assert store.be_quiet() == 1
@@ -95,7 +51,7 @@ def test_duplicates_are_free(store: Store, tmp_path: Path) -> None:
     assert len(list((store.folder / "spool").rglob("*.dcm"))) == 4
 
 
-def test_late_instance_makes_a_new_revision_and_leaves_the_old_one(store: Store, tmp_path: Path) -> None:
+def test_late_instance_makes_a_new_revision_and_leaves_the_old_one(store: Stored, tmp_path: Path) -> None:
     paths = write_series(tmp_path / "a", shape=(4, 16, 16)).paths
     store.receive(*paths[:3])
     store.be_quiet()
@@ -106,7 +62,7 @@ def test_late_instance_makes_a_new_revision_and_leaves_the_old_one(store: Store,
     assert (second.number, second.study.instance_count) == (2, 4)
 
 
-def test_same_instance_with_another_header_is_one_instance(store: Store, tmp_path: Path) -> None:
+def test_same_instance_with_another_header_is_one_instance(store: Stored, tmp_path: Path) -> None:
     path = write_series(tmp_path / "a", shape=(2, 16, 16)).paths[0]
     store.receive(path)
     ds = pydicom.dcmread(path)
@@ -114,17 +70,17 @@ def test_same_instance_with_another_header_is_one_instance(store: Store, tmp_pat
     ds.save_as(path)
     store.receive(path)
     assert store.count("instances") == 1
-    assert store.states() == [("receiving", "")]
+    assert _states(store) == [("receiving", "")]
 
 
-def test_same_uid_with_other_pixels_holds_the_study_and_keeps_both(store: Store, tmp_path: Path) -> None:
+def test_same_uid_with_other_pixels_holds_the_study_and_keeps_both(store: Stored, tmp_path: Path) -> None:
     path = write_series(tmp_path / "a", shape=(2, 16, 16)).paths[0]
     store.receive(path)
     ds = pydicom.dcmread(path)
     ds.PixelData = bytes(reversed(ds.PixelData))
     ds.save_as(path)
     store.receive(path)
-    ((state, reason),) = store.states()
+    ((state, reason),) = _states(store)
     assert state == "held"
     assert "other pixels under the same SOP Instance UID" in reason
     assert store.be_quiet() == 0
@@ -132,25 +88,25 @@ def test_same_uid_with_other_pixels_holds_the_study_and_keeps_both(store: Store,
     assert len(list(store.spool.unreadable.iterdir())) == 1
 
 
-def test_two_patients_in_one_study_are_held(store: Store, tmp_path: Path) -> None:
+def test_two_patients_in_one_study_are_held(store: Stored, tmp_path: Path) -> None:
     def mutate(ds: pydicom.Dataset, k: int) -> None:
         ds.PatientBirthDate = "19800229" if k else "19990101"
 
     store.receive(*write_series(tmp_path / "a", shape=(3, 16, 16), mutate=mutate).paths)
-    assert store.states() == [("held", "instances of two patients in one study: birth date differs")]
+    assert _states(store) == [("held", "instances of two patients in one study: birth date differs")]
 
 
-def test_acknowledged_and_then_damaged_is_listed_never_dropped(store: Store, tmp_path: Path) -> None:
+def test_acknowledged_and_then_damaged_is_listed_never_dropped(store: Stored, tmp_path: Path) -> None:
     path = store.spool.keep(received(write_series(tmp_path / "a", shape=(2, 16, 16)).paths[0]))
     path.write_bytes(path.read_bytes()[:200])
-    store.index.take_in()
+    store.take_in_what_is_listed()
     assert store.count("unreadable") == 1
     assert [p.name for p in store.spool.unreadable.iterdir()] == [path.name]
     assert not any(store.spool.waiting())
 
 
 def test_crash_between_database_and_move_is_mended_by_the_next_start(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = write_series(tmp_path / "a", shape=(3, 16, 16)).paths
 
@@ -162,7 +118,7 @@ def test_crash_between_database_and_move_is_mended_by_the_next_start(
     with monkeypatch.context() as crash:
         crash.setattr("wetread.store.index.move", power_cut)
         with pytest.raises(KeyboardInterrupt):
-            store.index.take_in()
+            store.take_in_what_is_listed()
     assert len(list(store.spool.waiting())) == 3
     store.open()
     store.receive()
@@ -173,19 +129,19 @@ def test_crash_between_database_and_move_is_mended_by_the_next_start(
     assert revision.study.instance_count == 3
 
 
-def test_derived_objects_never_make_a_study_complete(store: Store, tmp_path: Path) -> None:
+def test_derived_objects_never_make_a_study_complete(store: Stored, tmp_path: Path) -> None:
     def mutate(ds: pydicom.Dataset, _k: int) -> None:
         ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
 
     store.receive(*write_series(tmp_path / "a", shape=(2, 16, 16), mutate=mutate).paths)
     assert store.be_quiet() == 0
     assert store.revisions.unrouted() == []
-    ((state, reason),) = store.states()
+    ((state, reason),) = _states(store)
     assert state == "complete"
     assert "nothing to read" in reason
 
 
-def test_lost_database_is_rebuilt_and_every_study_held(store: Store, tmp_path: Path) -> None:
+def test_lost_database_is_rebuilt_and_every_study_held(store: Stored, tmp_path: Path) -> None:
     store.receive(*write_series(tmp_path / "a", study_seed="a", shape=(3, 16, 16)).paths)
     store.receive(*write_series(tmp_path / "b", study_seed="b", shape=(2, 16, 16)).paths)
     store.be_quiet()
@@ -196,13 +152,13 @@ def test_lost_database_is_rebuilt_and_every_study_held(store: Store, tmp_path: P
     store.open()
     assert store.index.rebuild() == 5
     assert {r["sop_instance_uid"] for r in store.db.fetch("SELECT sop_instance_uid FROM instances")} == before
-    assert {state for state, _ in store.states()} == {"held"}
+    assert {state for state, _ in _states(store)} == {"held"}
     uid = store.db.fetch("SELECT study_instance_uid FROM studies")[0]["study_instance_uid"]
     StudyRequests(store.db, store.revisions, who="tester").release(uid)
     assert store.be_quiet() == 1
 
 
-def test_newer_schema_is_refused(store: Store) -> None:
+def test_newer_schema_is_refused(store: Stored) -> None:
     from wetread.errors import Misconfigured
 
     with store.db.transaction() as tx:
@@ -243,11 +199,11 @@ def test_database_of_the_first_schema_is_upgraded_with_all_it_holds(tmp_path: Pa
     db.close()
 
 
-def test_end_of_an_association_and_its_instances_find_each_other(store: Store, tmp_path: Path) -> None:
+def test_end_of_an_association_and_its_instances_find_each_other(store: Stored, tmp_path: Path) -> None:
     for path in write_series(tmp_path / "a", shape=(3, 16, 16)).paths:
         store.spool.keep(received(path))
     store.spool.note(AssociationEnd("a1", "ct1", "released", 3, "2026-03-14T15:09:26.000+00:00"))
-    store.index.take_in()
+    store.take_in_what_is_listed()
     (row,) = store.db.fetch(
         "SELECT a.*, count(*) AS found FROM associations a JOIN instances i ON i.association_id = a.id GROUP BY a.id"
     )
@@ -256,31 +212,31 @@ def test_end_of_an_association_and_its_instances_find_each_other(store: Store, t
 
 
 def test_refusals_are_counted_per_caller_and_the_oldest_strangers_forgotten(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wetread.store.notes.KEPT_REFUSALS", 2)
     for number, calling in enumerate(("A", "B", "A", "C")):
         at = f"2026-03-14T15:09:2{number}.000+00:00"
         store.spool.note(Refusal(calling, "WETREAD", "10.0.0.9", f"reason {number}", "", 5, at, at))
-    store.index.take_in()
+    store.take_in_what_is_listed()
     rows = store.db.fetch("SELECT calling, count, reason, first_at < last_at AS again FROM refusals ORDER BY calling")
     assert [tuple(r) for r in rows] == [("A", 10, "reason 2", 1), ("C", 5, "reason 3", 0)]
 
 
-def test_note_of_an_earlier_version_is_an_event(store: Store) -> None:
+def test_note_of_an_earlier_version_is_an_event(store: Stored) -> None:
     path = store.spool.note(Event("x", "y"))
     path.write_text(json.dumps({"action": "association_closed", "detail": "CT1@10.0.0.7: 3 instances stored"}))
-    store.index.take_in()
+    store.take_in_what_is_listed()
     assert [r["action"] for r in store.db.fetch("SELECT action FROM events")] == ["association_closed"]
 
 
-def test_highest_priority_of_the_instances_is_the_studys(store: Store, tmp_path: Path) -> None:
+def test_highest_priority_of_the_instances_is_the_studys(store: Stored, tmp_path: Path) -> None:
     paths = write_series(tmp_path / "a", shape=(3, 16, 16)).paths
     seen = []
     for path, priority in zip(paths, (-10, 10, 0), strict=True):
         instance = received(path)
         provenance = dataclasses.replace(instance.provenance, priority=priority)
         store.spool.keep(dataclasses.replace(instance, provenance=provenance))
-        store.index.take_in()
+        store.take_in_what_is_listed()
         seen.append(store.db.fetch("SELECT priority FROM studies")[0]["priority"])
     assert seen == [-10, 10, 10]

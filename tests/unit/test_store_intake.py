@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import threading
 from pathlib import Path
@@ -171,3 +172,17 @@ def test_disk_that_fails_is_told_to_the_sender(
     monkeypatch.setattr(durable, "sync_folder", sync)
     with pytest.raises(SpoolUnavailable, match="No space left"):
         spool.keep(received(paths[0]))
+
+
+def test_a_batch_ends_by_time_and_the_next_one_goes_on_where_it_ended(
+    spool: Spool, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
+    for path in paths:
+        spool.keep(received(path))
+    seconds = itertools.count()
+    db = Database(tmp_path / "wetread.db")
+    intake = Index(db, spool, clock=lambda: float(next(seconds)))
+    for taken in range(1, len(paths) + 1):
+        intake.take_in()
+        assert _instances(db) == taken
+    assert intake.is_empty()

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from test_store_completeness import Store
 
 from phantoms import write_series
+from stored import StoredFromPeers
 from wetread.errors import Misconfigured
 from wetread.store.requests import StudyRequests
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "data")
+def store(tmp_path: Path) -> StoredFromPeers:
+    return StoredFromPeers(tmp_path / "data")
 
 
 @pytest.fixture
-def uid(store: Store, tmp_path: Path) -> str:
+def uid(store: StoredFromPeers, tmp_path: Path) -> str:
     """A study of three images that is complete and routed."""
     phantom = write_series(tmp_path / "a", shape=(3, 16, 16))
     store.send(*phantom.paths, peer="other")
@@ -30,20 +30,20 @@ def uid(store: Store, tmp_path: Path) -> str:
     return phantom.study_instance_uid
 
 
-def _ask(store: Store) -> StudyRequests:
+def _ask(store: StoredFromPeers) -> StudyRequests:
     return StudyRequests(store.db, store.revisions, who="alice")
 
 
-def _state(store: Store) -> tuple[str, str]:
+def _state(store: StoredFromPeers) -> tuple[str, str]:
     (row,) = store.db.fetch("SELECT state, reason FROM studies")
     return row["state"], row["reason"]
 
 
-def _events(store: Store, action: str) -> list[str]:
+def _events(store: StoredFromPeers, action: str) -> list[str]:
     return [r["detail"] for r in store.db.fetch("SELECT detail FROM events WHERE action = ?", [action])]  # type: ignore[arg-type]
 
 
-def test_correction_makes_a_new_revision_at_once_by_evidence_of_a_person(store: Store, uid: str) -> None:
+def test_correction_makes_a_new_revision_at_once_by_evidence_of_a_person(store: StoredFromPeers, uid: str) -> None:
     assert _ask(store).correct(uid, {"patient_id": "P-2", "name": "Right^Rita", "sex": "F"}, "mixed up") == "complete"
     (revision,) = store.revisions.unrouted()
     assert (revision.number, revision.study.patient.patient_id) == (2, "P-2")
@@ -58,7 +58,7 @@ def test_correction_makes_a_new_revision_at_once_by_evidence_of_a_person(store: 
 
 
 def test_correction_is_audited_without_patient_data_in_the_log(
-    store: Store, uid: str, caplog: pytest.LogCaptureFixture
+    store: StoredFromPeers, uid: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
         _ask(store).correct(uid, {"patient_id": "SECRET-2"}, "Mrs SECRET rang")
@@ -67,7 +67,7 @@ def test_correction_is_audited_without_patient_data_in_the_log(
     assert "patient_id by alice" in caplog.text
 
 
-def test_corrections_add_up_and_are_taken_back_together(store: Store, uid: str) -> None:
+def test_corrections_add_up_and_are_taken_back_together(store: StoredFromPeers, uid: str) -> None:
     ask = _ask(store)
     ask.correct(uid, {"patient_id": "P-2"}, "r")
     ask.correct(uid, {"accession_number": "A-2"}, "r")
@@ -84,7 +84,7 @@ def test_corrections_add_up_and_are_taken_back_together(store: Store, uid: str) 
         ask.take_back(uid, "again")
 
 
-def test_late_instance_keeps_the_correction(store: Store, uid: str, tmp_path: Path) -> None:
+def test_late_instance_keeps_the_correction(store: StoredFromPeers, uid: str, tmp_path: Path) -> None:
     _ask(store).correct(uid, {"patient_id": "P-2"}, "r")
     late = write_series(tmp_path / "late", series_seed="late", shape=(2, 16, 16))
     store.send(*late.paths, peer="other", association="b")
@@ -92,7 +92,7 @@ def test_late_instance_keeps_the_correction(store: Store, uid: str, tmp_path: Pa
     assert store.revisions.unrouted()[-1].study.patient.patient_id == "P-2"
 
 
-def test_nothing_unsent_leaves_with_the_former_patient(store: Store, uid: str) -> None:
+def test_nothing_unsent_leaves_with_the_former_patient(store: StoredFromPeers, uid: str) -> None:
     with store.db.transaction() as tx:
         tx.run(
             "INSERT INTO jobs (id, study_id, revision_id, route, mode, destinations, bundle, bundle_version,"
@@ -114,7 +114,7 @@ def test_nothing_unsent_leaves_with_the_former_patient(store: Store, uid: str) -
     assert states == ["withdrawn", "withdrawn", "delivered"]
 
 
-def test_held_study_that_is_corrected_stays_held_until_released(store: Store, uid: str) -> None:
+def test_held_study_that_is_corrected_stays_held_until_released(store: StoredFromPeers, uid: str) -> None:
     ask = _ask(store)
     ask.hold(uid, "which patient?")
     assert _state(store) == ("held", "held by alice: which patient?")
@@ -147,7 +147,7 @@ def test_held_study_that_is_corrected_stays_held_until_released(store: Store, ui
     ],
 )
 def test_impossible_correction_is_refused_and_changes_nothing(
-    store: Store, uid: str, attributes: dict[str, str], problem: str
+    store: StoredFromPeers, uid: str, attributes: dict[str, str], problem: str
 ) -> None:
     with pytest.raises(Misconfigured) as refused:
         _ask(store).correct(uid, attributes, "r")
@@ -156,7 +156,7 @@ def test_impossible_correction_is_refused_and_changes_nothing(
     assert _events(store, "corrected") == []
 
 
-def test_reason_and_study_must_be_there(store: Store, uid: str) -> None:
+def test_reason_and_study_must_be_there(store: StoredFromPeers, uid: str) -> None:
     ask = _ask(store)
     for call in (
         lambda: ask.correct(uid, {"patient_id": "P-2"}, "  "),
@@ -170,7 +170,7 @@ def test_reason_and_study_must_be_there(store: Store, uid: str) -> None:
             call()
 
 
-def test_same_correction_twice_is_refused(store: Store, uid: str) -> None:
+def test_same_correction_twice_is_refused(store: StoredFromPeers, uid: str) -> None:
     _ask(store).correct(uid, {"patient_id": "P-2"}, "r")
     with pytest.raises(Misconfigured, match="just this before"):
         _ask(store).correct(uid, {"patient_id": "P-2"}, "r")
@@ -186,7 +186,7 @@ def test_same_correction_twice_is_refused(store: Store, uid: str) -> None:
     ],
 )
 def test_instance_of_another_patient_holds_the_study(
-    store: Store, tmp_path: Path, keyword: str, value: str, named: str
+    store: StoredFromPeers, tmp_path: Path, keyword: str, value: str, named: str
 ) -> None:
     def mutate(ds: pydicom.Dataset, k: int) -> None:
         if k == 2:
@@ -197,7 +197,7 @@ def test_instance_of_another_patient_holds_the_study(
     assert store.after(60.0) == 0
 
 
-def test_issuer_tells_two_patients_with_one_id_apart(store: Store, tmp_path: Path) -> None:
+def test_issuer_tells_two_patients_with_one_id_apart(store: StoredFromPeers, tmp_path: Path) -> None:
     def mutate(ds: pydicom.Dataset, k: int) -> None:
         ds.IssuerOfPatientID = "HOSPITAL-A" if k else "HOSPITAL-B"
 
@@ -205,7 +205,7 @@ def test_issuer_tells_two_patients_with_one_id_apart(store: Store, tmp_path: Pat
     assert _state(store)[1].endswith("issuer of patient ID differs")
 
 
-def test_what_is_empty_or_written_otherwise_is_no_other_patient(store: Store, tmp_path: Path) -> None:
+def test_what_is_empty_or_written_otherwise_is_no_other_patient(store: StoredFromPeers, tmp_path: Path) -> None:
     variants = {
         1: {"PatientName": "PHANTOM^PETRA^^Dr"},
         2: {"PatientName": "", "PatientSex": ""},
@@ -227,7 +227,7 @@ def test_what_is_empty_or_written_otherwise_is_no_other_patient(store: Store, tm
     assert _state(store) == ("receiving", "")
 
 
-def test_late_instance_of_a_corrected_study_may_say_either(store: Store, uid: str, tmp_path: Path) -> None:
+def test_late_instance_of_a_corrected_study_may_say_either(store: StoredFromPeers, uid: str, tmp_path: Path) -> None:
     """The archive may have been corrected as well, or not yet."""
     _ask(store).correct(uid, {"patient_id": "P-2", "name": "Right^Rita"}, "r")
 

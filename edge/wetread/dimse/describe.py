@@ -12,7 +12,15 @@ from wetread.records.sop_classes import is_film
 from wetread.records.study import Film, InstanceRef, Patient, SeriesRef, StudyRef
 
 _Item = tuple[Dataset, InstanceRef]
-_GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+"""What ``build_study`` only asks whether it is there."""
+DESCRIBING = (
+    *("StudyInstanceUID", "AccessionNumber", "StudyDescription", "StudyDate", "StudyTime"),
+    *("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex", "PatientAge"),
+    *("SeriesInstanceUID", "Modality", "SeriesDescription", "SeriesNumber", "ProtocolName", "BodyPartExamined"),
+    *("Laterality", "Manufacturer", "ImageType", "ContrastBolusAgent"),
+)
+"""What ``build_study`` looks at. A test says when it looks at more."""
 _VIEWS = {
     ("399348003", "SCT"): "AP",
     ("R-10206", "SRT"): "AP",
@@ -58,7 +66,7 @@ def describe_series(items: Sequence[_Item]) -> SeriesRef:
         manufacturer=text(ds, "Manufacturer"),
         image_type=texts(ds, "ImageType"),
         contrast_agent=text(ds, "ContrastBolusAgent"),
-        has_geometry=all(is_present(ds, keyword) for keyword in _GEOMETRY),
+        has_geometry=all(is_present(ds, keyword) for keyword in GEOMETRY),
     )
 
 

@@ -7,6 +7,7 @@ Compressing or decompressing the pixels does: then the values of (7FE0,0010) are
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
@@ -105,7 +106,7 @@ def raw_elements(ds: Dataset) -> Iterator[RawDataElement | DataElement]:
 
     pydicom's own ``elements()`` converts those without a value, taking them for deferred ones.
     """
-    for tag in sorted(ds.keys()):
+    for tag in sorted(ds.keys(), key=int):  # as numbers: comparing tags is slow
         yield ds.get_item(tag, keep_deferred=True)
 
 
@@ -190,6 +191,7 @@ def _swapped(value: bytes, word: int) -> bytes:
     return bytes(swapped)
 
 
+@functools.lru_cache(maxsize=8192)
 def _known_vr(tag: int) -> str:
     try:
         return dictionary_VR(tag)

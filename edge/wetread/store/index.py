@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydicom.filereader import read_file_meta_info
-from pydicom.uid import UID
 
 from wetread.db import Database, Queries, Row, Transaction, now
-from wetread.dimse.attributes import integer
-from wetread.dimse.dataset import build_study, content_digest, describe_film, read_dataset, read_instance
-from wetread.dimse.digest import header_digest
+from wetread.dimse.dataset import content_digest
+from wetread.dimse.described import Described
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.failpoint import failpoint
 from wetread.records.notes import note_from_json
-from wetread.records.received import Provenance
 from wetread.records.same_patient import patient_differences
 from wetread.records.sop_classes import is_derived
-from wetread.records.study import InstanceRef, SeriesRef, StudyRef
-from wetread.store.attributes import film_to_json, series_to_json, study_from_json, study_to_json
+from wetread.records.study import InstanceRef
+from wetread.store.arrival import Arrival, may_be_recompressed, read_arrival, same_header
+from wetread.store.attributes import series_to_json, study_from_json, study_to_json
 from wetread.store.notes import record
-from wetread.store.part10 import provenance_in
 from wetread.store.revisions import corrected_attributes
 from wetread.store.spool import Spool, move
 
@@ -35,27 +30,8 @@ PATIENT_CHANGED = "patient_changed"
 
 BATCH = 200
 """Files taken in by one transaction: one fsync of the database for many instances."""
-
-
-_ANNOUNCED = {
-    "study_series": "NumberOfStudyRelatedSeries",
-    "study_instances": "NumberOfStudyRelatedInstances",
-    "series_instances": "NumberOfSeriesRelatedInstances",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """One file of ``incoming/``, read."""
-
-    source: Path
-    study: StudyRef
-    series: SeriesRef
-    ref: InstanceRef
-    pixel_digest: str
-    provenance: Provenance | None
-    announced: dict[str, int]
-    """How many series and instances it says there are; 0 where it says nothing."""
+_ROUND_S = 0.06
+"""A batch that has taken so long ends: with commit and moves the other duties have their turn after 0.1 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,36 +45,48 @@ class Recompressed:
 class Index:
     """Take in what lies in the spool."""
 
-    def __init__(self, db: Database, spool: Spool, *, authorities: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        db: Database,
+        spool: Spool,
+        *,
+        authorities: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """``authorities`` names the peers whose header of an instance replaces that of others."""
+        self._clock = clock
+        self._described = Described()
         self._db = db
         self._spool = spool
         self._authorities = authorities
         self._queries = Queries("wetread.store")
-        self._listed: deque[Path] = deque()  # of incoming/: listing a million names for each batch would take hours
+        self._listed: deque[str] = deque()  # of incoming/: listing a million names for each batch would take hours
 
     def take_in(self) -> set[int]:
-        """Index up to ``BATCH`` files of ``incoming/`` and move them to their place; the ids of studies that changed.
+        """Index files of ``incoming/`` and move them to their place; the ids of studies that changed.
 
+        Up to ``BATCH`` files, and no longer than about 0.1 s; ``is_behind`` says whether more were there.
         The database is written first, the files are moved after: a crash between the two is mended by the next start,
         which finds the file still in ``incoming/`` and its row without a file.
         """
         if not self._listed:
-            self._listed.extend(self._spool.waiting())
-        waiting = list(itertools.islice(self._listed, BATCH))
+            self._listed.extend(self._spool.waiting_names())
+        waiting = [self._spool.incoming / name for name in itertools.islice(self._listed, BATCH)]
         if not waiting:
             return set()
         try:
-            changed = self._take(waiting)
+            changed, taken = self._take(waiting)
         except BaseException:
             self._listed.clear()  # some may have been moved: look again
             raise
-        for _ in waiting:
+        for _ in range(taken):
             self._listed.popleft()
         return changed
 
-    def _take(self, waiting: list[Path]) -> set[int]:
+    def _take(self, waiting: list[Path]) -> tuple[set[int], int]:
+        """The studies that changed, and how many files were taken: at least one, not more than the time allows."""
         changed: set[int] = set()
+        ends = self._clock() + _ROUND_S
         moves: list[tuple[Path, Path | None]] = []
         with self._db.transaction() as tx:
             for path in waiting:
@@ -106,10 +94,13 @@ class Index:
                 moves.append((path, target))
                 if study_id is not None:
                     changed.add(study_id)
+                if self._clock() >= ends:
+                    break
+        taken = len(moves)
         failpoint("instance.indexed")
         move(moves)
         failpoint("instance.moved")
-        return changed
+        return changed, taken
 
     def rebuild(self) -> int:
         """Index everything under ``spool/studies`` into an empty database; how many instances.
@@ -135,7 +126,7 @@ class Index:
             record(tx, self._queries, note_from_json(path.read_text(encoding="utf-8")))
             return None, None
         try:
-            arrival = _read(path)
+            arrival = read_arrival(path, self._described)
         except NotDicom as exc:
             return None, self._set_aside(tx, path, str(exc))
         except SpoolUnavailable:
@@ -151,7 +142,7 @@ class Index:
         tx.event("instance_unreadable", f"{path.name}: {reason}")
         return target
 
-    def _add(self, tx: Transaction, arrival: _Arrival) -> tuple[int | None, Path | None]:
+    def _add(self, tx: Transaction, arrival: Arrival) -> tuple[int | None, Path | None]:
         study = self._study(tx, arrival)
         study_id = int(study["id"])
         if arrival.provenance and arrival.provenance.priority > study["priority"]:
@@ -171,7 +162,7 @@ class Index:
                 "attributes": series_to_json(arrival.series),
             },
         )
-        tx.run(self._queries["add_instance"], self._instance_row(study_id, role, arrival, target))
+        tx.run(self._queries["add_instance"], arrival.row(study_id=study_id, role=role, path=self._relative(target)))
         if role != "source":
             tx.event("derived_received", f"{role} object, does not trigger a read", study_id=study_id)
             return None, target
@@ -180,7 +171,7 @@ class Index:
         tx.run(self._queries["touch_study"], {"study_id": study_id, "now": now()})
         return study_id, target
 
-    def _announce(self, tx: Transaction, study_id: int, arrival: _Arrival) -> None:
+    def _announce(self, tx: Transaction, study_id: int, arrival: Arrival) -> None:
         """Counts that archives write into instances: (0020,1206), (0020,1208), (0020,1209)."""
         counts = arrival.announced
         if counts["study_series"] or counts["study_instances"]:
@@ -190,11 +181,16 @@ class Index:
             series = {"study_id": study_id, "series_instance_uid": arrival.series.series_instance_uid}
             tx.run(self._queries["announce_series"], series | {"instances": counts["series_instances"]})
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether files that were here at the last look wait still: they may belong to any study."""
+        return bool(self._listed)
+
     def is_empty(self) -> bool:
         """Whether everything that was kept has been taken in."""
         return not self._listed and not self._spool.has_waiting()
 
-    def _study(self, tx: Transaction, arrival: _Arrival) -> Row:
+    def _study(self, tx: Transaction, arrival: Arrival) -> Row:
         uid = {"study_instance_uid": arrival.study.study_instance_uid}
         rows = tx.fetch(self._queries["study_by_uid"], uid)
         if rows:
@@ -208,7 +204,7 @@ class Index:
         tx.event("received", f"first instance{via}", study_id=row[0]["id"])
         return tx.fetch(self._queries["study_by_uid"], uid)[0]
 
-    def _check_patient(self, tx: Transaction, study: Row, arrival: _Arrival) -> None:
+    def _check_patient(self, tx: Transaction, study: Row, arrival: Arrival) -> None:
         """One Study Instance UID with two patients is held, never read."""
         this = {"study_id": study["id"], "sop_instance_uid": arrival.ref.sop_instance_uid}
         if not tx.fetch(self._queries["other_source"], this):
@@ -223,7 +219,7 @@ class Index:
             what = ", ".join(min(differ))
             self._hold(tx, study["id"], f"instances of two patients in one study: {what} differs")
 
-    def _again(self, tx: Transaction, study_id: int, known: Row, arrival: _Arrival) -> tuple[int | None, Path | None]:
+    def _again(self, tx: Transaction, study_id: int, known: Row, arrival: Arrival) -> tuple[int | None, Path | None]:
         """An instance we have: free when it says the same, a reason to hold the study when its pixels differ."""
         stored = self._spool.folder / known["path"]
         if not stored.exists() and known["content_digest"] == arrival.ref.digest:
@@ -241,10 +237,10 @@ class Index:
         return self._still_arriving(tx, study_id), None
 
     def _other_pixels(
-        self, tx: Transaction, known: Row, arrival: _Arrival, stored: Path
+        self, tx: Transaction, known: Row, arrival: Arrival, stored: Path
     ) -> tuple[int | None, Path | None]:
         """Other bytes in another encoding may be the same picture: decoding tells, which is not done here."""
-        if stored.exists() and _may_be_recompressed(stored, arrival.source):
+        if stored.exists() and may_be_recompressed(stored, arrival.source):
             return int(known["study_id"]), self._compare_later(tx, known, arrival)
         reason = "an instance was sent again with other pixels under the same SOP Instance UID"
         self._hold(tx, known["study_id"], reason)
@@ -275,36 +271,37 @@ class Index:
                 target: Path | None = self._set_aside(tx, recompressed.path, f"sent again with {problem}")
             else:
                 tx.event("duplicate", "the same picture in another encoding", study_id=rows[0]["study_id"])
-                _, target = self._other_header(tx, rows[0], _read(recompressed.path), recompressed.stored)
+                _, target = self._other_header(
+                    tx, rows[0], read_arrival(recompressed.path, self._described), recompressed.stored
+                )
         move([(recompressed.path, target)])
 
-    def _compare_later(self, tx: Transaction, known: Row, arrival: _Arrival) -> Path:
+    def _compare_later(self, tx: Transaction, known: Row, arrival: Arrival) -> Path:
         target = self._spool.comparing / arrival.source.name
-        peer = arrival.provenance.peer if arrival.provenance else ""
-        fields = {"path": self._relative(target), "instance_id": known["id"], "peer": peer, "now": now()}
+        fields = {"path": self._relative(target), "instance_id": known["id"], "peer": arrival.peer, "now": now()}
         tx.run(self._queries["add_recompressed"], {**fields, "study_id": known["study_id"]})
         tx.run(self._queries["touch_study"], {"study_id": known["study_id"], "now": now()})
         return target
 
     def _other_header(
-        self, tx: Transaction, known: Row, arrival: _Arrival, stored: Path
+        self, tx: Transaction, known: Row, arrival: Arrival, stored: Path
     ) -> tuple[int | None, Path | None]:
         """Same pixels, another header: an archive coerced it. What an authority says replaces what others said."""
         study_id = int(known["study_id"])
-        peer = arrival.provenance.peer if arrival.provenance else ""
+        peer = arrival.peer
         if stored.exists() and peer not in self._authorities:
             tx.event("duplicate", "same pixels with another header: the first one is kept", study_id=study_id)
             return self._still_arriving(tx, study_id), None
-        if stored.exists() and _header_digest(stored) == _header_digest(arrival.source):
+        if stored.exists() and same_header(stored, arrival.source):
             tx.run(self._queries["confirm_header"], {"instance_id": known["id"], "peer": peer})
             tx.event("duplicate", f"{peer} has another header, but nothing in it that we use", study_id=study_id)
             return None, None
         self._take_header(tx, known, arrival, peer)
         return study_id, stored
 
-    def _take_header(self, tx: Transaction, known: Row, arrival: _Arrival, peer: str) -> None:
+    def _take_header(self, tx: Transaction, known: Row, arrival: Arrival, peer: str) -> None:
         study_id = int(known["study_id"])
-        row = self._instance_row(study_id, known["role"], arrival, self._spool.folder / known["path"])
+        row = arrival.row(study_id=study_id, role=known["role"], path=known["path"])
         tx.run(self._queries["replace_header"], {**row, "instance_id": known["id"]})
         if known["role"] != "source":
             return
@@ -334,46 +331,3 @@ class Index:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self._spool.folder).as_posix()
-
-    def _instance_row(self, study_id: int, role: str, arrival: _Arrival, target: Path) -> dict[str, Any]:
-        provenance = arrival.provenance
-        return {
-            **{k: v for k, v in dataclasses.asdict(arrival.ref).items() if k not in ("path", "digest", "in_spool")},
-            "film": film_to_json(arrival.ref.film),
-            "study_id": study_id,
-            "series_instance_uid": arrival.series.series_instance_uid,
-            "role": role,
-            "content_digest": arrival.ref.digest,
-            "pixel_digest": arrival.pixel_digest,
-            "path": self._relative(target),
-            "peer": provenance.peer if provenance else "",
-            "association_id": provenance.association_id if provenance else "",
-            "received_at": provenance.received_at.isoformat() if provenance else now(),
-        }
-
-
-def _read(path: Path) -> _Arrival:
-    header, digest, pixel_digest = read_instance(path)
-    number = header.get("InstanceNumber")
-    ref = InstanceRef(
-        sop_instance_uid=str(header.SOPInstanceUID),
-        sop_class_uid=str(header.SOPClassUID),
-        path=path,
-        digest=digest,
-        instance_number=None if number is None else int(number),
-        film=describe_film(header),
-    )
-    study = build_study([(header, ref)])[0]
-    announced = {name: max(integer(header, keyword) or 0, 0) for name, keyword in _ANNOUNCED.items()}
-    instance = study.series[0].instances[0]
-    return _Arrival(path, study, study.series[0], instance, pixel_digest, provenance_in(header.file_meta), announced)
-
-
-def _may_be_recompressed(one: Path, other: Path) -> bool:
-    """Whether the bytes of the pixels need not be the same for the same picture: one of the two is compressed."""
-    syntaxes = {UID(str(read_file_meta_info(path).TransferSyntaxUID)) for path in (one, other)}
-    return any(syntax.is_encapsulated for syntax in syntaxes)
-
-
-def _header_digest(path: Path) -> str:
-    return header_digest(read_dataset(path))

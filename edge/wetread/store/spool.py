@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wetread.dimse.scratch import Scratch
-from wetread.durable import make_folder, sync_folder
+from wetread.durable import make_folder, make_folders, sync_folder
 from wetread.errors import SpoolUnavailable
 from wetread.records.notes import Note, note_to_json
 from wetread.records.received import ReceivedInstance
@@ -70,7 +70,11 @@ class Spool:
 
     def waiting(self) -> Iterator[Path]:
         """Files in ``incoming/`` in the order they came; parts of unfinished writes are not shown."""
-        yield from (self.incoming / name for name in sorted(os.listdir(self.incoming)) if not name.startswith("."))
+        yield from (self.incoming / name for name in self.waiting_names())
+
+    def waiting_names(self) -> list[str]:
+        """The names alone: a million of them are held in memory at one time."""
+        return sorted(name for name in os.listdir(self.incoming) if not name.startswith("."))
 
     def has_waiting(self) -> bool:
         """Whether ``waiting`` has anything to show."""
@@ -110,12 +114,13 @@ def move(moves: Iterable[tuple[Path, Path | None]]) -> None:
 
 
 def _move(moves: Iterable[tuple[Path, Path | None]]) -> None:
+    moves = list(moves)
+    make_folders({target.parent for _, target in moves if target is not None})
     touched: set[Path] = set()
     for source, target in moves:
         if target is None:
             source.unlink()
         elif source != target:
-            make_folder(target.parent)
             os.rename(source, target)
             touched.update((source.parent, target.parent))
     for folder in touched:
