@@ -282,13 +282,6 @@ def test_pickle_before_a_zip_file_is_refused(tmp_path: Path, canary: Path) -> No
         examine_weights(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["model.ts", "model.pt"])
-def test_torchscript_needs_trust(tmp_path: Path, name: str) -> None:
-    folder = write_threshold_bundle(tmp_path / "b")
-    torch.jit.trace(nn.Linear(3, 2), torch.zeros(1, 3)).save(folder / "models" / name)
-    assert f"models/{name} (TorchScript is a program)" in refused(folder)
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

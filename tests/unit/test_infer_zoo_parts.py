@@ -53,12 +53,6 @@ def test_state_dicts_and_checkpoints_round_them_are_read(wrap: object, tmp_path:
     assert torch.equal(found["weight"], state["weight"])
 
 
-def test_torchscript_is_refused_as_code(tmp_path: Path) -> None:
-    torch.jit.trace(conv(), torch.zeros(1, 1, 2, 2, 2)).save(str(tmp_path / "model.pt"))
-    with pytest.raises(BundleInvalid, match="TorchScript archive, which is code"):
-        state_dict(tmp_path / "model.pt")
-
-
 class _Evil:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return print, ("ran",)

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from wetread.bundles.bundle import TEMPLATE_NAME, inference_config, load_bundle
+from wetread.bundles.manifest import WeightsFile
+from wetread.bundles.static_check_files import read_config
 from wetread.errors import BundleInvalid
 
 NETWORK_IDS = ("network_def", "network", "net", "model")
 """What configs usually call their network."""
+WEIGHT_FILES = ("models/model.safetensors", "models/model.pt", "models/model.ts")
+"""What bundles usually call their weights, in the order in which they are taken."""
 _COLOUR = ({"r", "g", "b"}, {"red", "green", "blue"})
 _NOT_RADIOLOGY = frozenset({"rgb", "endoscopy", "pathology", "microscopy", "histology", "video"})
 
@@ -75,6 +79,24 @@ def output_names(metadata: dict[str, Any]) -> dict[int, str]:
         if isinstance(named, dict):
             return {int(k): str(v) for k, v in named.items() if str(k).isdigit()}
     return {}
+
+
+def guessed_weights(folder: Path) -> WeightsFile:
+    """The usual weight file and network of a bundle without ``wetread.json``; the path is usual where no file is there.
+
+    A TorchScript archive is a program to be run only where the config makes no network that could take its tensors.
+    """
+    path = next((name for name in WEIGHT_FILES if (folder / name).is_file()), "models/model.pt")
+    config_path = inference_config(folder)
+    try:
+        config = read_config(config_path) if config_path.is_file() else {}
+    except BundleInvalid:
+        config = {}  # the check says what is wrong with it
+    network = next((name for name in NETWORK_IDS if name in config), "")
+    made = config.get(network)
+    loads_it = isinstance(made, str) and "jit.load" in made
+    program = path.endswith(".ts") and (not network or loads_it)
+    return WeightsFile(path=path, network=network or NETWORK_IDS[0], sha256="", program=program)
 
 
 def is_classifier(metadata: dict[str, Any]) -> bool:

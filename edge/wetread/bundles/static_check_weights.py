@@ -40,7 +40,10 @@ _OTHER_WAYS_TO_CALL = frozenset({"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ_EX", "EX
 
 
 def examine_weights(folder: Path) -> list[Finding]:
-    """TorchScript files, which are programs: they need trust.
+    """TorchScript files, which are programs; lying there they are none: whether one is run says ``wetread.json``.
+
+    At most their tensors are read (``infer.configs.torchscript``). Nothing else loads one: ``torch.load`` of a process
+    that opens bundles refuses them.
 
     Raises: ``BundleInvalid`` for pickles that name anything but tensors and containers, and for files that are not what
     their name says. No trust makes these acceptable: ``weights_only`` and safetensors are all that is ever loaded.
@@ -52,7 +55,7 @@ def examine_weights(folder: Path) -> list[Finding]:
         if suffix == ".safetensors":
             _check_safetensors(path, name)
         elif suffix == ".ts" or (suffix in _PICKLED and _is_torchscript(path)):
-            findings.append(Finding(name, "", "", "TorchScript is a program"))
+            findings.append(Finding(name, "", "", "TorchScript is a program", for_reading=False))
         elif suffix in _PICKLED:
             _check_pickles(path, name)
     return findings

@@ -6,15 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wetread.bundles.bundle import TEMPLATE_NAME, file_sha256, inference_config
-from wetread.bundles.check import NETWORK_IDS, input_specs, is_classifier, output_names, read_metadata
-from wetread.bundles.static_check_files import read_config
-from wetread.errors import BundleInvalid
+from wetread.bundles.bundle import TEMPLATE_NAME, file_sha256
+from wetread.bundles.check import guessed_weights, input_specs, is_classifier, output_names, read_metadata
+from wetread.bundles.manifest import WeightsFile
 
-_MODALITY = {"CT": "CT", "MR": "MR", "MRI": "MR", "US": "US", "MAMMOGRAM": "MG", "MG": "MG", "PT": "PT", "PET": "PT"}
+_MODALITY = {
+    **{name: (name,) for name in ("CT", "MR", "PT", "NM", "US", "MG", "CR", "DX", "XA", "RF")},
+    **{"MRI": ("MR",), "PET": ("PT",), "ULTRASOUND": ("US",), "MAMMOGRAM": ("MG",), "MAMMOGRAPHY": ("MG",)},
+    **dict.fromkeys(("X-RAY", "XRAY", "XR", "CXR", "RADIOGRAPH", "RADIOGRAPHY"), ("CR", "DX")),
+}
+"""What the metadata of bundles say, and Modality (0008,0060)."""
+_STACKS = frozenset({"CT", "MR", "PT", "NM"})
+"""Modalities whose series are stacks of slices, also for a network that takes one slice after the other."""
+_FILMS = frozenset({"CR", "DX", "MG", "XA", "RF"})
+"""Modalities of single images, whatever the metadata say of the network's shape."""
+_FEWEST_SLICES = {3: 10, 2: 2}
+"""By the network's spatial dimensions: a 3-D network needs a stack that has a third dimension to speak of."""
 _COLOURS = ((230, 60, 60), (60, 200, 90), (70, 120, 240), (240, 190, 60), (170, 90, 210), (60, 200, 210))
 _EMPTY_CODE = {"value": "", "scheme": "SCT", "meaning": ""}
-_WEIGHTS = ("model.safetensors", "model.pt")
 
 
 def write_template(folder: Path, cache_folder: Path) -> Path:
@@ -27,7 +36,7 @@ def write_template(folder: Path, cache_folder: Path) -> Path:
     path = folder / "configs" / TEMPLATE_NAME
     if path.exists():
         return path
-    text = template(folder, network=_network(folder))
+    text = template(folder)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError:  # a read-only bundle folder, or one of somebody else
@@ -37,19 +46,9 @@ def write_template(folder: Path, cache_folder: Path) -> Path:
     return path
 
 
-def _network(folder: Path) -> str:
-    """The usual id of the network that the inference config has."""
-    path = inference_config(folder)
-    try:
-        config = read_config(path) if path.is_file() else {}
-    except BundleInvalid:
-        config = {}  # the check says what is wrong with it; the rest of the template can be filled in all the same
-    return next((name for name in NETWORK_IDS if name in config), NETWORK_IDS[0])
-
-
-def template(folder: Path, *, network: str) -> str:
+def template(folder: Path) -> str:
     """The text: JSON with comment lines. Codes are empty, and ``wetread`` refuses the file until they are not."""
-    metadata = read_metadata(folder)
+    metadata, weights = read_metadata(folder), guessed_weights(folder)
     blocks = [
         (_HEAD, {"schema_version": 1, "title": str(metadata.get("name") or folder.name)[:60]}),
         (_USE, _use(metadata)),
@@ -60,8 +59,8 @@ def template(folder: Path, *, network: str) -> str:
         if is_classifier(metadata)
         else (_LABELS, {"labels": _labels(metadata)}),
         (_PROCEDURE, {"procedure": _EMPTY_CODE}),
-        (_NETWORK, {"weights": _weights(folder, network)}),
-        (_RUNTIME, {"runtime": {"network": network}}),
+        (_PROGRAM if weights.program else _NETWORK, {"weights": [_weights(folder, weights)]}),
+        (_RUNTIME, {"runtime": {"network": weights.network}}),
     ]
     parts = []
     for comment, content in blocks:
@@ -79,16 +78,25 @@ def _inputs(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     """One input for each channel: a bundle with four channels wants four series."""
     rules = []
     for key, spec in input_specs(metadata).items():
-        modality = _MODALITY.get(str(spec.get("modality", "")).upper(), str(spec.get("modality", "")))
         count = spec.get("num_channels", 1)
         channels = spec.get("channel_def")
         names = channels if isinstance(channels, dict) else {}
         several = isinstance(count, int) and count > 1
         for channel in range(count if several else 1):
             name = str(names.get(str(channel), f"{key} {channel}")) if several else key
-            rule = {"name": name, "key": key, "modality": [modality], "description_any": [], "min_instances": 10}
-            rules.append(rule)
+            rules.append({"name": name, "key": key, **_kind(spec), "description_any": []})
     return rules
+
+
+def _kind(spec: dict[str, Any]) -> dict[str, Any]:
+    """Modality, and whether the input is a stack of slices or single images; of a stack, how many at least."""
+    given = str(spec.get("modality", ""))
+    modality = _MODALITY.get(given.strip().upper(), (given,))
+    shape = spec.get("spatial_shape")
+    dimensions = len(shape) if isinstance(shape, list) else 3
+    if _FILMS.intersection(modality) or (dimensions == 2 and not _STACKS.intersection(modality)):
+        return {"kind": "radiograph", "modality": list(modality), "min_instances": 1}
+    return {"kind": "volume", "modality": list(modality), "min_instances": _FEWEST_SLICES.get(dimensions, 2)}
 
 
 def _labels(metadata: dict[str, Any]) -> list[dict[str, Any]]:
@@ -110,11 +118,11 @@ def _scores(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"index": index, "name": name[:64], "condition": _EMPTY_CODE, "threshold": None} for index, name in named]
 
 
-def _weights(folder: Path, network: str) -> list[dict[str, str]]:
-    found = [folder / "models" / name for name in _WEIGHTS if (folder / "models" / name).is_file()]
-    if not found:
-        return [{"path": "models/model.pt", "network": network, "sha256": ""}]
-    return [{"path": f"models/{found[0].name}", "network": network, "sha256": file_sha256(found[0])}]
+def _weights(folder: Path, guessed: WeightsFile) -> dict[str, Any]:
+    path = folder / guessed.path
+    digest = file_sha256(path) if path.is_file() else ""
+    entry = {"path": guessed.path, "network": guessed.network, "sha256": digest}
+    return {**entry, "program": True} if guessed.program else entry
 
 
 _HEAD = (
@@ -141,6 +149,10 @@ _SCORES = (
 )
 _PROCEDURE = ("The imaging procedure (not the algorithm), e.g. a LOINC code.",)
 _NETWORK = ("sha256 pins the weight file that was checked.",)
+_PROGRAM = (
+    "sha256 pins the weight file that was checked. program: the config makes no network, so the TorchScript archive is",
+    "run as the program it is, which somebody must vouch for.",
+)
 _RUNTIME = (
     "How the config is driven: config, override (plain values for its ids), drop (transforms not to run), input_key,",
     "output_key, network. The defaults fit most bundles.",

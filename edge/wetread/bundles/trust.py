@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -47,7 +48,7 @@ def admit(bundle: Bundle, policy: TrustPolicy | None = None) -> Record | None:
                 f"bundle {bundle.name} was not installed; run: wetread bundle install {bundle.folder} "
                 f"(this site refuses others: [bundles] uninstalled)"
             )
-        _refuse_untrusted_code(bundle, needs_trust(bundle.folder, config=bundle.config_path.name))
+        _refuse_untrusted_code(bundle, needed_by(bundle))
         return None
     examine_weights(bundle.folder)
     if bundle.digest() != record.digest:
@@ -60,13 +61,21 @@ def admit(bundle: Bundle, policy: TrustPolicy | None = None) -> Record | None:
     return record
 
 
-def needs_trust(folder: Path, *, config: str = "") -> list[Finding]:
+def needs_trust(folder: Path, *, config: str = "", programs: Iterable[str] = ()) -> list[Finding]:
     """What of a bundle a read would run that somebody has to vouch for; also of a folder without ``wetread.json``.
 
+    ``programs``: files that are run as TorchScript, whatever they are called.
     Raises: ``BundleInvalid`` for what no trust makes acceptable.
     """
     name = config or inference_config(folder).name
-    return [f for f in (*examine_weights(folder), *examine(folder, config=name)) if f.for_reading]
+    run = [Finding(program, "", "", "TorchScript that is run as a program") for program in programs]
+    return [*run, *(f for f in (*examine_weights(folder), *examine(folder, config=name)) if f.for_reading)]
+
+
+def needed_by(bundle: Bundle) -> list[Finding]:
+    """What of this bundle a read would run that somebody has to vouch for. Raises: as ``needs_trust``."""
+    programs = [weights.path for weights in bundle.manifest.weights if weights.program]
+    return needs_trust(bundle.folder, config=bundle.config_path.name, programs=programs)
 
 
 def check_folder(folder: Path) -> None:

@@ -98,15 +98,15 @@ def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> in
     """What can be said without running anything; 2 when the bundle may not run, or its weights are missing."""
     from wetread.bundles import load_bundle
     from wetread.bundles.static_check import in_words
-    from wetread.bundles.trust import admit, check_folder, needs_trust
+    from wetread.bundles.trust import admit, check_folder, needed_by
     from wetread.errors import BundleNotTrusted
 
     check_folder(folder)
-    report["needs_trusted_code"] = needed = in_words(needs_trust(folder))
     if not (folder / "configs" / "wetread.json").is_file():
         report["trust"] = "not installed"
-        return _without_manifest(report, needed, engine_cache(args))
+        return _without_manifest(report, engine_cache(args))
     bundle = load_bundle(folder)
+    report["needs_trusted_code"] = in_words(needed_by(bundle))
     report |= {"version": bundle.version, "digest": bundle.digest(), "weights_digest": bundle.weights_digest()}
     report["clinical_use"] = bundle.manifest.clinical_use
     golden = bundle.manifest.golden
@@ -121,10 +121,16 @@ def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> in
     return 0
 
 
-def _without_manifest(report: dict[str, Any], needed: list[str], cache_folder: Path) -> int:
+def _without_manifest(report: dict[str, Any], cache_folder: Path) -> int:
     """A bundle from the Model Zoo: it is made once for the report, but only if that runs none of its own code."""
+    from wetread.bundles.check import guessed_weights
+    from wetread.bundles.static_check import in_words
     from wetread.bundles.template import write_template
+    from wetread.bundles.trust import needs_trust
 
+    guessed = guessed_weights(report["folder"])
+    programs = [guessed.path] if guessed.program else []
+    report["needs_trusted_code"] = needed = in_words(needs_trust(report["folder"], programs=programs))
     if not needed:
         return 0
     report["template"] = write_template(report["folder"], cache_folder)

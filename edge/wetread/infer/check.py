@@ -10,8 +10,9 @@ from torch import Tensor
 
 from wetread.bundles.bundle import inference_config, load_bundle
 from wetread.bundles.check import (
-    NETWORK_IDS,
+    WEIGHT_FILES,
     CompatibilityReport,
+    guessed_weights,
     licence_flags,
     missing_in_manifest,
     read_metadata,
@@ -23,8 +24,6 @@ from wetread.errors import BundleInvalid, WetreadError
 from wetread.infer.configs.config import InferenceConfig, Source
 from wetread.infer.engines.engine import FloatArray
 from wetread.infer.tiers import choose_tier, open_program
-
-_WEIGHT_FILES = ("models/model.safetensors", "models/model.pt", "models/model.ts")
 
 
 @dataclass(slots=True)
@@ -81,7 +80,7 @@ def _try(source: Source, folder: Path, found: _Findings, *, complete: bool) -> N
         tier = choose_tier(config)
         found.tier, found.tier_reason = tier.name, tier.reason
         found.shims = tuple(f"{shim.name}: {shim.what}" for shim in config.shims)
-        weights = load_bundle(folder).manifest.weights if complete else (_guessed_weights(config),)
+        weights = load_bundle(folder).manifest.weights if complete else (_weights_there(folder),)
         for entry in weights:
             config.make_network(entry)
         if not complete:
@@ -92,19 +91,12 @@ def _try(source: Source, folder: Path, found: _Findings, *, complete: bool) -> N
         found.problems.append(str(exc))
 
 
-def _guessed_weights(config: InferenceConfig) -> WeightsFile:
-    """The usual network and file. Raises: ``BundleInvalid`` when there are none."""
-    path = next((name for name in _WEIGHT_FILES if (config.folder / name).is_file()), "")
-    if not path:
-        raise BundleInvalid("there is no models/model.pt or models/model.safetensors: the weights are not here")
-    return WeightsFile(path=path, network=_network_id(config), sha256="")
-
-
-def _network_id(config: InferenceConfig) -> str:
-    found = next((name for name in NETWORK_IDS if name in config.config), "")
-    if not found:
-        raise BundleInvalid(f"{config.path.name} names no network ({', '.join(NETWORK_IDS)}): set runtime.network")
-    return found
+def _weights_there(folder: Path) -> WeightsFile:
+    """The usual network and file. Raises: ``BundleInvalid`` when there is no file."""
+    guessed = guessed_weights(folder)
+    if not (folder / guessed.path).is_file():
+        raise BundleInvalid(f"the weights are not here: there is none of {', '.join(WEIGHT_FILES)}")
+    return guessed
 
 
 class _NoEngine:

@@ -145,8 +145,12 @@ class Opening:
             device=what["device"],
             certificate=certificate,
             tier=choose_tier(config).name,
-            shims=tuple(f"{shim.name}: {shim.what}" for shim in config.shims),
+            shims=(*(f"{shim.name}: {shim.what}" for shim in config.shims), *_programs(self.bundle)),
         )
+
+
+def _programs(bundle: Bundle) -> tuple[str, ...]:
+    return tuple(f"torchscript: {w.path} is run as the program it is" for w in bundle.manifest.weights if w.program)
 
 
 def _channels(bundle: Bundle) -> int:

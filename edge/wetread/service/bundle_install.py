@@ -15,9 +15,8 @@ from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.archive import Limits, copy_folder, unpack
 from wetread.bundles.installed import Record, record_of, write_record
 from wetread.bundles.signature import read_signature, verify, verify_files
-from wetread.bundles.static_check import Finding, examine
-from wetread.bundles.static_check_weights import examine_weights
-from wetread.bundles.trust import check_paths
+from wetread.bundles.static_check import Finding
+from wetread.bundles.trust import check_paths, needed_by
 from wetread.errors import BundleInvalid, BundleNotTrusted, Misconfigured, WetreadError
 from wetread.service.bundle_files import lock, place, remove, sync, unlocked
 from wetread.service.person import user_name
@@ -69,7 +68,7 @@ def install(source: Path, settings: InstallSettings, *, progress: Progress | Non
         folder, engines = _unpacked(source, staging, settings.limits)
         bundle = _loaded(folder)
         tell("checking trust", 0.4)
-        findings = (*examine_weights(folder), *examine(folder, config=bundle.config_path.name))
+        findings = tuple(needed_by(bundle))
         trusted, by = _vouched(folder, settings)
         _add_weights(bundle, settings.wheel, progress)
         tell("putting it in place", 0.9)
@@ -92,8 +91,7 @@ def vouch_in_place(bundle: Bundle, settings: InstallSettings) -> Record:
 
     Raises: ``BundleNotTrusted``, ``BundleInvalid``.
     """
-    examine_weights(bundle.folder)
-    examine(bundle.folder, config=bundle.config_path.name)
+    needed_by(bundle)
     trusted, by = _vouched(bundle.folder, settings)
     record = Record(
         version=bundle.version,

@@ -20,7 +20,7 @@ from wetread.errors import BundleInvalid
 from wetread.infer.configs.in_memory import keep_in_memory
 from wetread.infer.configs.shims import Applied, apply_shims
 from wetread.infer.configs.tree import META, Config, detector_id
-from wetread.infer.configs.weights import load_weights
+from wetread.infer.configs.weights import load_program, load_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +62,28 @@ class InferenceConfig:
         for script in sorted((self.folder / "scripts").rglob("*.py")):
             digest.update(script.relative_to(self.folder).as_posix().encode() + file_sha256(script).encode())
         digest.update(f"\0{weights.network}\0{weights.sha256}".encode())
+        if weights.program:  # the same file as another function
+            digest.update(b"\0program")
         return digest.hexdigest()
 
     def make_network(self, weights: WeightsFile) -> nn.Module:
         """One network with its weights, in evaluation mode. Raises: ``BundleInvalid`` when they do not fit."""
-        network = self.bare_network(weights.network)
-        load_weights(network, self.folder / weights.path, name=f"{weights.path} for {weights.network}")
-        return _for_engines(network.eval().requires_grad_(False), detector=bool(detector_id(self._config)))
+        if weights.program:
+            network = load_program(self.folder / weights.path)
+        else:
+            network = self.bare_network(weights.network)
+            load_weights(network, self.folder / weights.path, name=f"{weights.path} for {weights.network}")
+        for parameter in network.parameters():
+            parameter.requires_grad_(False)
+        return _for_engines(network.eval(), detector=bool(detector_id(self._config)))
 
     def bare_network(self, name: str) -> nn.Module:
         """One network as the config makes it. Raises: ``BundleInvalid`` when it is none."""
+        if name not in self._config:
+            raise BundleInvalid(
+                f"{self.path} makes no {name}, so nothing says what network the weights belong to; a TorchScript "
+                'archive is a network by itself: "program": true in wetread.json, and somebody who vouches for it'
+            )
         network = self.resolved(self.parser(), name)
         if not isinstance(network, nn.Module):
             raise BundleInvalid(f"{self.path}: {name} is not a network but {type(network)}")

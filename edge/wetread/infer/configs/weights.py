@@ -1,8 +1,9 @@
-"""Weight files into networks: tensors only, never code."""
+"""Weight files into networks: tensors only, never code; TorchScript that is to be run is the one exception."""
 
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from wetread.errors import BundleInvalid
+from wetread.errors import BundleInvalid, WeightsMissing
+from wetread.infer.configs.torchscript import torchscript_tensors
 
 _INSIDE = ("model", "state_dict", "network", "net", "model_state_dict")
 """Where checkpoints keep the state dict; MONAI's CheckpointSaver writes ``model``."""
@@ -32,6 +34,24 @@ def load_weights(network: nn.Module, path: Path, *, name: str) -> None:
         raise BundleInvalid(f"the weights do not fit ({name}): {problem}") from exc
 
 
+def load_program(path: Path) -> nn.Module:
+    """A TorchScript archive as the network it is. This compiles its code and runs what it does while it is loaded:
+
+    only for a bundle that somebody vouched for (``trust.admit``), in a process that has little to lose (decision 5).
+    Raises: ``BundleInvalid``.
+    """
+    if not _is_torchscript(path):
+        raise BundleInvalid(f"{path.name} is no TorchScript archive, so it cannot be run as a program")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch 2.13 still loads what it no longer recommends
+            loaded: nn.Module = torch.jit.load(path, map_location="cpu")
+    except (RuntimeError, ValueError, OSError) as exc:
+        reason = next((line for line in reversed(str(exc).splitlines()) if line.strip()), type(exc).__name__)
+        raise BundleInvalid(f"the TorchScript archive {path.name} cannot be loaded: {reason[:300]}") from exc
+    return loaded
+
+
 def _misfit(wanted: Mapping[str, Any], given: Mapping[str, Tensor]) -> str:
     """How the file differs from the network, with one example of each kind; empty when it does not."""
     lacking, foreign = [k for k in wanted if k not in given], [k for k in given if k not in wanted]
@@ -48,7 +68,8 @@ def _misfit(wanted: Mapping[str, Any], given: Mapping[str, Tensor]) -> str:
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` file or of a ``.pt`` file, a plain state dict or a checkpoint round one.
+    """The tensors of a ``.safetensors`` file, of a ``.pt`` file (a plain state dict or a checkpoint round one), or of a
+    TorchScript archive, of which nothing is run.
 
     Raises: ``BundleInvalid``.
     """
@@ -62,11 +83,10 @@ def state_dict(path: Path) -> dict[str, Tensor]:
 
 def _loaded(path: Path) -> Any:
     if _is_torchscript(path):
-        raise BundleInvalid(
-            f"{path.name} is a TorchScript archive, which is code; Wetread loads tensors only: name the bundle's "
-            "models/model.pt or a .safetensors file. Where you trust the archive, its tensors can be taken out: "
-            f"torch.save(torch.jit.load('{path.name}').state_dict(), 'model.pt'); network_def then names the class"
-        )
+        try:
+            return torchscript_tensors(path.read_bytes())
+        except WeightsMissing as exc:
+            raise BundleInvalid(f"{path.name}: {exc}") from exc
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as exc:

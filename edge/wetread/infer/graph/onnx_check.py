@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -134,39 +135,59 @@ def check_graph(
 
     Raises: ``EngineUnavailable`` when ONNX Runtime is not installed or cannot run the graph.
     """
-    one = (1, *shape[1:])
-    batch = 2 if np.prod(one) <= _BATCH_OF_TWO_UP_TO else 1
-    image = noise(one)
-    images = np.concatenate([image, image[:, :, ::-1]])[:batch]
+    images = _questions(shape)
+    one = (1, *images.shape[1:])
     graph = _Graph(path, threads, rounding=precision == "f16")
     judged = judge(graph, one) if judge else None
     answer = graph(images)
-    expected = np.concatenate([reference(images[k : k + 1]) for k in range(batch)])
+    expected = np.concatenate([reference(images[k : k + 1]) for k in range(len(images))])
     if answer.shape != expected.shape:
         raise EngineUnavailable(f"the exported graph answers with {answer.shape}, the network with {expected.shape}")
-    places = np.sort(np.random.default_rng(_SEED).choice(expected[0].size, min(_SAMPLES, expected[0].size), False))
-    limit = allowed_difference(expected, precision)
-    same_label = float(np.mean(answer.argmax(axis=1) == expected.argmax(axis=1)))
-    values = tuple(expected[0].ravel()[places].tolist())
-    off = np.abs(np.subtract(answer, expected, out=answer), out=answer)
-    share_within = float(np.mean(off <= limit))
+    near = _nearness(answer, expected, allowed_difference(expected, precision))
     return GraphCheck(
         sha256=sha256,
         precision=precision,
         checked_with=runtime_version(),
-        share_within=share_within,
-        max_difference=float(off.max()),
-        same_label=same_label,
-        batch=batch,
-        fingerprint=Fingerprint(
-            shape=one,
-            places=tuple(places.tolist()),
-            values=values,
-            limit=limit,
-            min_share=_least_share(share_within, len(places)),
-        ),
+        share_within=near.share_within,
+        max_difference=near.max_difference,
+        same_label=near.same_label,
+        batch=len(images),
+        fingerprint=_fingerprint(one, expected[0], near),
         task=judged.measured if judged else None,
         task_problem=judged.problem if judged else "",
+    )
+
+
+def _questions(shape: Sequence[int]) -> FloatArray:
+    """One image of noise for the graph, or two where memory allows: the second shows that the batch is free."""
+    image = noise((1, *shape[1:]))
+    return np.concatenate([image, image[:, :, ::-1]]) if image.size <= _BATCH_OF_TWO_UP_TO else image
+
+
+@dataclass(frozen=True, slots=True)
+class _Nearness:
+    limit: float
+    share_within: float
+    max_difference: float
+    same_label: float
+
+
+def _nearness(answer: FloatArray, expected: FloatArray, limit: float) -> _Nearness:
+    """How far ``answer`` is from ``expected``; it is overwritten, for the sake of memory."""
+    same_label = float(np.mean(answer.argmax(axis=1) == expected.argmax(axis=1)))
+    off = np.abs(np.subtract(answer, expected, out=answer), out=answer)
+    return _Nearness(limit, float(np.mean(off <= limit)), float(off.max()), same_label)
+
+
+def _fingerprint(shape: tuple[int, ...], expected: FloatArray, near: _Nearness) -> Fingerprint:
+    """Of one image's reference outputs."""
+    places = np.sort(np.random.default_rng(_SEED).choice(expected.size, min(_SAMPLES, expected.size), False))
+    return Fingerprint(
+        shape=shape,
+        places=tuple(places.tolist()),
+        values=tuple(expected.ravel()[places].tolist()),
+        limit=near.limit,
+        min_share=_least_share(near.share_within, len(places)),
     )
 
 
