@@ -19,7 +19,8 @@ import hostile_bundles as hostile
 from network_bundles import threshold_bundle
 from peers import config
 from threshold_bundle import write_threshold_bundle
-from wetread.bundles.manifest import Manifest
+from wetread.bundles.manifest import InputRule, Manifest
+from wetread.bundles.template import template
 from wetread.cli.main import run
 from wetread.errors import EngineUnavailable
 
@@ -102,6 +103,41 @@ def test_template_of_a_classifier_asks_for_scores(source: Path, command: Command
     code = {"value": "56265001", "scheme": "SCT", "meaning": "Heart disease"}
     filled = template | {"procedure": code, "scores": [score | {"condition": code} for score in template["scores"]]}
     assert Manifest.model_validate(filled).scores[1].condition.value == "56265001"
+
+
+@pytest.mark.parametrize(
+    ("modality", "shape", "kind", "fewest"),
+    [
+        ("CT", [96, 96, 96], "volume", 10),
+        ("MRI", [256, 256], "volume", 2),
+        ("CXR", [224, 224], "radiograph", 1),
+        ("CR", ["*", "*"], "radiograph", 1),
+        ("Mammogram", [1, 299, 299], "radiograph", 1),
+        ("US", [256, 256], "radiograph", 1),
+        ("CT", "unknown", "volume", 10),
+    ],
+)
+def test_template_asks_for_slices_only_of_what_has_slices(
+    modality: str, shape: object, kind: str, fewest: int, source: Path
+) -> None:
+    path = source / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    metadata["network_data_format"]["inputs"]["image"] |= {"modality": modality, "spatial_shape": shape}
+    path.write_text(json.dumps(metadata))
+    lines = template(source).splitlines()
+    (rule,) = json.loads("\n".join(line for line in lines if not line.lstrip().startswith("//")))["inputs"]
+    assert (rule["kind"], rule["min_instances"]) == (kind, fewest)
+    InputRule.model_validate(rule)
+
+
+def test_expression_that_does_not_compile_is_a_sentence(source: Path, command: Command) -> None:
+    path = source / "configs" / "wetread.json"
+    manifest = json.loads(path.read_text())
+    manifest["inputs"][0]["description_any"] = ["t1("]
+    path.write_text(json.dumps(manifest))
+    reason = command("check", source, code=2)["reason"]
+    assert "inputs.0.description_any.0.pattern" in reason
+    assert "'t1(' is no regular expression: missing )" in reason
 
 
 def test_bundle_that_no_volume_gets_through_is_not_ready(source: Path, command: Command) -> None:
