@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from wetread.dimse.commitment import CommitmentRequest
 from wetread.errors import SpoolUnavailable
 from wetread.receive.admission import Sender
 from wetread.receive.listener import Callbacks, Listener, ListenerSettings
@@ -20,6 +21,7 @@ class Kept:
     instances: list[ReceivedInstance] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
+    asked: list[tuple[str, CommitmentRequest]] = field(default_factory=list)
     full: bool = False
 
     def keep(self, received: ReceivedInstance) -> None:
@@ -33,6 +35,11 @@ class Kept:
     def note(self, note: Note) -> None:
         self.notes.append(note)
         self.order.append(type(note).__name__)
+
+    def ask(self, peer: str, request: CommitmentRequest) -> None:
+        if self.full:
+            raise OSError("disk full")
+        self.asked.append((peer, request))
 
     def ends(self) -> list[tuple[str, int]]:
         return [(n.ended, n.instances) for n in self.notes if isinstance(n, AssociationEnd)]
@@ -48,7 +55,8 @@ def listeners() -> Iterator[Listen]:
 
     def start(senders: tuple[Sender, ...] = (CT1,), **settings: object) -> tuple[int, Kept]:
         kept = Kept()
-        listener = Listener(ListenerSettings(port=0, **settings), senders, Callbacks(kept.keep, kept.note))  # type: ignore[arg-type]
+        callbacks = Callbacks(kept.keep, kept.note, asked=kept.ask)
+        listener = Listener(ListenerSettings(port=0, **settings), senders, callbacks)  # type: ignore[arg-type]
         running.append(listener)
         return (listener.start_tls() if "tls" in settings else listener.start()), kept
 

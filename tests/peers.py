@@ -79,6 +79,7 @@ class Orthanc:
     http_port: int = field(default_factory=free_port)
     dicom_port: int = field(default_factory=free_port)
     routes_to: int = 0
+    ae_title: str = "ORTHANC"
     dicomweb: bool = False
     """With its DICOMweb plugin."""
     unknown_classes: bool = False
@@ -97,7 +98,7 @@ class Orthanc:
             "IndexDirectory": str(self.folder / "db"),
             "HttpPort": self.http_port,
             "DicomPort": self.dicom_port,
-            "DicomAet": "ORTHANC",
+            "DicomAet": self.ae_title,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "StableAge": 1,

@@ -11,6 +11,7 @@ from outboxes import PATIENT, Bed, Memory, Peer, write_object
 from wetread.deliver.delivery import DeliveryPolicy
 from wetread.deliver.destination import StudyIdentity
 from wetread.deliver.right_patient import differences, identity_of
+from wetread.deliver.witness import SILENCE_S, Silence, Witness
 from wetread.errors import DestinationUnavailable
 
 OURS = StudyIdentity(PATIENT, "A1")
@@ -128,6 +129,29 @@ def test_archive_that_is_away_stops_no_other_destination(bed: Bed) -> None:
     away = Memory(failure=DestinationUnavailable("gave no answer to a query"))
     bed.delivery(inbox, name="inbox", witnesses={"pacs": away}).deliver_due()
     assert inbox.has == ["1.5"]
+
+
+def test_silent_archive_is_asked_once_a_minute_for_others_and_what_goes_without_it_says_so_once(bed: Bed) -> None:
+    studies = [bed.add_study(f"1.5{n}", f"1.6{n}", destinations=("pacs", "inbox")) for n in range(5)]
+    away = Memory(failure=DestinationUnavailable("gave no answer to a query"))
+    silence = Silence(bed.hours.clock)
+    inbox = Peer()
+    witnesses = {"pacs": Witness(away, silence)}
+    delivery = bed.delivery(inbox, name="inbox", witnesses=witnesses)
+    while delivery.deliver_due():
+        pass
+    assert (len(inbox.has), away.asked) == (10, 1)
+    said = "results for inbox: pacs gives no answer, so it was not asked whose study it is"
+    assert bed.events("not_asked") == [said] * 5
+    away.failure = None
+    away.known = {study: (theirs(name="Other^Anna"),) for study in (*studies, "1.2.6", "1.2.7")}
+    bed.add_study("1.57", destinations=("pacs", "inbox"))
+    delivery.deliver_due()
+    assert (inbox.has[-1], away.asked) == ("1.57", 1), "still within the minute"
+    bed.hours.passed_s += SILENCE_S + 1.0
+    bed.add_study("1.58", destinations=("pacs", "inbox"))
+    delivery.deliver_due()
+    assert (away.asked, bed.row("1.58", "inbox")["state"]) == (2, "held")
 
 
 def test_confirmed_difference_is_sent_and_another_one_is_held_again(bed: Bed) -> None:

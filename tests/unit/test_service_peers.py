@@ -59,11 +59,11 @@ def test_refused_callers_are_listed_for_people_and_programs(
     path = write_config(tmp_path, threshold_bundles, authority)
     note(load_config(path), REFUSAL, Refusal("", "", "192.0.2.1", "spoke HTTP to the DICOM port", "", 1, AT, AT))
     assert run(["peers", "refused", "--config", str(path)]) == 0
-    shown = capsys.readouterr().out
-    assert "ct1 at 10.0.0.5  called WETREAD  3 times since 2026-03-14" in shown
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "ct1 at 10.0.0.5 called WETREAD 3 times since 2026-03-14" in shown
     assert "calling AE title 'ct1' is unknown" in shown
     assert "differs from 'CT1'" in shown
-    assert "? at 192.0.2.1  once" in shown
+    assert "? at 192.0.2.1 once" in shown
     assert run(["peers", "refused", "--config", str(path), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["refused"]
     assert {(r["calling"], r["count"]) for r in rows} == {("ct1", 3), ("", 1)}

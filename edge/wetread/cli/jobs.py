@@ -25,10 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="the latest reads")
     listing.add_argument("--state", default="", choices=_STATES)
     listing.add_argument("--route", default="", metavar="NAME", help="only of this route")
-    listing.add_argument("--study", default="", metavar="UID", help="only of this study")
+    listing.add_argument("--study", default="", metavar="UID", help="only of this study (UID or number)")
     listing.add_argument(
-        "--since", default="", metavar="WHEN", help="only newer ones: an age such as 30m, 12h, 7d, or a date (UTC)"
+        "--since", default="", metavar="WHEN", help="only newer ones: an age such as 30m, 12h, 7d, or a date"
     )
+    listing.add_argument("--patient", action="store_true", help="show the Patient ID, too")
     listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (default 100)")
     for name, text in (
         ("show", "one read: reason, attempts, findings, comparisons, results, deliveries"),
@@ -48,9 +49,10 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     overview = Overview(config.data_dir)
     if args.action == "list":
-        found = overview.jobs(
-            state=args.state, route=args.route, study=args.study, since=_since(args.since), limit=args.limit
-        )
+        study, since = overview.uid_of(args.study), _since(args.since)
+        found = overview.jobs(state=args.state, route=args.route, study=study, since=since, limit=args.limit)
+        if not args.patient:
+            found = [{k: v for k, v in job.items() if k != "patient_id"} for job in found]
         return _print_list(found, as_json=args.json)
     job_id = overview.job(args.job_id)["id"]
     if args.action == "retry":
@@ -82,7 +84,7 @@ def _since(text: str) -> str:
         at = datetime.fromisoformat(text)
     except ValueError as exc:
         raise Misconfigured(f"--since {text!r} is neither an age (30m, 12h, 7d) nor a date (2026-03-14T15:09)") from exc
-    return (at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)).isoformat(timespec="milliseconds")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")  # without a zone: this machine's, as times are shown
 
 
 def _wait_until_ended(config: Config, overview: Overview, job_id: str) -> None:
@@ -109,8 +111,17 @@ def _print_list(jobs: list[dict[str, Any]], *, as_json: bool) -> int:
     for job in jobs:
         heads = (job["id"], short_time(job["created_at"]), f"{job['state']:<9}", job["route"], job["bundle"])
         progress = job["progress"] if job["state"] == "running" else ""
-        print_block((*heads, progress), job["reason"])
+        print_block((*heads, progress), _study(job), job["reason"])
     return 0
+
+
+def _study(job: dict[str, Any]) -> str:
+    """How a person finds the study: its number, the end of its UID, and the order; the patient only if asked for."""
+    uid = job["study_instance_uid"]
+    accession = f"accession {job['accession_number']}" if job["accession_number"] else ""
+    patient = f"patient {job['patient_id']}" if job.get("patient_id") else ""
+    parts = (f"study {job['study_number']}", f"UID …{uid[-12:]}", accession, job["description"], patient)
+    return "  ".join(part for part in parts if part)
 
 
 def _measures(job: dict[str, Any]) -> dict[str, str]:

@@ -71,6 +71,6 @@ def _print_refused(rows: list[dict[str, Any]], *, as_json: bool) -> int:
     for row in rows:
         who = f"{row['calling'] or '?'} at {row['address']}"
         called = f"called {row['called']}" if row["called"] else ""
-        times = "once" if row["count"] == 1 else f"{row['count']} times since {row['first_at'][:10]}"
+        times = "once" if row["count"] == 1 else f"{row['count']} times since {short_time(row['first_at'])[:10]}"
         print_block((short_time(row["last_at"]), who, called, times), row["reason"], row["hint"])
     return 0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wetread.config import Config
     from wetread.deliver.decisions import Choice
 
-HELP = "list what was sent where, show one job's objects, let held results go, take back what was not sent"
+HELP = "list what was sent where, let held results go, try again now, take back what was not sent; destinations"
 
 _STATES = ("pending", "held", "delivered", "withdrawn")
 
@@ -27,16 +27,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     release = _action(actions, "release", "let held results go; the reason for holding them does not hold them again")
     release.add_argument("target", metavar="JOB|STUDY", nargs="?", default="")
     release.add_argument("--all", action="store_true", help="everything that is held")
+    retry = _action(actions, "retry", "try what waits now, what was refused too, also at a destination that is away")
+    retry.add_argument("target", metavar="JOB|STUDY", nargs="?", default="")
+    retry.add_argument("--object", dest="sop_instance_uid", default="", metavar="UID", help="only this object of it")
+    retry.add_argument("--destination", default="", metavar="NAME", help="only for this destination")
+    retry.add_argument("--all", action="store_true", help="everything that waits")
     recall = _action(actions, "recall", "withdraw what was not delivered, and say what can be done about the rest")
     recall.add_argument("target", metavar="JOB|STUDY")
     for action in (release, recall):
         action.add_argument("--destination", default="", metavar="NAME", help="only for this destination")
         action.add_argument("--reason", required=True, help="kept with the results and in the timeline")
+    _action(actions, "destinations", "each destination: which rendition it gets and who decided, what waits for it")
+    again = _action(actions, "negotiate", "ask a destination again, before its next object, which rendition it takes")
+    again.add_argument("destination", metavar="DESTINATION")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
-    return {"list": _list, "show": _show, "release": _release, "recall": _recall}[args.action](args, config_of(args))
+    from wetread.cli import results_destinations
+
+    actions = {
+        "list": _list,
+        "show": _show,
+        "release": _release,
+        "retry": _retry,
+        "recall": _recall,
+        "destinations": results_destinations.show,
+        "negotiate": results_destinations.negotiate,
+    }
+    return actions[args.action](args, config_of(args))
 
 
 def _action(
@@ -100,9 +119,26 @@ def print_delivery(delivery: dict[str, Any]) -> None:
     heads = (delivery["kind"], f"to {delivery['destination']}", delivery["state"], tries)
     verified = f"verified by {delivery['verified']}" if delivery["verified"] else ""
     confirmed = f"confirmed by a person: {delivery['confirmed']}" if delivery["confirmed"] else ""
-    refused = "refused for what it is; tried again about every hour" if delivery["refused"] else ""
-    lines = (delivery["sop_instance_uid"], delivery["hold_reason"], refused, delivery["last_error"])
+    refused = "refused for what it is" if delivery["refused"] else ""
+    lines = (
+        delivery["sop_instance_uid"],
+        delivery["hold_reason"],
+        refused,
+        delivery["last_error"],
+        _next_try(delivery),
+    )
     print_block((*heads, verified), *lines, delivery["warning"], confirmed)
+
+
+def _next_try(delivery: dict[str, Any]) -> str:
+    from wetread.cli.table import short_time
+    from wetread.db import now
+
+    if delivery["state"] != "pending":
+        return ""
+    if delivery["available_at"] <= now():
+        return "due now"
+    return f"next try {short_time(delivery['available_at'])}; at once with: wetread results retry"
 
 
 def _choice(args: argparse.Namespace) -> Choice:
@@ -123,6 +159,24 @@ def _release(args: argparse.Namespace, config: Config) -> int:
         print_json({"released": count})
     else:
         print(f"{count} objects will be sent")
+    return 0
+
+
+def _retry(args: argparse.Namespace, config: Config) -> int:
+    from wetread.cli.table import print_json
+    from wetread.errors import Misconfigured
+    from wetread.service.maintenance import open_decisions
+    from wetread.service.ownership import owner_of
+
+    if args.all == bool(args.target or args.destination):
+        raise Misconfigured("say which results: a job, a study, --destination NAME, or --all")
+    count = open_decisions(config).retry(_choice(args), args.sop_instance_uid)
+    if args.json:
+        print_json({"tried_now": count})
+        return 0
+    print(f"{count} objects are tried now; see: wetread results show")
+    if owner_of(config.data_dir) is None:
+        print("wetread serve is not running; they are tried when it starts")
     return 0
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from wetread.cli.options import add_json
 
 if TYPE_CHECKING:
-    from wetread.dimse.scu import SendReport
+    from wetread.dimse.scu import Remote, SendReport
+    from wetread.dimse.tls import RemoteTls
 
 HELP = "send the DICOM files of a folder to a peer by C-STORE"
 
@@ -20,6 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, metavar="HOST:PORT")
     parser.add_argument("--called", required=True, metavar="AE", help="AE title of the peer")
     parser.add_argument("--calling", default="WETREAD", metavar="AE", help="our AE title (default WETREAD)")
+    tls = parser.add_argument_group("TLS", "DICOM TLS 1.2 or 1.3 (BCP 195); paths are PEM files")
+    tls.add_argument("--tls", action="store_true", help="call the peer with TLS")
+    tls.add_argument(
+        "--ca", default="", metavar="FILE", help="who may have signed its certificate (default: the system's)"
+    )
+    tls.add_argument(
+        "--pin", default="", metavar="CERT", help="its certificate: sha256:... or subject; no host name then"
+    )
+    tls.add_argument("--cert", default="", metavar="FILE", help="our certificate, if the peer asks for one")
+    tls.add_argument("--key", default="", metavar="FILE", help="its private key, readable by you alone")
     add_json(parser)
 
 
@@ -27,16 +38,11 @@ def run(args: argparse.Namespace) -> int:
     """Send; 0 when the peer took everything."""
     from rich.progress import Progress
 
-    from wetread.dimse.scu import Remote, send_files
+    from wetread.dimse.scu import send_files
     from wetread.errors import Misconfigured
     from wetread.images.folder import scan_folder
 
-    host, _, port = args.to.rpartition(":")
-    if not host or not port.isdigit():
-        raise Misconfigured(f"--to is {args.to!r}, expected HOST:PORT")
-    for option, title in (("--called", args.called), ("--calling", args.calling)):
-        if not title.strip() or len(title) > 16 or "\\" in title:
-            raise Misconfigured(f"{option} is {title!r}, an AE title has 1 to 16 characters and no backslash")
+    remote = _remote(args)
     if not args.folder.exists():
         raise Misconfigured(f"there is no {args.folder}")
     scan = scan_folder(args.folder)
@@ -45,13 +51,45 @@ def run(args: argparse.Namespace) -> int:
         raise Misconfigured(f"no DICOM files in {args.folder}")
     with Progress(disable=args.json, transient=True) as progress:
         task = progress.add_task(f"to {args.called}", total=len(paths))
-        remote = Remote(host, int(port), args.called, args.calling)
 
         def advance(_: SendReport) -> None:
             progress.advance(task)
 
         reports = send_files(remote, paths, on_report=advance)
     return _show(reports, args)
+
+
+def _remote(args: argparse.Namespace) -> Remote:
+    """Whom to call and how. Raises: ``Misconfigured`` when an option or a file of keys is not usable."""
+    from wetread.dimse.scu import Remote
+    from wetread.errors import Misconfigured
+
+    host, _, port = args.to.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise Misconfigured(f"--to is {args.to!r}, expected HOST:PORT")
+    for option, title in (("--called", args.called), ("--calling", args.calling)):
+        if not title.strip() or len(title) > 16 or "\\" in title:
+            raise Misconfigured(f"{option} is {title!r}, an AE title has 1 to 16 characters and no backslash")
+    return Remote(host.strip("[]"), int(port), args.called, args.calling, tls=_tls(args))
+
+
+def _tls(args: argparse.Namespace) -> RemoteTls | None:
+    from wetread.dimse.tls import RemoteTls, check_pin, client_context
+    from wetread.errors import Misconfigured
+
+    if not args.tls:
+        if args.ca or args.pin or args.cert or args.key:
+            raise Misconfigured("--ca, --pin, --cert and --key are for calls with TLS: say --tls too")
+        return None
+    if bool(args.cert) != bool(args.key):
+        raise Misconfigured("--cert and --key go together: the one is no use without the other")
+    try:
+        check_pin(args.pin or "CN=any")
+    except ValueError as exc:
+        raise Misconfigured(f"--pin {args.pin!r}: {exc}") from exc
+    tls = RemoteTls(args.ca, args.pin, args.cert, args.key)
+    client_context(tls)  # says now what is wrong with a file
+    return tls
 
 
 def _show(reports: list[SendReport], args: argparse.Namespace) -> int:

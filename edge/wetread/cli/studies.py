@@ -8,7 +8,7 @@ from typing import Any
 
 from wetread.cli import studies_fetch
 from wetread.cli.options import add_config, add_json, config_of
-from wetread.cli.studies_requests import add_requests, run_request
+from wetread.cli.studies_requests import add_requests, add_study, run_request
 
 HELP = "list and show studies with their timeline; hold, release, correct or erase one; rebuild the index"
 
@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _list_options(_action(actions, "list", "the latest studies and what became of them"))
-    _action(actions, "show", "series, routing decisions, jobs and timeline of one study").add_argument("study_uid")
+    add_study(_action(actions, "show", "series, routing decisions, jobs and timeline of one study"))
     add_requests(lambda name, text: _action(actions, name, text))
     erase = _action(actions, "erase", "remove images, results and timeline of one study from this machine")
-    erase.add_argument("study_uid")
+    add_study(erase)
     erase.add_argument("--yes", action="store_true", help="it cannot be undone")
     studies_fetch.add_options(_action(actions, "fetch", "have an archive send a study here, or the one before it"))
     _action(actions, "reindex", "rebuild a lost database from the spool; every study is held until released")
@@ -79,7 +79,8 @@ def _list(args: argparse.Namespace) -> int:
         print("no such study" if any(asked.values()) else "no study was received yet")
     for study in studies:
         accession = f"accession {study['accession_number']}" if study["accession_number"] else ""
-        heads = (short_time(study["received_at"]), f"{study['state']:<11}", study["patient_id"], accession)
+        number = f"study {study['number']}"
+        heads = (number, short_time(study["received_at"]), f"{study['state']:<11}", study["patient_id"], accession)
         print_block((*heads, study["description"]), study["study_instance_uid"], study["reason"])
     if unreadable:
         print("\nInstances that were set aside (files in the spool)")
@@ -92,7 +93,8 @@ def _show(args: argparse.Namespace) -> int:
     from wetread.cli.table import print_block, print_json, print_pairs, short_time
     from wetread.service.overview import Overview
 
-    study = Overview(config_of(args).data_dir).study(args.study_uid)
+    overview = Overview(config_of(args).data_dir)
+    study = overview.study(overview.uid_of(args.study_uid))
     if args.json:
         print_json(study)
         return 0
@@ -129,10 +131,13 @@ def _runs(timeline: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
 def _erase(args: argparse.Namespace) -> int:
     from wetread.errors import Misconfigured
     from wetread.service.maintenance import erase_study
+    from wetread.service.overview import Overview
 
     if not args.yes:
         raise Misconfigured("erasing cannot be undone, and removes nothing from the PACS; say --yes")
-    erase_study(config_of(args), args.study_uid)
+    config = config_of(args)
+    args.study_uid = Overview(config.data_dir).uid_of(args.study_uid)
+    erase_study(config, args.study_uid)
     return _done(args, "erased")
 
 

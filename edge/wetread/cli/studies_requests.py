@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from wetread.cli.options import config_of
+
+if TYPE_CHECKING:
+    from wetread.config import Config
+    from wetread.store.patients import PatientSeen
 
 Add = Callable[[str, str], argparse.ArgumentParser]
 
@@ -32,19 +37,29 @@ def add_requests(add: Add) -> None:
     correct.add_argument("--undo", action="store_true", help="take all corrections back")
     correct.add_argument("--reason", required=True)
     for parser in (hold, release, correct):
-        parser.add_argument("study_uid")
+        add_study(parser)
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Which study."""
+    parser.add_argument("study_uid", metavar="STUDY", help="Study Instance UID, or the number that studies list shows")
 
 
 def run_request(args: argparse.Namespace) -> int:
     """Run one of them; says what state the study is in then."""
     from wetread.errors import Misconfigured
     from wetread.service.maintenance import open_studies
+    from wetread.service.overview import Overview
 
-    studies = open_studies(config_of(args))
+    config = config_of(args)
+    studies = open_studies(config)
+    args.study_uid = Overview(config.data_dir).uid_of(args.study_uid)
     if args.action == "hold":
         studies.hold(args.study_uid, args.reason)
         return _done(args, "held")
     if args.action == "release":
+        if not args.json:
+            _tell_patients(studies.patients(args.study_uid))
         studies.release(args.study_uid, args.reason)
         status = _done(args, "released")
         return status if args.json else _tell_patient(args)
@@ -52,8 +67,35 @@ def run_request(args: argparse.Namespace) -> int:
     if args.undo:
         if given:
             raise Misconfigured("--undo takes all corrections back and goes with no attribute")
-        return _done(args, "corrected back", studies.take_back(args.study_uid, args.reason))
-    return _done(args, "corrected", studies.correct(args.study_uid, given, args.reason))
+        state = studies.take_back(args.study_uid, args.reason)
+        return _done(args, "corrected back", state, _already_there(config, args.study_uid))
+    state = studies.correct(args.study_uid, given, args.reason)
+    return _done(args, "corrected", state, _already_there(config, args.study_uid))
+
+
+def _already_there(config: Config, study_instance_uid: str) -> list[str]:
+    """What destinations have with the former attributes: it stays there, and somebody has to know."""
+    from wetread.deliver.decisions import Choice
+    from wetread.service.maintenance import open_decisions
+    from wetread.service.results import what_can_be_done
+
+    there = open_decisions(config).delivered(Choice(study_instance_uid))
+    return [what_can_be_done(one, config) for one in there]
+
+
+def _tell_patients(seen: Sequence[PatientSeen]) -> None:
+    """Before it is decided: everybody the images name, if there is more than one."""
+    from wetread.cli.table import print_block
+    from wetread.store.patients import what_differs
+
+    if len(seen) < 2:
+        return
+    print(f"the images name {len(seen)} patients, who differ in {', '.join(what_differs(seen))}:")
+    for one in seen:
+        p = one.patient
+        named = f"patient ID '{p.patient_id}'", f"issuer '{p.issuer}'" if p.issuer else "", f"name '{p.name}'"
+        heads = (*named, f"born '{p.birth_date}'", f"sex '{p.sex}'")
+        print_block(heads, f"{one.instances} images from {', '.join(one.peers)}")
 
 
 def _tell_patient(args: argparse.Namespace) -> int:
@@ -65,15 +107,20 @@ def _tell_patient(args: argparse.Namespace) -> int:
     return 0
 
 
-def _done(args: argparse.Namespace, what: str, state: str = "") -> int:
-    from wetread.cli.table import print_json
+def _done(args: argparse.Namespace, what: str, state: str = "", there: Sequence[str] = ()) -> int:
+    from wetread.cli.table import print_block, print_json
 
     if args.json:
-        print_json({"study_instance_uid": args.study_uid, "done": what} | ({"state": state} if state else {}))
+        done = {"study_instance_uid": args.study_uid, "done": what}
+        print_json(done | ({"state": state, "delivered_before": list(there)} if state else {}))
         return 0
     print(f"study {args.study_uid} is {what}")
     if state == "held":
         print(f"it is held; to let it go on: wetread studies release {args.study_uid}")
     elif state == "complete":
         print("what was not sent yet is withdrawn, and the study is read again")
+    if there:
+        print("delivered before, with the former attributes; the new report will name the old one as predecessor:")
+    for sentence in there:
+        print_block(("-", sentence))
     return 0

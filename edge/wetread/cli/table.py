@@ -6,6 +6,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 _WIDTH = 79
@@ -47,13 +48,14 @@ def _wrapped(text: str, *, first: str = "") -> str:
 
 
 def short_time(iso: str) -> str:
-    """``2026-11-22 13:04:46`` of an ISO 8601 time; UTC."""
-    return iso[:19].replace("T", " ")
+    """``2026-11-22 14:04:46+01:00`` of an ISO 8601 time: in the zone of this machine, which it says. '' stays ''."""
+    return datetime.fromisoformat(iso).astimezone().isoformat(sep=" ", timespec="seconds") if iso else ""
 
 
 def print_pairs(pairs: Mapping[str, Any]) -> None:
-    """``name: value`` lines; what is empty is left out."""
-    shown = {k.replace("_", " "): v for k, v in pairs.items() if v not in (None, "")}
+    """``name: value`` lines; what is empty is left out, what ends in ``_at`` is a time."""
+    readable = {k: short_time(v) if k.endswith("_at") and v else v for k, v in pairs.items()}
+    shown = {k.replace("_", " "): v for k, v in readable.items() if v not in (None, "")}
     width = max((len(k) for k in shown), default=0)
     for name, value in shown.items():
         text = "yes" if value is True else "no" if value is False else str(value)

@@ -6,7 +6,6 @@ so that one object that breaks every association does not stop the others.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import threading
@@ -82,7 +81,7 @@ class Delivery:
 
     def deliver_due(self) -> bool:
         """Send what is due for one study, or verify one that was sent; whether there was anything."""
-        if self._clock.monotonic() < self._away_until:
+        if self._clock.monotonic() < self._away_until and not self._outbox.asked_now():
             return False
         due = self._outbox.due()
         if not due:
@@ -116,6 +115,7 @@ class Delivery:
         except DestinationUnavailable as exc:
             self._leave_alone()
             self._failed(going, str(exc))
+            self._outbox.forget_asked()
         except Temporary as exc:
             self._failed(going, str(exc))
         except Exception as exc:  # the outcome is recorded, and the thread must outlive it
@@ -186,6 +186,11 @@ class Delivery:
             own = self._policy.unknown_study
             yield wrong_patient(self._destination.archive, *asked, destination=self._name, unknown_study=own)
         for name in self._outbox.destinations(row["job_id"]):
-            if name in self._witnesses:
-                with contextlib.suppress(DestinationUnavailable):
-                    yield wrong_patient(self._witnesses[name], *asked, destination=name, unknown_study="send")
+            if name not in self._witnesses:
+                continue
+            try:
+                doubt = wrong_patient(self._witnesses[name], *asked, destination=name, unknown_study="send")
+            except DestinationUnavailable:
+                self._outbox.note_not_asked(row, name)
+            else:
+                yield doubt

@@ -47,6 +47,15 @@ class Outbox:
                 break
         return due
 
+    def asked_now(self) -> bool:
+        """Whether a person wants something tried without waiting."""
+        return bool(self._db.fetch(self._queries["asked_now"], {"destination": self.destination}))
+
+    def forget_asked(self) -> None:
+        """It was tried and nobody was there: the rest of what was asked for waits as everything does."""
+        with self._db.transaction() as tx:
+            tx.run(self._queries["forget_asked"], {"destination": self.destination})
+
     def record(self, rows: Sequence[Row], answers: Sequence[Answer], *, verified: str) -> None:
         """What the destination answered; ``verified`` is what an answer proves ('' if that is found out later)."""
         failed: dict[tuple[int, str, str], list[Row]] = defaultdict(list)
@@ -77,6 +86,14 @@ class Outbox:
         """Where the results of a job go, this destination included."""
         rows = self._db.fetch(self._queries["destinations_of_job"], {"job_id": job_id})
         return tuple(row["destination"] for row in rows)
+
+    def note_not_asked(self, row: Row, archive: str) -> None:
+        """This job's results go without the word of an archive that gives no answer; said once."""
+        detail = f"results for {self.destination}: {archive} gives no answer, so it was not asked whose study it is"
+        key = {"study_id": row["study_id"], "job_id": row["job_id"], "detail": detail}
+        with self._db.transaction() as tx:
+            if not tx.fetch(self._queries["said_not_asked"], key):
+                tx.event("not_asked", detail, study_id=row["study_id"], job_id=row["job_id"])
 
     def anything_delivered(self, job_id: str) -> bool:
         """Whether the destination has some of this job's objects already."""

@@ -36,11 +36,12 @@ SELECT state FROM outbox WHERE id = :id
 
 -- name: delivered
 UPDATE outbox SET state = 'delivered', attempts = attempts + 1, delivered_at = :now, last_error = '', refused = 0,
-    warning = :warning, verified = :verified, verified_at = CASE :verified WHEN '' THEN NULL ELSE :now END
+    asked_now = 0, warning = :warning, verified = :verified, verified_at = CASE :verified WHEN '' THEN NULL ELSE :now END
 WHERE id = :id
 
 -- name: not_delivered
-UPDATE outbox SET attempts = attempts + 1, available_at = :available_at, last_error = :error, refused = :refused
+UPDATE outbox SET attempts = attempts + 1, available_at = :available_at, last_error = :error, refused = :refused,
+    asked_now = 0
 WHERE id = :id AND state = 'pending'
 
 -- name: hold
@@ -48,6 +49,9 @@ UPDATE outbox SET state = 'held', hold_reason = :reason WHERE id = :id AND state
 
 -- name: destinations_of_job
 SELECT DISTINCT destination FROM outbox WHERE job_id = :job_id ORDER BY destination
+
+-- name: said_not_asked
+SELECT 1 FROM events WHERE study_id = :study_id AND job_id = :job_id AND action = 'not_asked' AND detail = :detail
 
 -- name: some_delivered
 SELECT 1 FROM outbox WHERE job_id = :job_id AND destination = :destination AND state = 'delivered' LIMIT 1
@@ -95,7 +99,7 @@ FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid JOIN job
 WHERE o.id IN (SELECT value FROM json_each(:ids)) ORDER BY o.id
 
 -- name: chosen_by_person
-SELECT o.id, o.state, o.hold_reason, o.destination, o.delivered_at, o.verified, r.kind, r.sop_instance_uid,
+SELECT o.id, o.state, o.refused, o.hold_reason, o.destination, o.delivered_at, o.verified, r.kind, r.sop_instance_uid,
     r.series_instance_uid, j.id AS job_id, j.study_id
 FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid JOIN jobs j ON j.id = o.job_id
 JOIN studies s ON s.id = j.study_id
@@ -106,6 +110,20 @@ ORDER BY o.id
 UPDATE outbox SET state = 'pending', available_at = :now, hold_reason = '', last_error = '',
     confirmed = CASE confirmed WHEN '' THEN hold_reason ELSE confirmed || char(10) || hold_reason END
 WHERE id = :id AND state = 'held'
+
+-- name: try_now
+UPDATE outbox SET available_at = :now, asked_now = 1 WHERE id = :id AND state = 'pending'
+
+-- name: try_earlier
+UPDATE outbox SET available_at = :now, asked_now = 1
+WHERE state = 'pending' AND refused = 0 AND asked_now = 0 AND destination = :destination AND id < :id
+    AND job_id IN (SELECT id FROM jobs WHERE study_id = :study_id)
+
+-- name: asked_now
+SELECT 1 FROM outbox WHERE destination = :destination AND asked_now = 1 AND state = 'pending' LIMIT 1
+
+-- name: forget_asked
+UPDATE outbox SET asked_now = 0 WHERE destination = :destination AND asked_now = 1
 
 -- name: recall
 UPDATE outbox SET state = 'withdrawn', hold_reason = :reason WHERE id = :id AND state IN ('pending', 'held')
@@ -122,6 +140,13 @@ ON CONFLICT (destination) DO UPDATE SET rendition = '', decided_by = '', decided
 
 -- name: rendition
 SELECT rendition FROM destination_renditions WHERE destination = :destination
+
+-- name: decided_rendition
+SELECT rendition, decided_by FROM destination_renditions WHERE destination = :destination
+
+-- name: negotiate_again
+UPDATE destination_renditions SET rendition = '', decided_by = '', decided_at = NULL
+WHERE destination = :destination AND decided_by = 'negotiated'
 
 -- name: negotiated
 UPDATE destination_renditions SET rendition = :rendition, decided_by = 'negotiated', decided_at = :now
@@ -148,3 +173,30 @@ ORDER BY position
 
 -- name: exchange
 UPDATE outbox SET sop_instance_uid = :sop_instance_uid, refused = 0 WHERE id = :id
+
+-- name: add_voucher
+INSERT INTO vouchers (peer, transaction_uid, instances, state, answer, asked_at, available_at)
+VALUES (:peer, :transaction_uid, :instances, :state, :answer, :now, :now)
+
+-- name: vouchers_of
+SELECT * FROM vouchers WHERE peer = :peer AND transaction_uid = :transaction_uid ORDER BY id
+
+-- name: voucher_asked
+SELECT * FROM vouchers WHERE archive_transaction_uid = :archive_transaction_uid AND state = 'asked'
+
+-- name: due_voucher
+SELECT * FROM vouchers WHERE state IN ('to ask', 'asked', 'to report') AND (available_at <= :now OR available_at > :latest)
+ORDER BY available_at, id LIMIT 1
+
+-- name: set_voucher
+UPDATE vouchers SET state = :state, available_at = :available_at, problem = :problem, attempts = :attempts
+WHERE id = :id
+
+-- name: voucher_asks
+UPDATE vouchers SET archive_transaction_uid = :archive_transaction_uid WHERE id = :id
+
+-- name: voucher_answer
+UPDATE vouchers SET answer = :answer WHERE id = :id
+
+-- name: forget_vouchers
+DELETE FROM vouchers WHERE state IN ('done', 'given up') AND available_at < :before

@@ -20,7 +20,7 @@ from pynetdicom.pdu_primitives import A_ABORT
 
 from wetread.dimse.blocking import BlockingReader
 from wetread.dimse.command import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, StoreRequest
-from wetread.dimse.commitment import CommitmentReport, accept_reports, report_of
+from wetread.dimse.commitment import CommitmentReport, CommitmentRequest, accept_commitment, report_of, request_of
 from wetread.dimse.connection import ReadLimits
 from wetread.dimse.contexts import accepted_contexts
 from wetread.dimse.door import TurnedAway
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 PROCESSING_FAILURE = 0x0110  # PS3.7 Annex C
 INVALID_ARGUMENT = 0x0115
+NOT_AUTHORIZED = 0x0124
+RESOURCE_LIMITATION = 0x0213
 
 _STOP_TIMEOUT_S = 3.0
 
@@ -73,6 +75,11 @@ class CalledRefused(Refused):
     """The called AE title is not one of ours."""
 
 
+def nobody_may_ask(_peer: str, _request: CommitmentRequest) -> object:
+    """Storage commitment is not answered here. Raises: ``Refused``."""
+    raise Refused("storage commitment is not answered here")
+
+
 @dataclass(frozen=True, slots=True)
 class Callbacks:
     """The listener's policy.
@@ -81,7 +88,8 @@ class Callbacks:
     every caller that got no association, with reason and hint; what is known of it may be the address alone.
     ``keep`` returns only after the instance is durable; ``InstanceRefused`` and ``SpoolUnavailable`` become failure
     statuses. ``ended`` is told about the end of each association that was admitted, after the last of its instances
-    was kept; ``reported`` about a peer's storage commitment report, and returns only after the report is durable.
+    was kept; ``reported`` about a peer's storage commitment report, ``asked`` about its request for one: both return
+    only after it is durable, or raise ``Refused`` when that peer may not ask.
     ``scratch`` is room on the disk for a data set too large for memory.
     """
 
@@ -90,6 +98,7 @@ class Callbacks:
     refused: Callable[[Caller, str, str], None]
     ended: Callable[[AssociationEnd], None]
     reported: Callable[[str, CommitmentReport], object]
+    asked: Callable[[str, CommitmentRequest], object] = nobody_may_ask
     scratch: Callable[[], Scratch] = Scratch
 
 
@@ -114,7 +123,7 @@ class StorageScp:
         self._places = places or Places(limits.max_associations)
         self._ae = AE(ae_title="WETREAD")
         self._ae.supported_contexts = accepted_contexts()
-        accept_reports(self._ae)
+        accept_commitment(self._ae)
         self._ae.maximum_associations = sys.maxsize  # counted here, where only admitted callers count
         self._ae.network_timeout = limits.network_timeout_s
         # For a rejected or released peer that does not close the connection (ARTIM, PS3.8 9.1.5).
@@ -140,6 +149,7 @@ class StorageScp:
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_N_EVENT_REPORT, self._on_report),
+            (evt.EVT_N_ACTION, self._on_asked),
             (evt.EVT_ACSE_RECV, self._on_acse),
             (evt.EVT_RELEASED, lambda event: self._end(event.assoc)),
             (evt.EVT_ESTABLISHED, _on_next_message),
@@ -230,6 +240,22 @@ class StorageScp:
         except Exception:
             # The peer reports again; without the report the object stays unverified.
             logger.exception("keeping a storage commitment report failed")
+            return PROCESSING_FAILURE, None
+        return SUCCESS, None
+
+    def _on_asked(self, event: Any) -> tuple[int, None]:
+        """A peer asks for storage commitment (PS3.4 J.3.2); the report comes later, on an association of ours."""
+        try:
+            self._callbacks.asked(event.assoc.wetread_peer, request_of(event))
+        except Refused:
+            return NOT_AUTHORIZED, None
+        except InstanceRefused:
+            return INVALID_ARGUMENT, None
+        except OSError:
+            return RESOURCE_LIMITATION, None
+        except Exception:
+            # The peer keeps its images until it hears success.
+            logger.exception("keeping a storage commitment request failed")
             return PROCESSING_FAILURE, None
         return SUCCESS, None
 

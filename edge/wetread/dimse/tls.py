@@ -170,7 +170,7 @@ class _ClientSocket(ssl.SSLSocket):
         der = self.getpeercert(binary_form=True)
         if self.context.pin and (der is None or not fits(certificate_of(der), self.context.pin)):
             shown = certificate_of(der).subject if der else "nothing"
-            raise ssl.SSLCertVerificationError(f"its certificate is {shown}, not the one pinned in [[peers]]")
+            raise ssl.SSLCertVerificationError(f"its certificate is {shown}, not the pinned one")
 
 
 def explained(error: OSError) -> str:

@@ -30,7 +30,9 @@ class Sender:
     certificate: str = ""
     """What its certificate must be (``dimse.tls.fits``); empty: any valid one."""
     may_send: bool = True
-    """Whether instances are taken from it; else it may only report storage commitments."""
+    """Whether instances are taken from it; else it may only report storage commitments, or ask for them."""
+    may_ask_commitment: bool = False
+    """Whether it may ask us for storage commitment."""
 
 
 class Admission:

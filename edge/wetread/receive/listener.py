@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval
 
-from wetread.dimse.commitment import CommitmentReport
+from wetread.dimse.commitment import CommitmentReport, CommitmentRequest
 from wetread.dimse.places import Places
 from wetread.dimse.scp import Callbacks as ScpCallbacks
-from wetread.dimse.scp import Caller, Limits, StorageScp
+from wetread.dimse.scp import Caller, Limits, Refused, StorageScp, nobody_may_ask
 from wetread.dimse.scratch import Scratch
 from wetread.dimse.tls import ClientCertificate, server_context
 from wetread.errors import InstanceRefused
@@ -97,6 +97,8 @@ class Callbacks:
     """Tell the coordinator, durably: ends of associations, refused callers."""
     reported: Callable[[str, CommitmentReport], object] = _nobody_asked
     """Make a peer's storage commitment report durable, then return."""
+    asked: Callable[[str, CommitmentRequest], object] = nobody_may_ask
+    """Make a peer's request for storage commitment durable, then return."""
     scratch: Callable[[], Scratch] = Scratch
     """Room on the disk for a data set that is too large for memory."""
 
@@ -117,6 +119,8 @@ class Listener:
         self._note = callbacks.note
         self._refusals = Refusals(callbacks.note)
         self._priorities = {c.ae_title: PRIORITIES[c.priority] for c in settings.called}
+        self._ask = callbacks.asked
+        self._may_ask = {s.name for s in senders if s.may_ask_commitment}
         self._may_not_send = {s.name for s in senders if not s.may_send}
         limits = Limits(
             max_associations=settings.max_associations,
@@ -132,6 +136,7 @@ class Listener:
             refused=self._refused,
             ended=self._ended,
             reported=callbacks.reported,
+            asked=self._asked,
             scratch=callbacks.scratch,
         )
         self._scp = StorageScp(scp_callbacks, limits, places)
@@ -172,6 +177,11 @@ class Listener:
         priority = self._priorities[received.provenance.called_ae_title]
         provenance = dataclasses.replace(received.provenance, priority=priority)
         self._keep(dataclasses.replace(received, provenance=provenance))
+
+    def _asked(self, peer: str, request: CommitmentRequest) -> None:
+        if peer not in self._may_ask:
+            raise Refused(f"peer {peer} has no commitment_through")
+        self._ask(peer, request)
 
     def _refused(self, caller: Caller, reason: str, hint: str) -> None:
         self._refusals.add(caller.calling_ae_title, caller.called_ae_title, caller.address, reason=reason, hint=hint)

@@ -108,6 +108,7 @@ CREATE TABLE outbox_new (
     refused INTEGER NOT NULL DEFAULT 0,         -- the peer does not take this object for what it is: others go on
     hold_reason TEXT NOT NULL DEFAULT '',
     confirmed TEXT NOT NULL DEFAULT '',         -- what a person confirmed: this reason does not hold it again
+    asked_now INTEGER NOT NULL DEFAULT 0,       -- a person wants it tried without waiting, even where nobody answers
     warning TEXT NOT NULL DEFAULT '',           -- of a peer that took the object all the same
     delivered_at TEXT,
     verified TEXT NOT NULL DEFAULT '' CHECK (verified IN ('', 'commitment', 'query', 'status', 'digest')),
@@ -123,6 +124,7 @@ DROP TABLE outbox;
 ALTER TABLE outbox_new RENAME TO outbox;
 CREATE INDEX outbox_to_send ON outbox (destination, available_at) WHERE state = 'pending';
 CREATE INDEX outbox_of_job ON outbox (job_id, state);
+CREATE INDEX outbox_asked ON outbox (destination) WHERE asked_now = 1;
 CREATE INDEX outbox_to_verify ON outbox (destination) WHERE state = 'delivered' AND verified = '';
 
 CREATE VIEW delivered_reports AS
@@ -160,6 +162,23 @@ CREATE TABLE destination_renditions (
     decided_by TEXT NOT NULL DEFAULT '' CHECK (decided_by IN ('', 'setting', 'negotiated')),
     decided_at TEXT
 ) STRICT;
+
+-- What peers asked us to commit to: answered with the word of their archive. A report has no deadline.
+CREATE TABLE vouchers (
+    id INTEGER PRIMARY KEY,
+    peer TEXT NOT NULL,
+    transaction_uid TEXT NOT NULL,              -- the peer's
+    instances TEXT NOT NULL,                    -- JSON: SOP class and SOP instance of each
+    state TEXT NOT NULL CHECK (state IN ('to ask', 'asked', 'to report', 'done', 'given up')),
+    archive_transaction_uid TEXT NOT NULL DEFAULT '',
+    answer TEXT NOT NULL DEFAULT '',            -- JSON: committed, failed with reasons; '' until it is known
+    problem TEXT NOT NULL DEFAULT '',           -- why it waits
+    attempts INTEGER NOT NULL DEFAULT 0,
+    asked_at TEXT NOT NULL,
+    available_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX vouchers_due ON vouchers (available_at) WHERE state IN ('to ask', 'asked', 'to report');
+CREATE INDEX vouchers_asked ON vouchers (archive_transaction_uid) WHERE state = 'asked';
 
 -- Storage commitment: one transaction for each request, whose report may come on another association.
 CREATE TABLE commitments (

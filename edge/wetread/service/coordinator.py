@@ -21,6 +21,7 @@ from wetread.jobs.executor import LocalExecutor
 from wetread.jobs.queue import Queue
 from wetread.route.router import Router
 from wetread.service.duties.cleaning import Cleaning
+from wetread.service.duties.commitments import Commitments
 from wetread.service.duties.comparisons import Comparing
 from wetread.service.duties.deliveries import Deliveries
 from wetread.service.duties.duplicates import Duplicates
@@ -107,38 +108,41 @@ class Service:
         sources = evidence_sources(config)
         index = Index(db, spool, authorities=sources.authorities)
         revisions = Revisions(db, spool, config.completeness, sources=sources)
-        queue = Queue(
-            db,
+        queue = self._make_queue()
+        digests = {name: bundle.digest() for name, bundle in self._bundles.items()}
+        return (
+            Commitments(config, db),
+            Deliveries(config, db),
+            Intake(index, revisions),
+            Duplicates(index),
+            Routing(router, revisions, queue, bundle_digests=digests),
+            self._make_reads(queue, revisions),
+            Comparing(Comparisons(db, config.data_dir)),
+            Cleaning(Retention(db, config.data_dir, config.retention)),
+        )
+
+    def _make_queue(self) -> Queue:
+        config = self._config
+        return Queue(
+            self._db,
             config.jobs.retry,
             owner=process_identity(),
             config_digest=config.digest,
             priority=config.jobs.priority,
         )
-        digests = {name: bundle.digest() for name, bundle in self._bundles.items()}
-        opener = RunnerOpener(
-            config.jobs.engine,
-            config.data_dir / "engines",
-            config.jobs.threads,
-            config.bundles.trust,
-            background=True,
-        )
-        executor = LocalExecutor(config.jobs.workers, opener)
-        return (
-            Deliveries(config, db),
-            Intake(index, revisions),
-            Duplicates(index),
-            Routing(router, revisions, queue, bundle_digests=digests),
-            Reads(
-                queue,
-                executor,
-                revisions,
-                warm=self._bundles.values(),
-                data_folder=config.data_dir,
-                results=config.results,
-                drain=Drain(config.service.drain_s, self._at_once),
-            ),
-            Comparing(Comparisons(db, config.data_dir)),
-            Cleaning(Retention(db, config.data_dir, config.retention)),
+
+    def _make_reads(self, queue: Queue, revisions: Revisions) -> Reads:
+        config = self._config
+        engines, trust = config.data_dir / "engines", config.bundles.trust
+        opener = RunnerOpener(config.jobs.engine, engines, config.jobs.threads, trust, background=True)
+        return Reads(
+            queue,
+            LocalExecutor(config.jobs.workers, opener),
+            revisions,
+            warm=self._bundles.values(),
+            data_folder=config.data_dir,
+            results=config.results,
+            drain=Drain(config.service.drain_s, self._at_once),
         )
 
 

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from wetread import log
-from wetread.deliver.reports import REPORTS, keep_report
+from wetread.deliver.reports import REPORTS, REQUESTS, keep_report, keep_request
 from wetread.dimse.places import Places
 from wetread.errors import Misconfigured
 from wetread.receive.admission import Sender
@@ -55,7 +55,8 @@ def listen(lifeline: Connection, reception: Reception, ports: Ports) -> None:
     _lock = mark_listening(reception.data_dir)
     spool = Spool(reception.data_dir / "spool", reserve_bytes=reception.reserve_bytes)
     reported = partial(keep_report, reception.data_dir / REPORTS)
-    callbacks = Callbacks(keep=spool.keep, note=spool.note, reported=reported, scratch=spool.scratch)
+    asked = partial(keep_request, reception.data_dir / REQUESTS)
+    callbacks = Callbacks(spool.keep, spool.note, reported=reported, asked=asked, scratch=spool.scratch)
     places = Places(reception.listener.max_associations, reception.data_dir / "associations.lock")
     listener = Listener(reception.listener, reception.senders, callbacks, places)
     try:

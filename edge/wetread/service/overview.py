@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,18 @@ class Overview:
         fields = {"state": state, "patient_id": patient_id, "accession_number": accession_number, "limit": limit}
         return [_study(row) for row in self._db.fetch(self._queries["studies"], fields)]
 
+    def uid_of(self, study: str) -> str:
+        """The Study Instance UID of a study that is named by it, or by the number that lists and the log show.
+
+        Raises: ``Misconfigured`` when there is no study with that number.
+        """
+        if not re.fullmatch(r"[0-9]{1,10}", study):
+            return study
+        rows = self._db.fetch(self._queries["study_by_number"], {"number": int(study)})
+        if not rows:
+            raise Misconfigured(f"there is no study {study} here; see: wetread studies list")
+        return str(rows[0]["study_instance_uid"])
+
     def study(self, study_instance_uid: str) -> Document:
         """One study with series, decisions, jobs and timeline. Raises: ``Misconfigured`` if it is not here."""
         rows = self._db.fetch(self._queries["study"], {"study_instance_uid": study_instance_uid})
@@ -53,10 +66,13 @@ class Overview:
     def jobs(
         self, *, state: str = "", route: str = "", study: str = "", since: str = "", limit: int = 100
     ) -> list[Document]:
-        """The latest jobs: of one state, route or study if asked for, made since an ISO 8601 time."""
+        """The latest jobs: of one state, route or study if asked for, made since an ISO 8601 time.
+
+        With what a person knows their studies by: number, accession number, description and patient ID.
+        """
         query = "jobs_of_one_study" if study else "jobs_in_state" if state else "jobs"
         fields = {"state": state, "route": route, "study": study, "since": since, "limit": limit}
-        return [_job(r) for r in self._db.fetch(self._queries[query], fields)]
+        return [_job(r) | _order(r) for r in self._db.fetch(self._queries[query], fields)]
 
     def jobs_by_route(self) -> dict[str, dict[str, int]]:
         """For each route that ever made a job: how many are in each state, and ``to_send``, objects in the outbox."""
@@ -113,6 +129,7 @@ def _study(row: Row) -> Document:
     attributes = json.loads(corrected_attributes(row))
     correction = attributes.get("correction") or {}
     return {
+        "number": row["id"],
         "study_instance_uid": row["study_instance_uid"],
         "patient_id": attributes["patient"]["patient_id"],
         "accession_number": attributes["accession_number"],
@@ -155,6 +172,16 @@ def _job(row: Row) -> Document:
         " code reason predicted_mb predicted_s created_at available_at finished_at"
     )
     return {key: row[key] for key in shown.split()} | {key: bool(row[key]) for key in ("alone", "cancel_asked")}
+
+
+def _order(row: Row) -> Document:
+    study = json.loads(corrected_attributes(row))
+    return {
+        "study_number": row["study_id"],
+        "accession_number": study["accession_number"],
+        "description": study["description"],
+        "patient_id": study["patient"]["patient_id"],
+    }
 
 
 def _dicts(rows: Iterable[Row]) -> list[Document]:

@@ -9,6 +9,9 @@ ORDER BY created_at DESC LIMIT :limit
 -- name: study
 SELECT * FROM study_status WHERE study_instance_uid = :study_instance_uid
 
+-- name: study_by_number
+SELECT study_instance_uid FROM studies WHERE id = :number
+
 -- name: timeline
 SELECT at, action, detail, job_id FROM events WHERE study_id = :study_id ORDER BY id
 
@@ -22,16 +25,16 @@ SELECT r.number AS revision, d.route, d.outcome, d.reason, d.verdicts FROM decis
 JOIN revisions r ON r.id = d.revision_id WHERE r.study_id = :study_id ORDER BY r.number, d.route
 
 -- name: jobs
-SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
+SELECT j.*, s.study_instance_uid, s.attributes, s.correction FROM jobs j JOIN studies s ON s.id = j.study_id
 WHERE j.created_at >= :since AND (:route = '' OR j.route = :route) ORDER BY j.created_at DESC LIMIT :limit
 
 -- name: jobs_in_state
-SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
+SELECT j.*, s.study_instance_uid, s.attributes, s.correction FROM jobs j JOIN studies s ON s.id = j.study_id
 WHERE j.state = :state AND j.created_at >= :since AND (:route = '' OR j.route = :route)
 ORDER BY j.created_at DESC LIMIT :limit
 
 -- name: jobs_of_one_study
-SELECT j.*, s.study_instance_uid FROM jobs j JOIN studies s ON s.id = j.study_id
+SELECT j.*, s.study_instance_uid, s.attributes, s.correction FROM jobs j JOIN studies s ON s.id = j.study_id
 WHERE s.study_instance_uid = :study AND (:state = '' OR j.state = :state) AND j.created_at >= :since
     AND (:route = '' OR j.route = :route)
 ORDER BY j.created_at DESC LIMIT :limit
@@ -115,3 +118,11 @@ WHERE :study = '' OR s.study_instance_uid = :study
 GROUP BY j.id, o.destination
 HAVING :state = '' OR sum(o.state = :state) > 0
 ORDER BY j.finished_at DESC LIMIT :limit
+
+-- name: destinations
+SELECT destination, rendition, decided_by, decided_at FROM destination_renditions
+
+-- name: waiting_for
+SELECT destination, sum(state = 'pending') AS pending, sum(state = 'pending' AND refused) AS refused,
+    sum(state = 'held') AS held
+FROM outbox WHERE state IN ('pending', 'held') GROUP BY destination

@@ -24,6 +24,17 @@ class ResultsOverview:
         """Every object of a job at every destination."""
         return [dict(row) for row in self._db.fetch(self._queries["deliveries"], {"job_id": job_id})]
 
+    def destinations(self, config: Config) -> list[Document]:
+        """Every configured destination: its rendition, who decided it, and what waits for it."""
+        rows = {row["destination"]: dict(row) for row in self._db.fetch(self._queries["destinations"])}
+        nothing = {"rendition": "", "decided_by": "", "decided_at": None}
+        counts = {row["destination"]: dict(row) for row in self._db.fetch(self._queries["waiting_for"])}
+        none = {"pending": 0, "refused": 0, "held": 0}
+        return [
+            {"destination": d.name, "kind": d.kind, **rows.get(d.name, nothing), **counts.get(d.name, none)}
+            for d in config.destinations
+        ]
+
 
 def what_can_be_done(there: AtDestination, config: Config) -> str:
     """One sentence about objects that a destination has already: what we cannot do, and who can do what."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ from wetread.failpoint import failpoint
 from wetread.records.notes import note_from_json
 from wetread.records.same_patient import patient_differences
 from wetread.records.sop_classes import is_derived
-from wetread.records.study import InstanceRef
+from wetread.records.study import Correction, InstanceRef
 from wetread.store.arrival import Arrival, may_be_recompressed, read_arrival, same_header
 from wetread.store.attributes import series_to_json, study_from_json, study_to_json
+from wetread.store.corrected_header import says_what_was_corrected
 from wetread.store.notes import record
 from wetread.store.revisions import corrected_attributes
 from wetread.store.spool import Spool, move
@@ -60,6 +62,7 @@ class Index:
         self._spool = spool
         self._authorities = authorities
         self._queries = Queries("wetread.store")
+        self._said: Counter[tuple[str, str, int]] = Counter()
         self._listed: deque[str] = deque()  # of incoming/: listing a million names for each batch would take hours
 
     def take_in(self) -> set[int]:
@@ -88,6 +91,7 @@ class Index:
         changed: set[int] = set()
         ends = self._clock() + _ROUND_S
         moves: list[tuple[Path, Path | None]] = []
+        self._said.clear()  # of a round that was rolled back
         with self._db.transaction() as tx:
             for path in waiting:
                 study_id, target = self._take_one(tx, path)
@@ -96,6 +100,7 @@ class Index:
                     changed.add(study_id)
                 if self._clock() >= ends:
                     break
+            self._tell(tx)
         taken = len(moves)
         failpoint("instance.indexed")
         move(moves)
@@ -115,6 +120,7 @@ class Index:
                     study_id, _ = self._take_one(tx, path)
                     if study_id is not None:
                         studies.add(study_id)
+                self._tell(tx)
         with self._db.transaction() as tx:
             for study_id in studies:
                 self._hold(tx, study_id, "the index was rebuilt from the spool; release the study to read it again")
@@ -164,7 +170,7 @@ class Index:
         )
         tx.run(self._queries["add_instance"], arrival.row(study_id=study_id, role=role, path=self._relative(target)))
         if role != "source":
-            tx.event("derived_received", f"{role} object, does not trigger a read", study_id=study_id)
+            self._say("derived_received", f"{role} object, does not trigger a read", study_id)
             return None, target
         self._announce(tx, study_id, arrival)
         self._check_patient(tx, study, arrival)
@@ -232,7 +238,7 @@ class Index:
             return self._other_pixels(tx, known, arrival, stored)
         if known["content_digest"] != arrival.ref.digest:
             return self._other_header(tx, known, arrival, stored)
-        if known["peer"] in self._authorities and content_digest(stored)[0] != arrival.ref.digest:
+        if arrival.peer in self._authorities and content_digest(stored)[0] != arrival.ref.digest:
             return study_id, stored  # the replacement that a crash prevented
         return self._still_arriving(tx, study_id), None
 
@@ -270,10 +276,11 @@ class Index:
                 self._hold(tx, rows[0]["study_id"], f"an instance was sent again with {problem} under the same UID")
                 target: Path | None = self._set_aside(tx, recompressed.path, f"sent again with {problem}")
             else:
-                tx.event("duplicate", "the same picture in another encoding", study_id=rows[0]["study_id"])
+                self._say("duplicate", "the same picture in another encoding", rows[0]["study_id"])
                 _, target = self._other_header(
                     tx, rows[0], read_arrival(recompressed.path, self._described), recompressed.stored
                 )
+            self._tell(tx)
         move([(recompressed.path, target)])
 
     def _compare_later(self, tx: Transaction, known: Row, arrival: Arrival) -> Path:
@@ -290,12 +297,19 @@ class Index:
         study_id = int(known["study_id"])
         peer = arrival.peer
         if stored.exists() and peer not in self._authorities:
-            tx.event("duplicate", "same pixels with another header: the first one is kept", study_id=study_id)
+            self._say("duplicate", "same pixels with another header: the first one is kept", study_id)
             return self._still_arriving(tx, study_id), None
         if stored.exists() and same_header(stored, arrival.source):
             tx.run(self._queries["confirm_header"], {"instance_id": known["id"], "peer": peer})
-            tx.event("duplicate", f"{peer} has another header, but nothing in it that we use", study_id=study_id)
+            self._say("duplicate", f"{peer} has another header, but nothing in it that we use", study_id)
             return None, None
+        if stored.exists() and self._is_corrected_so(tx, study_id, arrival, stored):
+            # The file is replaced, in case the correction is taken back; the digest stays, so nothing is read again.
+            tx.run(self._queries["confirm_header"], {"instance_id": known["id"], "peer": peer})
+            attributes = {"study_id": study_id, "attributes": study_to_json(arrival.study)}
+            tx.run(self._queries["set_attributes"], attributes)
+            self._say("header_replaced", f"the header of {peer} says what was corrected before", study_id)
+            return None, stored
         self._take_header(tx, known, arrival, peer)
         return study_id, stored
 
@@ -313,8 +327,24 @@ class Index:
         tx.run(self._queries["set_series"], {**series, "attributes": series_to_json(arrival.series)})
         if differ:
             tx.event(PATIENT_CHANGED, f"{peer} says another {', '.join(differ)}", study_id=study_id)
-        tx.event("header_replaced", f"the header of {peer} replaces that of {known['peer']}", study_id=study_id)
+        self._say("header_replaced", f"the header of {peer} replaces that of {known['peer']}", study_id)
         tx.run(self._queries["touch_study"], {"study_id": study_id, "now": now()})
+
+    def _is_corrected_so(self, tx: Transaction, study_id: int, arrival: Arrival, stored: Path) -> bool:
+        study = tx.fetch(self._queries["study_by_id"], {"study_id": study_id})[0]
+        if not study["correction"]:
+            return False
+        correction = Correction(**json.loads(study["correction"]))
+        return says_what_was_corrected(arrival, stored, study_from_json(study["attributes"]), correction)
+
+    def _say(self, action: str, detail: str, study_id: int) -> None:
+        """An event that every instance of a study may make: told once for all instances of a round."""
+        self._said[action, detail, study_id] += 1
+
+    def _tell(self, tx: Transaction) -> None:
+        said, self._said = self._said, Counter()
+        for (action, detail, study_id), count in said.items():
+            tx.event(action, f"{detail} ({count} instances)" if count > 1 else detail, study_id=study_id)
 
     def _still_arriving(self, tx: Transaction, study_id: int) -> int | None:
         """The study if it is receiving: a sender that begins again sends first what is here, and is not quiet then."""

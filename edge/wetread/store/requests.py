@@ -15,6 +15,7 @@ from datetime import date
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.errors import Misconfigured
 from wetread.records.study import Correction
+from wetread.store.patients import PatientSeen, patients_in, what_differs
 from wetread.store.revisions import Revisions
 
 CORRECTABLE = tuple(f.name for f in dataclasses.fields(Correction) if f.name != "serial")
@@ -44,15 +45,29 @@ class StudyRequests:
             self._set_state(tx, study, "held", f"held by {self._who}: {reason}")
             tx.event("held", f"by {self._who}", said=reason, study_id=study["id"])
 
+    def patients(self, study_instance_uid: str) -> tuple[PatientSeen, ...]:
+        """Whom the images of a study name. Raises: ``Misconfigured``: no such study."""
+        with self._db.transaction() as tx:
+            study = self._find(tx, study_instance_uid)
+            instances = tx.fetch(self._queries["source_instances"], {"study_id": study["id"]})
+        return patients_in(instances, self._revisions.spool_folder)
+
     def release(self, study_instance_uid: str, reason: str = "") -> None:
         """Let a held study go on: once nothing more arrives it is routed.
 
-        Raises: ``Misconfigured`` when it is not here or not held.
+        Raises: ``Misconfigured`` when it is not here or not held, or names several patients and no reason is given.
         """
+        seen = self.patients(study_instance_uid)
         with self._db.transaction() as tx:
             study = self._find(tx, study_instance_uid)
             if study["state"] != "held":
                 raise Misconfigured(f"study {study_instance_uid} is not held")
+            if len(seen) > 1 and not reason.strip():
+                differ = ", ".join(what_differs(seen))
+                raise Misconfigured(
+                    f"the images name {len(seen)} patients, who differ in {differ}, and would all be read as of one:"
+                    " give --reason, or put it right first (wetread studies correct)"
+                )
             self._set_state(tx, study, "receiving", "")
             tx.event("released", f"by {self._who}", said=reason, study_id=study["id"])
 

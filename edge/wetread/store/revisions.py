@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.records.study import Correction, InstanceRef, StudyRef, correct
@@ -46,6 +47,11 @@ class Revisions:
         self._authorities = sources.authorities
         self._queries = Queries("wetread.store")
         self._receiving = Receiving(db, settings, sources, clock=clock)
+
+    @property
+    def spool_folder(self) -> Path:
+        """What the paths of instances are relative to."""
+        return self._spool.folder
 
     def changed(self, study_ids: Iterable[int]) -> None:
         """Source instances of these studies arrived just now."""

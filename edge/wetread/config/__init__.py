@@ -11,26 +11,25 @@ import hashlib
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Ge, Interval
 
 from wetread.bundles.trust import TrustPolicy
+from wetread.config.checks import check_together
 from wetread.deliver.destination import DestinationSettings, PeerAbilities
 from wetread.deliver.pace import DeliverySettings
 from wetread.dimse.scu import Remote
-from wetread.dimse.tls import RemoteTls, check_pin
+from wetread.dimse.tls import RemoteTls
 from wetread.errors import Misconfigured
 from wetread.jobs.executor import WorkerSettings
 from wetread.jobs.queue import PrioritySettings, RetrySettings
 from wetread.receive.admission import Sender
 from wetread.receive.listener import ListenerSettings
-from wetread.receive.stow_settings import StowSettings, check_settings
+from wetread.receive.stow_settings import StowSettings
 from wetread.route.router import RouteSettings
 from wetread.store.completeness import CompletenessSettings
 from wetread.store.retention import RetentionSettings
@@ -66,6 +65,13 @@ class PeerSettings:
     """What its certificate must be: ``sha256:...`` or its whole subject ``CN=...,O=...``; empty: any that is valid."""
     commitment: bool = False
     """Whether it does storage commitment; then it is asked to take responsibility for results it took."""
+    commitment_through: str = ""
+    """The peer whose word it gets when it asks us for storage commitment; empty: it may not ask."""
+
+    @property
+    def calls(self) -> bool:
+        """Whether it may call us."""
+        return self.may_send or self.commitment or bool(self.commitment_through)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +155,19 @@ class Config:
     """SHA-256 (hex) of the file; each job stores it."""
 
     def senders(self) -> tuple[Sender, ...]:
-        """The peers that may call us: those that may send, and those that report storage commitments."""
+        """The peers that may call us: those that may send, report storage commitments or ask for them."""
         return tuple(
-            Sender(p.name, p.ae_title, p.networks, tls=p.tls, certificate=p.certificate, may_send=p.may_send)
+            Sender(
+                p.name,
+                p.ae_title,
+                p.networks,
+                tls=p.tls,
+                certificate=p.certificate,
+                may_send=p.may_send,
+                may_ask_commitment=bool(p.commitment_through),
+            )
             for p in self.peers
-            if p.may_send or p.commitment
+            if p.calls
         )
 
     def remote(self, destination: DestinationSettings) -> Remote | None:
@@ -197,7 +211,7 @@ def load_config(path: Path) -> Config:
         raise Misconfigured(f"{path} is not TOML: {exc}") from exc
     _refuse_unknown(tree, Config, path=str(path), at="")
     config = _validate(tree, path)
-    _check_together(config, path)
+    check_together(config, path)
     config = _with_paths(config, path.resolve().parent)
     return dataclasses.replace(config, digest=hashlib.sha256(text).hexdigest())
 
@@ -272,123 +286,3 @@ def _settings_class(hint: Any) -> type | None:
     if typing.get_origin(hint) in (tuple, types.UnionType):
         hint = typing.get_args(hint)[0]
     return hint if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
-
-
-def _check_together(config: Config, path: Path) -> None:
-    _unique("peer", [p.name for p in config.peers], path)
-    _unique("route", [r.name for r in config.routes], path)
-    _unique("destination", [d.name for d in config.destinations], path)
-    if not config.listener.called:
-        raise Misconfigured(f"{path}: [[listener.called]] names no AE title")
-    _unique("called AE title", [c.ae_title for c in config.listener.called], path)
-    _check_listener_tls(config.listener, path)
-    _unique("STOW client", [c.name for c in config.stow.clients], path)
-    check_settings(config.stow, config.listener.tls)
-    _check_peers(config, path)
-    _check_same_callers(config, path)
-    _check_destinations(config, path)
-    if 0 < config.retention.min_free_mb <= config.spool.reserve_mb:
-        raise Misconfigured(
-            f"{path}: [retention] min_free_mb ({config.retention.min_free_mb}) must be above [spool] reserve_mb"
-            f" ({config.spool.reserve_mb}): reception would stop before anything is removed"
-        )
-    try:
-        ZoneInfo(config.results.timezone)
-    except (ZoneInfoNotFoundError, ValueError) as exc:
-        raise Misconfigured(f"{path}: there is no time zone {config.results.timezone!r}") from exc
-
-
-def _check_peers(config: Config, path: Path) -> None:
-    titles = [*(c.ae_title for c in config.listener.called), *(p.ae_title for p in config.peers)]
-    for title in titles:
-        # PS3.5 Table 6.2-1, VR AE
-        if not title.strip() or len(title) > 16 or "\\" in title or not title.isprintable():
-            raise Misconfigured(f"{path}: {title!r} is not an AE title (1 to 16 characters, no backslash)")
-    for peer in config.peers:
-        if peer.tls and (peer.may_send or peer.commitment) and not config.listener.tls.certificate:
-            raise Misconfigured(f"{path}: peer {peer.name!r} must call with TLS, but [listener.tls] has no certificate")
-        if (peer.may_send or peer.commitment) and not peer.networks:
-            raise Misconfigured(
-                f"{path}: peer {peer.name!r} may send or report commitments, but no network is named it would call from"
-            )
-        _check_certificate(peer, path)
-        for network in peer.networks:
-            try:
-                ip_network(network)
-            except ValueError as exc:
-                raise Misconfigured(f"{path}: peer {peer.name!r}: {network!r} is not a network ({exc})") from exc
-
-
-def _check_listener_tls(listener: ListenerSettings, path: Path) -> None:
-    tls = listener.tls
-    if tls.certificate and not tls.key:
-        raise Misconfigured(f"{path}: [listener.tls] names a certificate but no key")
-    if not tls.certificate and (tls.key or tls.client_ca or not listener.plain):
-        why = "plain = false leaves no port to listen on" if not listener.plain else "it has a key or client_ca"
-        raise Misconfigured(f"{path}: [listener.tls] names no certificate, but {why}")
-    if tls.certificate and not tls.client_ca and tls.client_certificate != "none":
-        raise Misconfigured(
-            f"{path}: [listener.tls] client_ca must name the authorities of the callers' certificates;"
-            ' or set client_certificate = "none"'
-        )
-
-
-def _check_same_callers(config: Config, path: Path) -> None:
-    """Two peers with one title must differ in their networks, or nobody could say who calls."""
-    seen: dict[tuple[str, str], str] = {}
-    for peer in config.peers:
-        for network in peer.networks if peer.may_send or peer.commitment else ():
-            other = seen.setdefault((peer.ae_title, str(ip_network(network))), peer.name)
-            if other != peer.name:
-                raise Misconfigured(
-                    f"{path}: peers {other!r} and {peer.name!r} both call as {peer.ae_title} from {network}"
-                )
-
-
-def _check_certificate(peer: PeerSettings, path: Path) -> None:
-    if (peer.ca or peer.certificate) and not peer.tls:
-        raise Misconfigured(f"{path}: peer {peer.name!r} has a certificate but not tls = true")
-    if peer.certificate:
-        try:
-            check_pin(peer.certificate)
-        except ValueError as exc:
-            raise Misconfigured(f"{path}: peer {peer.name!r}: certificate {peer.certificate!r}: {exc}") from exc
-
-
-def _check_destinations(config: Config, path: Path) -> None:
-    peers = {p.name: p for p in config.peers}
-    for destination in config.destinations:
-        _check_verify(config, destination, path)
-        if destination.kind != "dicom":
-            continue
-        peer = peers.get(destination.peer)
-        if peer is None:
-            raise Misconfigured(f"{path}: destination {destination.name!r} names no known peer: {destination.peer!r}")
-        if not peer.host or not peer.port:
-            raise Misconfigured(f"{path}: peer {peer.name!r} needs host and port to be a destination")
-    names = {d.name for d in config.destinations}
-    for route in config.routes:
-        for name in route.destinations:
-            if name not in names:
-                raise Misconfigured(f"{path}: route {route.name!r} names an unknown destination {name!r}")
-        if route.mode == "live" and not route.destinations:
-            raise Misconfigured(f"{path}: route {route.name!r} is live but names no destination")
-
-
-def _check_verify(config: Config, destination: DestinationSettings, path: Path) -> None:
-    where = f"{path}: destination {destination.name!r}"
-    able = config.abilities(destination)
-    if destination.verify == "commitment" and not able.commitment:
-        raise Misconfigured(f"{where}: verify is 'commitment', but its peer has no commitment = true")
-    if destination.verify == "query" and not able.query:
-        raise Misconfigured(f"{where}: verify is 'query', but it has no query = true")
-    if destination.kind == "dicomweb" and not destination.url.startswith(("https://", "http://")):
-        raise Misconfigured(f"{where} of kind 'dicomweb' needs a url (https://…)")
-
-
-def _unique(kind: str, names: Iterable[str], path: Path) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise Misconfigured(f"{path}: two {kind}s are called {name!r}")
-        seen.add(name)
