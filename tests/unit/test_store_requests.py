@@ -101,7 +101,8 @@ def test_nothing_unsent_leaves_with_the_former_patient(store: StoredFromPeers, u
         )
         for n, state in enumerate(("pending", "held", "delivered")):
             tx.run(
-                "INSERT INTO results VALUES (?, 'j', ?, 'SEG', '1', '1', '1', ?, 's', NULL, 'common')",
+                "INSERT INTO results (sop_instance_uid, job_id, position, kind, sop_class_uid, series_instance_uid,"
+                " transfer_syntax_uid, path, sha256) VALUES (?, 'j', ?, 'SEG', '1', '1', '1', ?, 's')",
                 [f"1.{n}", n, f"p{n}"],
             )  # type: ignore[arg-type]
             tx.run(
