@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from outboxes import PATIENT, Bed, Peer
 from wetread.cli import main, studies
 from wetread.deliver.decisions import Choice, Decisions
 from wetread.deliver.destination import Answer, Outcome
-from wetread.errors import Misconfigured
+from wetread.errors import DestinationUnavailable, Misconfigured
 
 CONFIG = """
 data_dir = "."
@@ -200,3 +201,153 @@ def test_release_of_a_study_tells_whose_it_will_be(bed: Bed, capsys: pytest.Capt
         tx.run("UPDATE studies SET state = 'held', reason = 'instances of two patients in one study'")
     assert wetread(bed, "studies", "release", "1.2.1") == 0
     assert f"results say patient ID '{PATIENT.patient_id}', name '{PATIENT.name}'" in capsys.readouterr().out
+
+
+def refusing(uid: str) -> Peer:
+    return Peer(lambda one: Answer(Outcome.REFUSED, "too big") if one == uid else Answer(Outcome.TAKEN))
+
+
+def shown(bed: Bed, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert wetread(bed, *arguments) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_refused_object_is_tried_at_once_when_a_person_asks(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
+    bed.add_study("1.5", "1.6")
+    peer = refusing("1.5")
+    delivery = bed.delivery(peer)
+    delivery.deliver_due()
+    due = bed.row("1.5")["available_at"]
+    with bed.db.transaction() as tx:  # the bed's clock is not that of the command
+        tx.run("UPDATE outbox SET available_at = '2999-01-01T00:00:00.000+00:00' WHERE state = 'pending'")
+    told = shown(bed, capsys, "results", "show", "job1")
+    assert "refused for what it is too big next try 2999-01-01 00:00:00+00:00; at once with: wetread results" in told
+    assert due > bed.hours.clock.stamp()
+    peer.answer = lambda _uid: Answer(Outcome.TAKEN)
+    assert "1 objects are tried now" in shown(bed, capsys, "results", "retry", "job1", "--object", "1.5")
+    bed.hours.set_back_s = -10 * 365 * 86400.0  # due by the real clock
+    delivery.deliver_due()
+    assert sorted(peer.has) == ["1.5", "1.6"]
+    assert "results for pacs, by " in bed.events("retry_asked")[0]
+
+
+def test_asked_for_is_tried_once_though_nobody_answered_a_moment_ago(bed: Bed) -> None:
+    studies = [bed.add_study(f"1.{n}") for n in (5, 6, 7)]
+    tries: list[str] = []
+
+    def away(uid: str) -> Answer:
+        tries.append(uid)
+        raise DestinationUnavailable("PACS cannot be reached")
+
+    peer = Peer(away)
+    delivery = bed.delivery(peer, first_delay_s=600.0)
+    delivery.deliver_due()
+    assert not delivery.deliver_due(), "left alone"
+    bed.hours.set_back_s = -10 * 365 * 86400.0
+    Decisions(bed.db, "me").retry(Choice("", "pacs"))
+    assert delivery.deliver_due()
+    assert not delivery.deliver_due(), "left alone again, with all that was asked for"
+    assert len(tries) == 2
+    peer.answer = lambda _uid: Answer(Outcome.TAKEN)
+    Decisions(bed.db, "me").retry(Choice(studies[2]))
+    while delivery.deliver_due():
+        pass
+    assert sorted(peer.has) == ["1.6", "1.7"], "it answers again: only what failed twice waits its own time"
+
+
+def test_object_is_tried_with_what_has_to_go_before_it(bed: Bed) -> None:
+    bed.add_study("1.5", "1.6", "1.7")
+    delivery = bed.delivery(Peer(lambda _uid: Answer(Outcome.FAILED, "busy")), first_delay_s=600.0)
+    delivery.deliver_due()
+    assert Decisions(bed.db, "me").retry(Choice("job1"), "1.6") == 2
+    assert [bed.row(uid)["asked_now"] for uid in ("1.5", "1.6", "1.7")] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "say which results"),
+        (["--all", "--destination", "pacs"], "say which results"),
+        (["job1", "--destination", "pacs"], "1 objects are held: wetread results release"),
+        (["job9"], "there are no results of job9"),
+        (["--destination", "pcas"], "there are no results of any study for pcas"),
+        (["job1", "--object", "9.9"], "nothing of object 9.9 of job1 waits to be sent"),
+    ],
+)
+def test_what_cannot_be_tried_again_says_why(
+    bed: Bed, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    bed.add_study("1.5")
+    hold(bed)
+    assert wetread(bed, "results", "retry", *arguments) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_destinations_tell_their_rendition_and_are_asked_again(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
+    with bed.db.transaction() as tx:
+        tx.run(
+            "INSERT INTO destination_renditions VALUES ('pacs', 'modern', 'setting', '2026-03-14T15:09:26.000+00:00'),"
+            " ('cloud', 'common', 'negotiated', '2026-03-14T15:09:26.000+00:00')"
+        )
+    bed.add_study("1.5")
+    bed.delivery(refusing("1.5")).deliver_due()
+    told = shown(bed, capsys, "results", "destinations")
+    assert "pacs folder 1 pending, 1 refused gets the modern rendition, by setting or kind" in told
+    assert "cloud dicomweb nothing waits gets the common rendition, as it said when asked, 2026-03-14 15:09" in told
+    told = shown(bed, capsys, "results", "negotiate", "cloud")
+    assert "cloud dicomweb nothing waits is asked before its next object which rendition it takes" in told
+    for name, sentence in (
+        ("cloud", "it was not asked yet"),
+        ("pacs", "is a setting"),
+        ("clod", "did you mean 'cloud'"),
+    ):
+        assert wetread(bed, "results", "negotiate", name) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_jobs_list_names_the_study_and_the_patient_only_if_asked(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
+    bed.add_study("1.5")
+    told = shown(bed, capsys, "jobs", "list")
+    assert "study 1 UID …1.2.1 accession A1" in told
+    assert PATIENT.patient_id not in told
+    assert f"patient {PATIENT.patient_id}" in shown(bed, capsys, "jobs", "list", "--patient", "--study", "1")
+    for options, there in (([], False), (["--patient"], True)):
+        capsys.readouterr()
+        assert wetread(bed, "jobs", "list", "--json", *options) == 0
+        (job,) = json.loads(capsys.readouterr().out)["jobs"]
+        assert ("patient_id" in job) is there
+
+
+def test_study_is_found_by_the_number_that_the_log_and_the_list_show(
+    bed: Bed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bed.add_study("1.5")
+    assert "study 1 2026-03-01 08:00:00+00:00" in shown(bed, capsys, "studies", "list")
+    assert "study instance uid 1.2.1" in shown(bed, capsys, "studies", "show", "1")
+    assert "study 1.2.1 is held" in shown(bed, capsys, "studies", "hold", "1", "--reason", "r")
+    assert wetread(bed, "studies", "show", "7") == 2
+    assert "there is no study 7 here" in capsys.readouterr().err
+
+
+def test_times_are_shown_in_the_zone_of_the_machine_which_they_say(
+    bed: Bed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bed.add_study("1.5")
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert "study 1 2026-03-01 13:30:00+05:30" in shown(bed, capsys, "studies", "list")
+        assert "received at 2026-03-01 13:30:00+05:30" in shown(bed, capsys, "studies", "show", "1")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_correction_names_what_was_delivered_before(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
+    bed.add_study("1.5", "1.6")
+    bed.delivery(refusing("1.6")).deliver_due()
+    told = shown(bed, capsys, "studies", "correct", "1", "--sex", "M", "--reason", "r")
+    assert "delivered before, with the former attributes; the new report will name the old one as predecessor" in told
+    assert "1 objects of series 1.2.9 lie in /srv/in and can be deleted there" in told
+    assert bed.states() == ["delivered", "withdrawn"]

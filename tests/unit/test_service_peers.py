@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -136,7 +138,11 @@ def test_doctor_shows_refused_callers_with_what_to_do(
     note(config, REFUSAL)
     (check,) = [c for c in examine(config) if c.name == "refused caller"]
     assert "ct1 at 10.0.0.5, 3 times: calling AE title 'ct1' is unknown" in check.found
-    assert check.advice == "differs from 'CT1'"
+    assert check.advice == "differs from 'CT1'; see: wetread peers refused"
+    assert check.ok, "months ago"
+    today = datetime.now(UTC).isoformat(timespec="milliseconds")
+    note(config, dataclasses.replace(REFUSAL, address="10.0.0.6", last_at=today))
+    assert [c.ok for c in examine(config) if c.name == "refused caller"] == [False, True]
 
 
 @pytest.mark.parametrize(

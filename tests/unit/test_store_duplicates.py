@@ -13,6 +13,7 @@ from stored import StoredFromPeers
 from waiting import until
 from wetread.service.duties.duplicates import Duplicates
 from wetread.store.index import Index
+from wetread.store.requests import StudyRequests
 
 
 @pytest.fixture
@@ -238,3 +239,51 @@ def test_crash_before_the_answer_is_carried_out_is_mended(
     _compare(store)
     assert not list(store.spool.comparing.iterdir())
     assert store.db.fetch("SELECT count(*) AS n FROM instances")[0]["n"] == 3
+
+
+def test_header_that_says_what_was_corrected_before_makes_no_other_read(
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
+    uid = str(pydicom.dcmread(paths[0]).StudyInstanceUID)
+    ask = StudyRequests(store.db, store.revisions, who="alice")
+    ask.correct(uid, {"patient_id": "P-2", "name": "Right^Rita"}, "mixed up")
+    store.send(*_coerced(tmp_path / "b", paths, _right_patient), peer="archive", association="b")
+    assert store.after(5.0) == 0
+    assert (len(store.evidence()), _state(store)) == (2, "complete")
+    (event,) = store.db.fetch("SELECT detail FROM events WHERE action = 'header_replaced'")
+    assert event["detail"] == "the header of archive says what was corrected before (3 instances)"
+    store.send(*paths, peer="other", association="c")
+    assert store.after(5.0) == 0, "the modality takes nothing back"
+    assert ask.take_back(uid, "the archive knows it now") == "complete"
+    revision = store.revisions.unrouted()[-1]
+    assert (revision.number, revision.study.patient.patient_id) == (3, "P-2")
+    for series in revision.study.series:
+        for instance in series.instances:
+            assert pydicom.dcmread(instance.path).PatientID == "P-2", "the file is the archive's"
+
+
+@pytest.mark.parametrize("what", ["another patient than corrected", "something else too"])
+def test_header_that_says_more_than_was_corrected_is_read(
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path, what: str
+) -> None:
+    def change(ds: pydicom.Dataset) -> None:
+        ds.PatientID = "P-3" if what == "another patient than corrected" else "P-2"
+        if what == "something else too":
+            ds.PatientBirthDate = "19991231"
+
+    uid = str(pydicom.dcmread(paths[0]).StudyInstanceUID)
+    StudyRequests(store.db, store.revisions, who="alice").correct(uid, {"patient_id": "P-2"}, "mixed up")
+    store.send(*_coerced(tmp_path / "b", paths, change), peer="archive", association="b")
+    assert store.after(5.0) == 1
+
+
+def test_what_every_instance_says_is_one_event_for_a_round(
+    store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
+    store.send(*_coerced(tmp_path / "b", paths, _right_patient), peer="archive", association="b")
+    store.send(*paths, peer="ct1", association="c")
+    details = [r["detail"] for r in store.db.fetch("SELECT detail FROM events WHERE detail LIKE '%header%'")]
+    assert details == [
+        "the header of archive replaces that of other (3 instances)",
+        "same pixels with another header: the first one is kept (3 instances)",
+    ]

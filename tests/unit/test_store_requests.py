@@ -245,3 +245,32 @@ def test_late_instance_of_a_corrected_study_may_say_either(store: StoredFromPeer
     assert _state(store)[0] == "receiving"
     late("third", PatientID="P-3")
     assert _state(store)[0] == "held"
+
+
+def test_study_of_two_patients_is_released_with_a_reason_only_and_both_are_named(
+    store: StoredFromPeers, tmp_path: Path
+) -> None:
+    def mutate(ds: pydicom.Dataset, k: int) -> None:
+        if k == 2:
+            ds.PatientID, ds.PatientName = "OTHER", "Other^Olga"
+        if k == 1:
+            ds.PatientName = "PHANTOM^PETRA^^Dr"
+
+    phantom = write_series(tmp_path / "a", shape=(3, 16, 16), mutate=mutate)
+    store.send(*phantom.paths, peer="other")
+    uid = phantom.study_instance_uid
+    many, one = _ask(store).patients(uid)
+    assert (many.patient.patient_id, many.instances, many.peers) == ("PH-0042", 2, ("other",))
+    assert (one.patient.name, one.instances) == ("Other^Olga", 1)
+    with pytest.raises(Misconfigured, match="name 2 patients, who differ in patient ID, patient name"):
+        _ask(store).release(uid)
+    assert _state(store)[0] == "held"
+    _ask(store).release(uid, "one was renamed at the console")
+    assert _state(store)[0] == "receiving"
+
+
+def test_study_of_one_patient_needs_no_reason(store: StoredFromPeers, uid: str) -> None:
+    _ask(store).hold(uid, "r")
+    assert len(_ask(store).patients(uid)) == 1
+    _ask(store).release(uid)
+    assert _state(store)[0] == "receiving"

@@ -240,9 +240,10 @@ def _with_paths(config: Config, base: Path) -> Config:
 
 
 def _beside(base: Path, destination: DestinationSettings) -> DestinationSettings:
-    """Secrets and certificates lie relative to the configuration file."""
+    """Folders, secrets and certificates lie relative to the configuration file."""
     return dataclasses.replace(
         destination,
+        path=str(base / destination.path) if destination.path else "",
         token_file=str(base / destination.token_file) if destination.token_file else "",
         ca_file=str(base / destination.ca_file) if destination.ca_file else "",
     )

@@ -122,7 +122,7 @@ class Delivery:
             logger.exception("delivery to %s failed", self._name)
             self._failed(going, f"internal error: {type(exc).__name__}")
         else:
-            self._away = 0
+            self._away, self._away_until = 0, self._clock.monotonic()
 
     def _leave_alone(self) -> None:
         """Nobody is there: no study is tried for a while."""

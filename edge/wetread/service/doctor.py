@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
-from wetread.bundles import find_bundle
 from wetread.config import Config
-from wetread.dimse.scu import echo
-from wetread.errors import Misconfigured, WetreadError
-from wetread.route.router import Router
-from wetread.service.engines import engine_problem
-from wetread.service.overview import Overview
+from wetread.errors import WetreadError
+from wetread.service.check import Check
+from wetread.service.doctor_network import look_at_destinations, look_at_peers, look_at_refused
+from wetread.service.doctor_reading import look_at_bundles, look_at_engine, look_at_routes, look_at_studies
 from wetread.service.ownership import owner_of
 from wetread.service.peers import certificates, check_tls, expiry_problem
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    found: str
-    advice: str = ""
 
 
 def examine(config: Config) -> list[Check]:
     """Look at everything; never stops at the first problem."""
     checks: list[Check] = []
-    for look in (_libraries, _engine, _disk, _service, _tls, _bundles, _routes, _destinations, _studies):
+    for look in _LOOKS:
         checks.extend(_guarded(look, config))
     return checks
 
 
 def _guarded(look: Callable[[Config], Iterator[Check]], config: Config) -> Iterator[Check]:
-    name = look.__name__.strip("_")
+    name = look.__name__.removeprefix("look_at").strip("_")
     try:
         yield from look(config)
     except (WetreadError, OSError) as exc:
@@ -54,25 +43,43 @@ def _libraries(_config: Config) -> Iterator[Check]:
 
 
 def _disk(config: Config) -> Iterator[Check]:
-    config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    free_mb = shutil.disk_usage(config.data_dir).free // 2**20
-    enough = free_mb > config.spool.reserve_mb
-    advice = "" if enough else f"C-STORE is refused below {config.spool.reserve_mb} MiB ([spool] reserve_mb)"
-    yield Check("disk", enough, f"{free_mb} MiB free in {config.data_dir}", advice)
+    folder = next(p for p in (config.data_dir, *config.data_dir.absolute().parents) if p.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        advice = f"it belongs to {folder.owner()}: run this as the account of wetread serve, or correct data_dir"
+        yield Check("data folder", False, f"this user may not write to {folder}", advice)
+        return
+    free_mb = shutil.disk_usage(folder).free // 2**20
+    reserve, wanted = config.spool.reserve_mb, config.retention.min_free_mb
+    advice = ""
+    if free_mb <= reserve:
+        advice = f"C-STORE is refused below {reserve} MiB ([spool] reserve_mb)"
+    elif free_mb < wanted:
+        advice = f"below {wanted} MiB images of finished studies go before their time ([retention] min_free_mb)"
+    yield Check("disk", not advice, f"{free_mb} MiB free in {folder}", advice)
 
 
 def _service(config: Config) -> Iterator[Check]:
     where = f"{config.listener.host}:{config.listener.port}"
     owner = owner_of(config.data_dir)
+    waiting = _waiting(config.data_dir / "spool" / "incoming")
     if owner is not None:
         yield Check("service", True, f"wetread serve runs as process {owner}")
-    elif _is_free(config.listener.host, config.listener.port):
-        yield Check("service", True, f"wetread serve is not running; {where} is free")
-    else:
+    elif not _is_free(config.listener.host, config.listener.port):
         advice = "end that program, or choose another [listener] port"
         yield Check("service", False, f"wetread serve is not running, and another program has {where}", advice)
-    if not config.senders():
-        yield Check("peers", False, "nobody may send", "set may_send = true and networks on a [[peers]] entry")
+    else:
+        should = bool(config.senders() or config.stow.clients)
+        left = f"; {waiting} received files wait for it" if waiting else ""
+        found = f"wetread serve is not running; {where} is free{left}"
+        yield Check("service", not should, found, "start it: wetread serve --config FILE" if should else "")
+
+
+def _waiting(incoming: Path) -> int:
+    """Files that were acknowledged and not taken in yet."""
+    if not incoming.is_dir():
+        return 0
+    with os.scandir(incoming) as entries:
+        return sum(1 for entry in entries if not entry.name.startswith("."))
 
 
 def _tls(config: Config) -> Iterator[Check]:
@@ -94,64 +101,16 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _engine(config: Config) -> Iterator[Check]:
-    problem = engine_problem(config.jobs.engine)
-    yield Check("engine", not problem, problem or config.jobs.engine)
-
-
-def _bundles(config: Config) -> Iterator[Check]:
-    for name in sorted({r.bundle for r in config.routes if r.mode != "off"}):
-        try:
-            bundle = find_bundle(name, config.bundle_folders)
-            bundle.check_weights()
-        except Misconfigured as exc:
-            yield Check(f"bundle {name}", False, str(exc))
-        else:
-            yield Check(f"bundle {name}", True, f"version {bundle.version}, weights as the manifest names them")
-
-
-def _routes(config: Config) -> Iterator[Check]:
-    active = [r for r in config.routes if r.mode != "off"]
-    bundles = {r.bundle: find_bundle(r.bundle, config.bundle_folders) for r in active}
-    Router(config.routes, bundles)
-    advice = "" if active else "no study will be read; see [[routes]] in wetread.toml.example"
-    yield Check("routes", bool(active), ", ".join(f"{r.name} ({r.mode})" for r in active) or "none is active", advice)
-
-
-def _destinations(config: Config) -> Iterator[Check]:
-    for destination in config.destinations:
-        remote = config.remote(destination)
-        if remote is None:
-            yield Check(f"destination {destination.name}", True, f"folder {destination.path}")
-            continue
-        try:
-            echo(remote)
-        except WetreadError as exc:
-            advice = "results wait in the outbox; check host, port, and that the peer knows our AE title and address"
-            yield Check(f"destination {destination.name}", False, str(exc), advice)
-        else:
-            yield Check(f"destination {destination.name}", True, "answers C-ECHO")
-
-
-def _studies(config: Config) -> Iterator[Check]:
-    if not (config.data_dir / "wetread.db").is_file():
-        yield Check("studies", True, "none yet")
-        return
-    overview = Overview(config.data_dir)
-    counts = overview.counts()
-    found = ", ".join(f"{n} {state}" for state, n in counts.items()) or "none yet"
-    need = {"failed": "wetread jobs list --state failed, then jobs retry", "held": "wetread studies list, then release"}
-    advice = "; ".join(text for state, text in need.items() if counts.get(state))
-    yield Check("studies", not advice, found, advice)
-    unreadable = overview.unreadable()
-    if unreadable:
-        yield Check(
-            "unreadable", False, f"{len(unreadable)} received instances were set aside", "see: wetread studies list"
-        )
-    for refused in overview.refusals(limit=5):
-        advice = (
-            refused["hint"] or "if it should send: correct its settings, or our [[peers]]; see: wetread peers refused"
-        )
-        who = f"{refused['calling'] or '?'} at {refused['address']}"
-        found = f"{refused['last_at'][:19]} {who}, {refused['count']} times: {refused['reason']}"
-        yield Check("refused caller", True, found, advice)
+_LOOKS: tuple[Callable[[Config], Iterator[Check]], ...] = (
+    _libraries,
+    look_at_engine,
+    _disk,
+    _service,
+    _tls,
+    look_at_bundles,
+    look_at_routes,
+    look_at_peers,
+    look_at_destinations,
+    look_at_refused,
+    look_at_studies,
+)

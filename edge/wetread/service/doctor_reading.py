@@ -1,0 +1,81 @@
+"""The doctor on what reads: bundles with their engines, routes, and the state of studies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from wetread import __version__
+from wetread.bundles import Bundle, find_bundle
+from wetread.bundles.trust import admit
+from wetread.config import Config
+from wetread.errors import WetreadError
+from wetread.route.router import Router
+from wetread.service.check import Check
+from wetread.service.engines import engine_problem
+from wetread.service.overview import Overview
+
+_NEED = {
+    "failed": "wetread jobs list --state failed, then jobs retry",
+    "held": "wetread studies list --state held, then studies release",
+    "result held": "wetread results list --state held, then results release",
+}
+
+
+def look_at_engine(config: Config) -> Iterator[Check]:
+    """The engine that is asked for."""
+    problem = engine_problem(config.jobs.engine)
+    yield Check("engine", not problem, problem or config.jobs.engine)
+
+
+def look_at_bundles(config: Config) -> Iterator[Check]:
+    """Files, trust and ready engines of every bundle that a route names."""
+    for name in sorted({r.bundle for r in config.routes if r.mode != "off"}):
+        try:
+            bundle = find_bundle(name, config.bundle_folders)
+            bundle.check_weights()
+            admit(bundle, config.bundles.trust)
+        except WetreadError as exc:
+            yield Check(f"bundle {name}", False, str(exc), f"see: wetread bundle check {name}")
+        else:
+            found = f"version {bundle.version}, weights as the manifest names them; {_engines(bundle, config)}"
+            yield Check(f"bundle {name}", True, found)
+
+
+def look_at_routes(config: Config) -> Iterator[Check]:
+    """Rules as they would be at start."""
+    active = [r for r in config.routes if r.mode != "off"]
+    bundles = {r.bundle: find_bundle(r.bundle, config.bundle_folders) for r in active}
+    Router(config.routes, bundles)
+    advice = "" if active else "no study will be read; see [[routes]] in wetread.toml.example"
+    yield Check("routes", bool(active), ", ".join(f"{r.name} ({r.mode})" for r in active) or "none is active", advice)
+
+
+def look_at_studies(config: Config) -> Iterator[Check]:
+    """What needs a person."""
+    if not (config.data_dir / "wetread.db").is_file():
+        yield Check("studies", True, "none yet")
+        return
+    overview = Overview(config.data_dir)
+    counts = overview.counts()
+    found = ", ".join(f"{n} {state}" for state, n in counts.items()) or "none yet"
+    advice = "; ".join(text for state, text in _NEED.items() if counts.get(state))
+    yield Check("studies", not advice, found, advice)
+    unreadable = overview.unreadable()
+    if unreadable:
+        found = f"{len(unreadable)} received instances were set aside"
+        yield Check("unreadable", False, found, "see: wetread studies list")
+
+
+def _engines(bundle: Bundle, config: Config) -> str:
+    """Engines that agreed with the reference on this machine, by their certificates; read without the engines."""
+    proved: set[str] = set()
+    for path in (config.data_dir / "engines").glob("*/certificate.json"):
+        try:
+            certificate = json.loads(path.read_bytes())
+            subject = certificate["subject"]
+            if subject["bundle"] == bundle.digest() and subject["wetread"] == __version__:
+                proved.add(f"{subject['engine']} {subject['precision']} ({certificate['kind']})")
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # it is made anew before the engine serves
+    return f"engines proved here: {', '.join(sorted(proved))}" if proved else "no engine was proved here yet"

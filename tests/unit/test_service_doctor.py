@@ -1,0 +1,118 @@
+"""The doctor: what is wrong has exit code 1 and says what to do; what is right is not called wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from outboxes import Bed, Peer
+from peers import config as config_text
+from wetread import __version__
+from wetread.bundles import find_bundle
+from wetread.cli.main import run
+from wetread.config import load_config
+from wetread.deliver.destination import Answer, Outcome
+from wetread.service.check import Check
+from wetread.service.doctor import examine
+from wetread.service.ownership import own
+
+
+@pytest.fixture
+def path(tmp_path: Path, threshold_bundles: Path) -> Path:
+    path = tmp_path / "wetread.toml"
+    path.write_text(config_text(threshold_bundles).format(port=0))
+    return path
+
+
+def checks(path: Path, name: str) -> list[Check]:
+    return [c for c in examine(load_config(path)) if c.name == name]
+
+
+def test_service_that_should_run_and_does_not_is_a_finding_with_exit_code_1(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (check,) = checks(path, "service")
+    assert (check.ok, check.advice) == (False, "start it: wetread serve --config FILE")
+    assert run(["doctor", "--config", str(path)]) == 1
+    assert "BAD service: wetread serve is not running" in capsys.readouterr().out
+    with own(load_config(path).data_dir):
+        (check,) = checks(path, "service")
+        assert (check.ok, check.found) == (True, f"wetread serve runs as process {os.getpid()}")
+
+
+def test_service_nobody_may_send_to_need_not_run(path: Path) -> None:
+    path.write_text(path.read_text().replace("may_send = true", ""))
+    (check,) = checks(path, "service")
+    assert check.ok
+    (check,) = checks(path, "peers")
+    assert "nobody may send" in check.found
+
+
+def test_files_that_wait_for_a_service_are_counted(path: Path) -> None:
+    incoming = load_config(path).data_dir / "spool" / "incoming"
+    incoming.mkdir(parents=True)
+    for name in ("a.dcm", "b.dcm", ".part"):
+        (incoming / name).touch()
+    assert "2 received files wait for it" in checks(path, "service")[0].found
+
+
+def test_doctor_makes_no_data_folder(path: Path) -> None:
+    examine(load_config(path))
+    assert not load_config(path).data_dir.exists()
+
+
+def test_peer_and_its_destination_that_do_not_answer_are_found(path: Path) -> None:
+    (check,) = checks(path, "peer pacs")
+    assert (check.ok, check.found) == (False, "ORTHANC at 127.0.0.1:1 cannot be reached")
+    path.write_text(path.read_text().replace('name = "pacs"\nae_title', 'name = "pacs"\nquery = true\nae_title', 1))
+    (check,) = checks(path, "destination pacs")
+    assert (check.ok, check.found) == (False, "ORTHANC at 127.0.0.1:1 cannot be reached")
+
+
+@pytest.mark.parametrize(("folder", "ok"), [("out", True), ("wetread.toml/out", False)])
+def test_folder_that_cannot_be_written_is_found(path: Path, folder: str, ok: bool) -> None:
+    more = f'[[destinations]]\nname = "inbox"\nkind = "folder"\npath = "{folder}"\n'
+    path.write_text(path.read_text() + more)
+    assert checks(path, "destination inbox")[0].ok is ok
+
+
+def test_archive_over_the_web_that_is_away_is_found(path: Path) -> None:
+    more = '[[destinations]]\nname = "web"\nkind = "dicomweb"\nurl = "http://127.0.0.1:1/dicom-web"\n'
+    path.write_text(path.read_text() + more)
+    (check,) = checks(path, "destination web")
+    assert not check.ok
+    assert "no connection" in check.found
+
+
+def test_results_that_need_a_person_are_found(path: Path) -> None:
+    bed = Bed(load_config(path).data_dir)
+    bed.add_study("1.5", "1.6")
+    bed.delivery(Peer(lambda _uid: Answer(Outcome.REFUSED, "too big"))).deliver_due()
+    with bed.db.transaction() as tx:
+        tx.run("UPDATE outbox SET state = 'held', hold_reason = 'stale' WHERE sop_instance_uid = '1.6'")
+    found = [(c.ok, c.found) for c in checks(path, "results for pacs")]
+    assert found == [(False, "1 objects are refused"), (False, "1 objects are held")]
+
+
+def test_bundle_says_which_engines_are_proved_here(path: Path) -> None:
+    config = load_config(path)
+    (check,) = checks(path, "bundle threshold")
+    assert check.ok
+    assert check.found.endswith("weights as the manifest names them; no engine was proved here yet")
+    digest = find_bundle("threshold", config.bundle_folders).digest()
+    for key, bundle in (("a", digest), ("b", "another bundle")):
+        (config.data_dir / "engines" / key).mkdir(parents=True)
+        subject = {"bundle": bundle, "wetread": __version__, "engine": f"engine-{key}", "precision": "f32"}
+        document = json.dumps({"kind": "golden", "subject": subject})
+        (config.data_dir / "engines" / key / "certificate.json").write_text(document)
+    assert checks(path, "bundle threshold")[0].found.endswith("engines proved here: engine-a f32 (golden)")
+
+
+def test_bundle_that_may_not_run_is_found(path: Path) -> None:
+    path.write_text(path.read_text().replace("[bundles]", '[bundles]\nuninstalled = "refuse"'))
+    (check,) = checks(path, "bundle threshold")
+    assert not check.ok
+    assert check.advice == "see: wetread bundle check threshold"
