@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from faketime import FakeTime
-from peers import Orthanc, WetreadProcess, config
+from peers import PLAIN, Orthanc, WetreadProcess, config
 from threshold_bundle import write_threshold_bundle
 
 
@@ -41,12 +41,16 @@ def threshold_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def wetread(tmp_path: Path, threshold_bundles: Path) -> Iterator[Callable[..., WetreadProcess]]:
-    """Start ``wetread serve``; keywords go into the configuration."""
+def wetread(
+    tmp_path: Path, threshold_bundles: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., WetreadProcess]]:
+    """Start ``wetread serve``; keywords go into the configuration. Tests marked ``plain`` get workers without torch."""
     started: list[WetreadProcess] = []
+    program = PLAIN if request.node.get_closest_marker("plain") else WetreadProcess.program
 
     def start(**settings: object) -> WetreadProcess:
-        process = WetreadProcess(tmp_path / f"wetread{len(started)}", config(threshold_bundles, **settings))
+        toml = config(threshold_bundles, **settings)
+        process = WetreadProcess(tmp_path / f"wetread{len(started)}", toml, program=program)
         started.append(process)
         process.start()
         return process

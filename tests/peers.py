@@ -172,6 +172,7 @@ class WetreadProcess:
     toml: str
     port: int = 0
     process: subprocess.Popen[str] | None = None
+    program: tuple[str, ...] = ("-m", "wetread")
 
     @property
     def config(self) -> Path:
@@ -188,7 +189,7 @@ class WetreadProcess:
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config.write_text(self.toml.format(port=self.port))
-        command = [sys.executable, "-m", "wetread", "serve", "--config", str(self.config), "--json"]
+        command = [sys.executable, *self.program, "serve", "--config", str(self.config), "--json"]
         with self.open_log() as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout is not None
@@ -241,6 +242,9 @@ class WetreadProcess:
         self.process.stdout.close()
         self.process = None
 
+
+PLAIN = (str(Path(__file__).with_name("plain_reader.py")),)
+"""Program of a ``WetreadProcess`` whose workers read without torch."""
 
 CONFIG = """
 data_dir = "data"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from wetread.bundles import Bundle
 from wetread.encode.encoder import EncodeContext, encode, remarks
@@ -17,11 +18,13 @@ from wetread.findings.from_output import read_output
 from wetread.guard.grid import check_same_grid
 from wetread.guard.intended import check_patient, check_spacing
 from wetread.images.model_input import read_image
-from wetread.infer.model import Reader
 from wetread.records.job import JobSpec, StageTiming
 from wetread.records.output import Boxes
 from wetread.records.reading import Reading
 from wetread.records.result import EncodedResult
+
+if TYPE_CHECKING:  # whoever hands in another reader needs no torch
+    from wetread.infer.model import Reader
 
 Progress = Callable[[str, float], None]
 """Told the stage and how far the whole read has come, 0 to 1."""

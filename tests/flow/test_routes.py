@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from peers import HOST, Orthanc, WetreadProcess, config, storescu
+from peers import HOST, PLAIN, Orthanc, WetreadProcess, config, storescu
 from phantoms import write_series
 from threshold_bundle import write_threshold_bundle
 from waiting import until
 from wetread.cli.main import run
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.plain]
 
 Start = Callable[..., WetreadProcess]
 
@@ -53,7 +53,7 @@ def test_shadow_read_sends_nothing_and_is_compared_with_the_live_one(
 ) -> None:
     orthanc.start()
     toml = config(two_bundles, pacs_port=orthanc.dicom_port) + _SECOND_ROUTE.format(mode="shadow")
-    service = WetreadProcess(tmp_path / "wetread", toml)
+    service = WetreadProcess(tmp_path / "wetread", toml, program=PLAIN)
     service.start()
     try:
         storescu(service.port, write_series(tmp_path / "study").paths)
@@ -127,7 +127,7 @@ def test_replay_says_what_would_be_read_and_sent_and_does_nothing(
     tmp_path: Path, two_bundles: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     toml = config(two_bundles, mode="shadow") + _SECOND_ROUTE.format(mode="off")
-    service = WetreadProcess(tmp_path / "wetread", toml)
+    service = WetreadProcess(tmp_path / "wetread", toml, program=PLAIN)
     service.start()
     try:
         storescu(service.port, write_series(tmp_path / "t1", study_seed="t1").paths)

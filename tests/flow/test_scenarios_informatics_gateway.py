@@ -33,13 +33,13 @@ from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation, Ultra
 from scenario_site import LogInPipe, Site, incoming, states_of
 
 from faults import no_writes, others, workers
-from peers import HOST, Orthanc, config, echoscu, storescu
+from peers import HOST, PLAIN, Orthanc, config, echoscu, storescu
 from phantoms import Mutate, Phantom
 from remembering_pacs import RememberingPacs
 from threshold_bundle import write_threshold_bundle
 from waiting import until
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.plain]
 
 CALLING, CALLED = "TEST-RUNNER", "C-STORE-STUDY"
 _TITLES = (CALLED, "C-ECHO-TEST", "WETREAD")
@@ -110,7 +110,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     write_threshold_bundle(folder / "bundles" / "threshold", inputs=[_HEADS])
     write_threshold_bundle(folder / "bundles" / "each", inputs=[{**_HEADS, "choose": "all"}])
     pacs, archive = RememberingPacs(), RememberingPacs()
-    service = LogInPipe(folder / "wetread", _toml(folder / "bundles", pacs, archive))
+    service = LogInPipe(folder / "wetread", _toml(folder / "bundles", pacs, archive), program=PLAIN)
     service.start()
     try:
         yield Gateway(service, folder, CALLING, CALLED, pacs, archive)

@@ -15,11 +15,11 @@ import pytest
 from scenario_site import Site, states_of
 
 from gated_bundle import Gate, write_gated_bundle
-from peers import WetreadProcess, config
+from peers import PLAIN, WetreadProcess, config
 from remembering_pacs import RememberingPacs
 from waiting import until
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.plain]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
     pacs = RememberingPacs()
     workers_toml = '[jobs]\nengine = "torch"\n[jobs.workers]\nslots = 2\nwarm = 3\njob_timeout_s = 60.0\n[jobs.retry]'
     toml = config(folder / "bundles", pacs_port=pacs.port, quiet_s=0.5, ct1="complete_on_release = true") + _SECOND
-    service = WetreadProcess(folder / "wetread", toml.replace("[jobs.retry]", workers_toml))
+    service = WetreadProcess(folder / "wetread", toml.replace("[jobs.retry]", workers_toml), program=PLAIN)
     service.start()
     site = Models(service, folder, "CT1", "WETREAD", pacs, gates)
     try:
@@ -89,7 +89,7 @@ def test_monai_e2e_029_model_exceeds_its_time_out(tmp_path: Path) -> None:
     toml = config(tmp_path / "bundles", mode="shadow", ct1="complete_on_release = true").replace("[jobs.retry]", _SHORT)
     toml = toml.replace("'\"MR\" in study.modalities'", "'!study.description.contains(\"endless\")'")
     second = _SECOND.replace('!study.description.contains("one model")', 'study.description.contains("endless")')
-    service = WetreadProcess(tmp_path / "wetread", toml + second.replace('"live"', '"shadow"'))
+    service = WetreadProcess(tmp_path / "wetread", toml + second.replace('"live"', '"shadow"'), program=PLAIN)
     service.start()
     try:
         until(lambda: open_gate.loaded, what="the good model is loaded")

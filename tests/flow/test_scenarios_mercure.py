@@ -28,11 +28,11 @@ import pydicom
 import pytest
 from scenario_site import WAITS, LogInPipe, Site, incoming, instances_in
 
-from peers import config, storescu
+from peers import PLAIN, config, storescu
 from phantoms import Phantom
 from waiting import until
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.plain]
 
 OTHER_DISK = Path("/dev") / "shm"
 _NO_RULE = "nobody reads this"
@@ -75,7 +75,7 @@ def mercure(tmp_path_factory: pytest.TempPathFactory, threshold_bundles: Path) -
     ):
         assert old in text, old
         text = text.replace(old, new)
-    service = LogInPipe(folder / "wetread", text + _FOLDER.format(target=folder / "target"))
+    service = LogInPipe(folder / "wetread", text + _FOLDER.format(target=folder / "target"), program=PLAIN)
     service.start()
     try:
         yield Mercure(service, folder, "CT1", "WETREAD")
