@@ -251,6 +251,7 @@ data_dir = "data"
 [listener]
 host = "127.0.0.1"
 port = {{port}}
+processes = 1
 [[listener.called]]
 ae_title = "WETREAD"
 [[peers]]
