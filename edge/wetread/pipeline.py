@@ -5,10 +5,7 @@ images ─▶ guard ─▶ infer ─▶ findings ─▶ encode
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +15,7 @@ from wetread.findings.from_output import read_output
 from wetread.guard.grid import check_same_grid
 from wetread.guard.intended import check_patient, check_spacing
 from wetread.images.model_input import read_image
+from wetread.progress import Progress, StageClock
 from wetread.records.job import JobSpec, StageTiming
 from wetread.records.output import Boxes
 from wetread.records.reading import Reading
@@ -25,9 +23,6 @@ from wetread.records.result import EncodedResult
 
 if TYPE_CHECKING:  # whoever hands in another reader needs no torch
     from wetread.infer.model import Reader
-
-Progress = Callable[[str, float], None]
-"""Told the stage and how far the whole read has come, 0 to 1."""
 
 _SHARE = {"images": 0.0, "guard": 0.25, "infer": 0.3, "findings": 0.8, "encode": 0.85}
 
@@ -47,7 +42,7 @@ def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress)
     """Read one study with one bundle and write the result objects into ``spec.out_folder``.
     Raises: ``StudyRejected`` with the reason when the input is not what the bundle was made for.
     """
-    clock = _Clock(progress)
+    clock = StageClock(progress, _SHARE)
     rules = {rule.name: rule for rule in bundle.manifest.inputs}
     with clock.stage("images"):
         images = {c.input_name: read_image(c.series, rules[c.input_name]) for c in spec.chosen}
@@ -66,16 +61,3 @@ def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress)
     progress("done", 1.0)
     notes = output.notes if isinstance(output, Boxes) else ()
     return Read(reading, results, tuple(clock.timings), notes + remarks(reading.output, spec.renditions))
-
-
-@dataclass(slots=True)
-class _Clock:
-    progress: Progress
-    timings: list[StageTiming] = field(default_factory=list)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        self.progress(name, _SHARE[name])
-        started = time.perf_counter()
-        yield
-        self.timings.append(StageTiming(name, time.perf_counter() - started))
