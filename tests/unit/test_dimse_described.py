@@ -55,10 +55,11 @@ def test_instances_of_one_series_are_described_once_and_keep_their_own_reference
 
 
 def test_everything_the_description_looks_at_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_series(tmp_path, shape=(1, 8, 8)).paths[0]
+    item = (_fresh(path), _ref(path))
     looked: set[str] = set()
     for name in ("text", "texts", "integer", "is_present"):
         plain = getattr(describe, name)
         monkeypatch.setattr(describe, name, lambda ds, key, plain=plain: looked.add(key) or plain(ds, key))
-    path = write_series(tmp_path, shape=(1, 8, 8)).paths[0]
-    build_study([(_fresh(path), _ref(path))])
+    build_study([item])
     assert looked == {*describe.DESCRIBING, *describe.GEOMETRY}

@@ -9,7 +9,7 @@ import dataclasses
 from collections import OrderedDict
 
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 
 from wetread.dimse.describe import DESCRIBING, GEOMETRY, build_study
@@ -57,15 +57,16 @@ class Described:
 
 def _said(ds: Dataset) -> _Said:
     """All that ``build_study`` looks at, as it was encoded; empty when that cannot be compared."""
-    said = [_encoded(ds, tag) for tag in _DESCRIBING] + [_is_there(_encoded(ds, tag)) for tag in _GEOMETRY]
+    elements: dict[int, RawDataElement | DataElement] = dict(ds.items())  # as read: looking one up would convert it
+    said = [_encoded(elements.get(tag)) for tag in _DESCRIBING]
+    said += [_is_there(_encoded(elements.get(tag))) for tag in _GEOMETRY]
     return () if None in said else tuple(said)
 
 
-def _encoded(ds: Dataset, tag: int) -> _Said | None:
+def _encoded(element: RawDataElement | DataElement | None) -> _Said | None:
     """VR, byte order and value; empty where the element is not there, ``None`` where it cannot be compared."""
-    if tag not in ds:
+    if element is None:
         return ()
-    element = ds.get_item(tag, keep_deferred=True)
     if not isinstance(element, RawDataElement):
         return (element.VR, str(element.value)) if element.tag == _DESCRIBING[0] else None
     if len(element.value or b"") > _SHORT:

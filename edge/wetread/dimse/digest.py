@@ -73,16 +73,20 @@ def digest_dataset(ds: Dataset) -> tuple[str, str]:
     Hashed for each element in tag order: tag, length and value as little endian bytes. Trailing NUL and space padding
     is left out of text; binary values keep their zeros. Private elements count as text: implicit VR does not say more.
     Not hashed: group lengths (gggg,0000), Data Set Trailing Padding (FFFC,FFFC), VRs and the Basic Offset Table.
+    Pixel Data are hashed once: their digest stands in the content for their value.
 
     Returns: (content, pixels); ``pixels`` is empty where there is no Pixel Data (7FE0,0010).
     """
-    content = hashlib.sha256()
-    _hash_dataset(ds, content.update)
-    if _PIXEL_DATA not in ds:
-        return content.hexdigest(), ""
-    pixels = hashlib.sha256()
-    _hash_value(ds.get_item(_PIXEL_DATA, keep_deferred=True), pixels.update)
-    return content.hexdigest(), pixels.hexdigest()
+    content, pixels = hashlib.sha256(), None
+    for element in _content_elements(ds):
+        content.update(int(element.tag).to_bytes(4, "big"))
+        if element.tag == _PIXEL_DATA:
+            pixels = hashlib.sha256()
+            _hash_value(element, pixels.update)
+            content.update(b"p" + pixels.digest())
+        else:
+            _hash_value(element, content.update)
+    return content.hexdigest(), pixels.hexdigest() if pixels else ""
 
 
 def header_digest(ds: Dataset) -> str:
@@ -104,18 +108,25 @@ def header_digest(ds: Dataset) -> str:
 def raw_elements(ds: Dataset) -> Iterator[RawDataElement | DataElement]:
     """The elements as the reader left them, in tag order.
 
-    pydicom's own ``elements()`` converts those without a value, taking them for deferred ones.
+    pydicom's own ``elements()`` converts those without a value, taking them for deferred ones; ``items()`` does not.
     """
-    for tag in sorted(ds.keys(), key=int):  # as numbers: comparing tags is slow
-        yield ds.get_item(tag, keep_deferred=True)
+    return (element for _tag, element in sorted(ds.items(), key=_number))  # as numbers: comparing tags is slow
+
+
+def _number(item: tuple[int, object]) -> int:
+    return int(item[0])
 
 
 def _hash_dataset(ds: Dataset, update: _Update) -> None:
-    for element in raw_elements(ds):
-        if element.tag.element == 0 or element.tag == _DATA_SET_TRAILING_PADDING:
-            continue
+    for element in _content_elements(ds):
         update(int(element.tag).to_bytes(4, "big"))
         _hash_value(element, update)
+
+
+def _content_elements(ds: Dataset) -> Iterator[RawDataElement | DataElement]:
+    for element in raw_elements(ds):
+        if element.tag.element and element.tag != _DATA_SET_TRAILING_PADDING:
+            yield element
 
 
 def _hash_value(element: RawDataElement | DataElement, update: _Update) -> None:

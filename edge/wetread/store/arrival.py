@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,9 @@ class Arrival:
         """Its row of ``instances``; ``path`` is relative to the spool."""
         provenance = self.provenance
         return {
-            **{k: v for k, v in dataclasses.asdict(self.ref).items() if k not in ("path", "digest", "in_spool")},
+            "sop_instance_uid": self.ref.sop_instance_uid,
+            "sop_class_uid": self.ref.sop_class_uid,
+            "instance_number": self.ref.instance_number,
             "film": film_to_json(self.ref.film),
             "study_id": study_id,
             "series_instance_uid": self.series.series_instance_uid,

@@ -19,7 +19,7 @@ from wetread.failpoint import failpoint
 from wetread.records.notes import note_from_json
 from wetread.records.same_patient import patient_differences
 from wetread.records.sop_classes import is_derived
-from wetread.records.study import Correction, InstanceRef
+from wetread.records.study import Correction, InstanceRef, SeriesRef
 from wetread.store.arrival import Arrival, may_be_recompressed, read_arrival, same_header
 from wetread.store.attributes import series_to_json, study_from_json, study_to_json
 from wetread.store.corrected_header import says_what_was_corrected
@@ -160,14 +160,7 @@ class Index:
             return self._again(tx, study_id, known[0], arrival)
         role = self._role(tx, arrival.ref)
         target = self._spool.studies / study["folder"] / arrival.source.name
-        tx.run(
-            self._queries["add_series"],
-            {
-                "study_id": study_id,
-                "series_instance_uid": arrival.series.series_instance_uid,
-                "attributes": series_to_json(arrival.series),
-            },
-        )
+        self._add_series(tx, study_id, arrival.series)
         tx.run(self._queries["add_instance"], arrival.row(study_id=study_id, role=role, path=self._relative(target)))
         if role != "source":
             self._say("derived_received", f"{role} object, does not trigger a read", study_id)
@@ -176,6 +169,11 @@ class Index:
         self._check_patient(tx, study, arrival)
         tx.run(self._queries["touch_study"], {"study_id": study_id, "now": now()})
         return study_id, target
+
+    def _add_series(self, tx: Transaction, study_id: int, series: SeriesRef) -> None:
+        key = {"study_id": study_id, "series_instance_uid": series.series_instance_uid}
+        if not tx.fetch(self._queries["has_series"], key):
+            tx.run(self._queries["add_series"], {**key, "attributes": series_to_json(series)})
 
     def _announce(self, tx: Transaction, study_id: int, arrival: Arrival) -> None:
         """Counts that archives write into instances: (0020,1206), (0020,1208), (0020,1209)."""

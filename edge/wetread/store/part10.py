@@ -42,6 +42,7 @@ _TAGS = {
     STUDY_INSTANCE_UID: "StudyInstanceUID",
     SERIES_INSTANCE_UID: "SeriesInstanceUID",
 }
+_CREATOR, _PRIVATE_INFORMATION = 0x00020100, 0x00020102
 _NOT_PLAIN = frozenset({DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian})
 _SHORT = struct.Struct("<HH2sH")
 _LONG = struct.Struct("<HH2sxxL")
@@ -76,10 +77,16 @@ def meta_of(received: ReceivedInstance) -> bytes:
 
 def provenance_in(meta: Dataset) -> Provenance | None:
     """The provenance in a file's meta information; None if another program wrote the file."""
-    if meta.get("PrivateInformationCreatorUID") != PROVENANCE_CREATOR:
+    if _encoded(meta, _CREATOR).decode("ascii", "replace") != PROVENANCE_CREATOR:
         return None
-    fields = json.loads(bytes(meta.PrivateInformation).rstrip(b"\0 "))
+    fields = json.loads(_encoded(meta, _PRIVATE_INFORMATION))
     return Provenance(**{**fields, "received_at": datetime.fromisoformat(fields["received_at"])})
+
+
+def _encoded(meta: Dataset, tag: int) -> bytes:
+    """The bytes of a value without padding, whether pydicom has looked at it or not."""
+    value = meta.get_item(tag).value if tag in meta else b""
+    return (value.encode() if isinstance(value, str) else bytes(value or b"")).rstrip(b"\0 ")
 
 
 def provenance_of(path: Path) -> Provenance | None:

@@ -20,9 +20,11 @@ UPDATE studies SET state = CASE state WHEN 'complete' THEN 'receiving' ELSE stat
     reason = CASE state WHEN 'complete' THEN '' ELSE reason END, updated_at = :now, last_instance_at = :now
 WHERE id = :study_id
 
+-- name: has_series
+SELECT 1 FROM series WHERE study_id = :study_id AND series_instance_uid = :series_instance_uid
+
 -- name: add_series
 INSERT INTO series (study_id, series_instance_uid, attributes) VALUES (:study_id, :series_instance_uid, :attributes)
-ON CONFLICT DO NOTHING
 
 -- name: instance
 SELECT * FROM instances WHERE study_id = :study_id AND sop_instance_uid = :sop_instance_uid
