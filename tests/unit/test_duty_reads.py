@@ -17,7 +17,7 @@ from wetread.db import Database
 from wetread.jobs.executor import LocalExecutor, WorkerSettings
 from wetread.jobs.queue import Queue, RetrySettings
 from wetread.jobs.requests import Requests
-from wetread.service.duties.reads import Drain, Reads
+from wetread.service.duties.reads import Reads, Waits
 from wetread.store.revisions import CompletenessSettings, Revisions
 from wetread.store.spool import Spool
 
@@ -25,7 +25,9 @@ from wetread.store.spool import Spool
 class Station:
     """Database, queue, executor and the duty that joins them."""
 
-    def __init__(self, folder: Path, *, slots: int = 1, drain_s: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, *, slots: int = 1, drain_s: float = 0.0, pressing: Callable[[], bool] = lambda: False
+    ) -> None:
         self.db = Database(folder / "wetread.db")
         self.queue = Queue(self.db, RetrySettings(max_attempts=3, first_delay_s=0.5), owner="me")
         self.at_once = threading.Event()
@@ -37,7 +39,7 @@ class Station:
             warm=(),
             data_folder=folder,
             results=ResultSettings(),
-            drain=Drain(drain_s, self.at_once),
+            waits=Waits(drain_s, self.at_once, pressing),
         )
 
     def add(self, action: str, *, bundle: str = "b") -> str:
@@ -155,3 +157,14 @@ def test_second_request_to_stop_does_not_wait_for_the_limit(tmp_path: Path) -> N
     assert time.monotonic() - started < 10.0
     assert station.state(job_id) == "waiting"
     station.db.close()
+
+
+@pytest.mark.parametrize(("pressing", "waited_s"), [(True, [0.0]), (False, [0.1])])
+def test_reports_are_not_waited_for_while_another_duty_has_work_in_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pressing: bool, waited_s: list[float]
+) -> None:
+    station = Station(tmp_path, pressing=lambda: pressing)
+    asked: list[float] = []
+    monkeypatch.setattr(station.executor, "reports", lambda timeout_s: asked.append(timeout_s) or [])
+    station.reads.round()
+    assert asked == waited_s

@@ -27,7 +27,7 @@ from wetread.service.duties.deliveries import Deliveries
 from wetread.service.duties.duplicates import Duplicates
 from wetread.service.duties.duty import Duty
 from wetread.service.duties.intake import Intake
-from wetread.service.duties.reads import Drain, Reads
+from wetread.service.duties.reads import Reads, Waits
 from wetread.service.duties.routing import Routing
 from wetread.service.engines import engine_problem
 from wetread.service.evidence import evidence_sources
@@ -116,7 +116,7 @@ class Service:
             Intake(index, revisions),
             Duplicates(index),
             Routing(router, revisions, queue, bundle_digests=digests),
-            self._make_reads(queue, revisions),
+            self._make_reads(queue, revisions, pressing=lambda: index.is_behind),
             Comparing(Comparisons(db, config.data_dir)),
             Cleaning(Retention(db, config.data_dir, config.retention)),
         )
@@ -131,7 +131,7 @@ class Service:
             priority=config.jobs.priority,
         )
 
-    def _make_reads(self, queue: Queue, revisions: Revisions) -> Reads:
+    def _make_reads(self, queue: Queue, revisions: Revisions, *, pressing: Callable[[], bool]) -> Reads:
         config = self._config
         engines, trust = config.data_dir / "engines", config.bundles.trust
         opener = RunnerOpener(config.jobs.engine, engines, config.jobs.threads, trust, background=True)
@@ -142,7 +142,7 @@ class Service:
             warm=self._bundles.values(),
             data_folder=config.data_dir,
             results=config.results,
-            drain=Drain(config.service.drain_s, self._at_once),
+            waits=Waits(config.service.drain_s, self._at_once, pressing),
         )
 
 

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,13 +28,15 @@ _WAIT_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Drain:
-    """How ``close`` ends the reads that are under way."""
+class Waits:
+    """What this duty may wait for."""
 
-    limit_s: float
-    """Wait so long for them."""
+    drain_s: float
+    """``close`` waits so long for reads that are under way."""
     at_once: threading.Event
-    """Set: wait no longer."""
+    """Set: not any longer."""
+    pressing: Callable[[], bool] = lambda: False
+    """Whether another duty has work in line: then a round does not wait for reports."""
 
 
 class Reads:
@@ -49,7 +51,7 @@ class Reads:
         warm: Iterable[Bundle],
         data_folder: Path,
         results: ResultSettings,
-        drain: Drain,
+        waits: Waits,
     ) -> None:
         self._queue = queue
         self._executor = executor
@@ -57,7 +59,7 @@ class Reads:
         self._warm = tuple(warm)
         self._data_folder = data_folder
         self._results = results
-        self._drain = drain
+        self._waits = waits
         self._reports: deque[Report] = deque()
 
     def recover(self) -> None:
@@ -82,8 +84,8 @@ class Reads:
     def close(self) -> None:
         """Let reads under way end, for a while; what is not done by then waits for the next start."""
         try:
-            deadline = time.monotonic() + self._drain.limit_s
-            while self._executor.is_busy() and not self._drain.at_once.is_set() and time.monotonic() < deadline:
+            deadline = time.monotonic() + self._waits.drain_s
+            while self._executor.is_busy() and not self._waits.at_once.is_set() and time.monotonic() < deadline:
                 self._end_cancelled()
                 self._take_reports()
         finally:
@@ -95,7 +97,7 @@ class Reads:
             self._executor.cancel(job_id)
 
     def _take_reports(self) -> None:
-        self._reports.extend(self._executor.reports(_WAIT_S))
+        self._reports.extend(self._executor.reports(0.0 if self._waits.pressing() else _WAIT_S))
         while self._reports:
             self._record(self._reports[0])
             self._reports.popleft()  # only now: what could not be written is recorded in the next round
