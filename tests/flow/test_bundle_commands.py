@@ -67,12 +67,16 @@ def test_bundle_goes_from_its_maker_to_a_box_by_signature(tmp_path: Path, source
     again = command("install", "threshold.zip", "--into", "box")
     assert (again["digest"], again["trusted"]) == (installed["digest"], installed["trusted"])
     (listed,) = [b for b in command("list") if b["name"] == "threshold"]
-    assert (listed["state"], listed["trust"]) == ("ready", f"signature: {made['key']}")
+    assert (listed["state"], listed["trust"]) == ("files present", f"signature: {made['key']}")
 
 
 def test_check_says_what_stands_in_the_way(tmp_path: Path, source: Path, command: Command) -> None:
     report = command("check", source)
-    assert (report["state"], report["loads"], report["tier"], report["missing"]) == ("ready", True, "components", [])
+    assert (report["state"], report["reason"]) == ("certified", "openvino f32 on CPU")
+    assert (report["loads"], report["tier"], report["missing"]) == (True, "components", [])
+    assert report["certified_on"] == "synthetic"
+    assert report["measured"]["agreement"] == 1.0
+    assert report["measured"]["max_difference"] < 1e-3
     assert report["needs_trusted_code"] == []
     assert len(report["certificate"]) == 64
     canary = tmp_path / "canary"
@@ -142,13 +146,13 @@ def test_expression_that_does_not_compile_is_a_sentence(source: Path, command: C
 
 def test_bundle_that_no_volume_gets_through_is_not_ready(source: Path, command: Command) -> None:
     report = command("check", source)
-    assert (report["state"], report["trial"]) == ("ready", "a phantom volume was read")
+    assert (report["state"], report["trial"]) == ("certified", "a phantom volume was read")
     path = source / "configs" / "inference.json"
     config = json.loads(path.read_text())
     config["preprocessing"]["transforms"].append({"_target_": "Resized", "keys": "image", "spatial_size": [64, 64]})
     path.write_text(json.dumps(config))
     report = command("check", source, code=2)
-    assert (report["state"], report["loads"], report["trial"]) == ("not ready", True, "failed")
+    assert (report["state"], report["loads"], report["trial"]) == ("not usable", True, "failed")
     assert "a phantom volume cannot be read: preprocessing of this bundle fails" in report["problems"][0]
     assert "transform Resized: " in report["problems"][0]
 
@@ -191,7 +195,8 @@ def test_list_does_not_call_a_bundle_ready_whose_files_changed(source: Path, com
     path.chmod(0o644)
     path.write_text(path.read_text() + "\n")
     (listed,) = [b for b in command("list") if b["name"] == "threshold"]
-    assert "have changed since it was installed" in listed["state"]
+    assert listed["state"] == "not usable"
+    assert "have changed since it was installed" in listed["reason"]
 
 
 def test_bundle_of_the_zoo_with_code_of_its_own_is_not_tried(tmp_path: Path, source: Path, command: Command) -> None:
@@ -255,7 +260,7 @@ def test_ready_engines_travel_with_a_signature_of_their_own(
 def test_bench_gives_one_object_for_each_engine(tmp_path: Path, command: Command) -> None:
     source = threshold_bundle(tmp_path / "golden" / "threshold").folder
     rows = command("bench", source, "--repeats", "1", "--engine", "openvino")
-    keys = ["bundle", "engine", "precision", "device", "median_s", "speedup_vs_torch", "peak_mb", "agreement"]
+    keys = ["bundle", "engine", "precision", "device", "median_s", "speedup_vs_torch", "peak_mb", "agreement", "image"]
     assert [list(row) for row in rows] == [keys, keys]
     assert [(r["bundle"], r["engine"], r["precision"]) for r in rows] == [
         ("threshold", "torch", "f32"),
@@ -263,6 +268,7 @@ def test_bench_gives_one_object_for_each_engine(tmp_path: Path, command: Command
     ]
     assert set(rows[0]) >= {"device", "median_s", "speedup_vs_torch", "peak_mb", "agreement"}
     assert rows[0]["speedup_vs_torch"] == 1.0
+    assert {row["image"] for row in rows} == {"golden case, 12 × 20 × 16 voxels (slices × rows × columns)"}
     assert all(r["median_s"] > 0 and r["peak_mb"] > 100 and r["agreement"] == 1.0 for r in rows)
 
 
@@ -284,7 +290,8 @@ def test_interrupted_bench_ends_its_processes_without_their_traces(tmp_path: Pat
 def test_weights_of_a_bundle_that_is_there_are_fetched_by_its_name(source: Path, command: Command) -> None:
     source.parent.rename("monai_bundles")
     report = command("install", "threshold")
-    assert (report["state"], report["weights"]) == ("ready", ["models/model.safetensors"])
+    assert (report["state"], report["weights"]) == ("files present", ["models/model.safetensors"])
+    assert report["reason"] == "no engine was tried on this machine yet: wetread bundle check threshold"
     assert report["trusted"] == "no; runs because nothing in it needs trusted code"
     assert command("install", "threshold", "--trust-local")["trusted"].startswith("local, ")
 

@@ -13,7 +13,7 @@ from network_bundles import THRESHOLD, oblique_volume, threshold_bundle, unet_bu
 from wetread.bundles import Bundle
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineUnavailable, WeightsMissing
 from wetread.infer.engines.openvino_engine import OpenVinoEngine
-from wetread.infer.gate.gate import Certificate
+from wetread.infer.gate.certificate import Certificate
 from wetread.infer.model import open_model
 
 ENGINES = ("torch", "openvino")

@@ -19,7 +19,7 @@ from wetread.bundles.manifest import Manifest
 from wetread.bundles.trust import TrustPolicy
 from wetread.errors import BundleNotTrusted, EngineDisagrees
 from wetread.infer.compile import compile_bundle
-from wetread.infer.gate.gate import Certificate
+from wetread.infer.gate.certificate import Certificate
 from wetread.infer.model import open_model
 from wetread.pipeline import process
 from wetread.records.job import JobSpec

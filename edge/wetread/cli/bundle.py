@@ -13,7 +13,7 @@ HELP = "list, check, compile, measure, install, sign and export bundles"
 
 _ENGINES = ("torch", "openvino", "tensorrt", "tensorrt-rtx")
 _ACTIONS = {
-    "list": ("wetread.cli.bundle_check", "list_all"),
+    "list": ("wetread.cli.bundle_list", "list_all"),
     "check": ("wetread.cli.bundle_check", "check"),
     "compile": ("wetread.cli.bundle_engines", "compile_engines"),
     "bench": ("wetread.cli.bundle_engines", "bench"),
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_json(made)
         return made
 
-    action("list", "bundles, whether they can be used, and who vouched for them")
+    action("list", "bundles, what is known of them on this machine, and who vouched for them")
     _check(action("check", "files, code, weights and engines of a bundle; exit code 2 when one fails"))
     _compile(action("compile", "build and prove engines ahead of time"))
     _bench(action("bench", "speed, memory and agreement of each engine on this machine"))

@@ -1,4 +1,4 @@
-"""``wetread bundle list | check``."""
+"""``wetread bundle check``."""
 
 from __future__ import annotations
 
@@ -7,35 +7,18 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wetread.cli.bundle_show import show, show_rows
+from wetread.cli.bundle_list import known
+from wetread.cli.bundle_show import show
 from wetread.cli.options import bundle_folders, engine_cache, trust_policy
 
 if TYPE_CHECKING:
     from wetread.bundles import Bundle
-    from wetread.bundles.trust import TrustPolicy
     from wetread.infer.model import Model
-
-
-def list_all(args: argparse.Namespace) -> int:
-    """Every bundle of this site, the ones that cannot be used with the reason."""
-    from wetread.bundles import list_bundles
-    from wetread.cli.table import print_json
-
-    seen: dict[str, dict[str, Any]] = {}
-    policy = trust_policy(args)
-    for folder in list_bundles(bundle_folders(args)):
-        seen.setdefault(folder.name, _describe(folder, policy))
-    rows = list(seen.values())
-    if args.json:
-        print_json(rows)
-    else:
-        columns = {"name": "bundle", "version": "version", "title": "title", "trust": "trusted", "state": "state"}
-        show_rows(rows, columns, title="Bundles")
-    return 0
 
 
 def check(args: argparse.Namespace) -> int:
     """Everything that stands in the way of a read, in the order in which it would be met; 2 when something does."""
+    from wetread.infer.known import FILES, UNUSABLE
 
     folder = _folder(args)
     report: dict[str, Any] = {"name": folder.name, "folder": folder}
@@ -46,34 +29,9 @@ def check(args: argparse.Namespace) -> int:
     if code == 0 and not args.files_only:
         report |= _engine(args, folder)
         code = 2 if report["problems"] else 0
-    report["state"] = "ready" if code == 0 else "not ready"
-    show(report, as_json=args.json)
+    report["state"] = report.get("state", FILES) if code == 0 else UNUSABLE
+    show(report if args.json else _for_people(report), as_json=args.json)
     return code
-
-
-def _describe(folder: Path, policy: TrustPolicy) -> dict[str, Any]:
-    """``ready`` says that its files are here, are those that were vouched for, and may run; ``check`` tries them."""
-    from wetread.bundles import load_bundle
-    from wetread.bundles.installed import record_of
-    from wetread.bundles.trust import admit
-    from wetread.errors import Misconfigured
-
-    described: dict[str, Any] = {"name": folder.name, "version": "", "title": "", "clinical_use": False}
-    described |= {"folder": str(folder), "trust": ""}
-    try:
-        record = record_of(folder)
-        described["trust"] = f"{record.trusted}: {record.by}" if record else "not installed"
-        bundle = load_bundle(folder)
-        described |= {
-            "version": bundle.version,
-            "title": bundle.manifest.title,
-            "clinical_use": bundle.manifest.clinical_use,
-        }
-        admit(bundle, policy)
-        bundle.check_weights()
-    except Misconfigured as exc:
-        return {**described, "state": str(exc)}
-    return {**described, "state": "ready"}
 
 
 def _folder(args: argparse.Namespace) -> Path:
@@ -104,13 +62,13 @@ def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> in
     check_folder(folder)
     if not (folder / "configs" / "wetread.json").is_file():
         report["trust"] = "not installed"
-        return _without_manifest(report, engine_cache(args))
+        return _without_manifest(report, engine_cache(args), files_only=args.files_only)
     bundle = load_bundle(folder)
     report["needs_trusted_code"] = in_words(needed_by(bundle))
     report |= {"version": bundle.version, "digest": bundle.digest(), "weights_digest": bundle.weights_digest()}
     report["clinical_use"] = bundle.manifest.clinical_use
     golden = bundle.manifest.golden
-    report["golden_case"] = golden.origin if golden else "none, certified on phantoms"
+    report["golden_case"] = golden.origin if golden else "none: engines are compared on noise"
     try:
         record = admit(bundle, trust_policy(args))
     except BundleNotTrusted as exc:
@@ -118,12 +76,13 @@ def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> in
         return 2
     report["trust"] = f"{record.trusted}: {record.by}" if record else "not installed; stays within the allow-list"
     bundle.check_weights()
+    report |= known(bundle, engine_cache(args))
     return 0
 
 
-def _without_manifest(report: dict[str, Any], cache_folder: Path) -> int:
+def _without_manifest(report: dict[str, Any], cache_folder: Path, *, files_only: bool) -> int:
     """A bundle from the Model Zoo: it is made once for the report, but only if that runs none of its own code."""
-    from wetread.bundles.check import guessed_weights
+    from wetread.bundles.check import guessed_weights, missing_in_manifest
     from wetread.bundles.static_check import in_words
     from wetread.bundles.template import write_template
     from wetread.bundles.trust import needs_trust
@@ -131,9 +90,12 @@ def _without_manifest(report: dict[str, Any], cache_folder: Path) -> int:
     guessed = guessed_weights(report["folder"])
     programs = [guessed.path] if guessed.program else []
     report["needs_trusted_code"] = needed = in_words(needs_trust(report["folder"], programs=programs))
-    if not needed:
+    if not needed and not files_only:
         return 0
     report["template"] = write_template(report["folder"], cache_folder)
+    if files_only:
+        report["missing"] = missing_in_manifest(report["folder"])
+        return 2
     report["problems"] = [
         "there is no configs/wetread.json, and the parts of the bundle cannot be tried because it needs trusted code; "
         "fill in the template, rename it to wetread.json and, if you trust the code, install it with --trust-local"
@@ -162,15 +124,43 @@ def _engine(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     with stage_progress(args.json) as progress:
         cache = engine_cache(args)
         model = open_model(bundle, engine=args.engine, cache_folder=cache, trust=trust_policy(args), progress=progress)
-        identity, reason = model.identity, model.choice_reason
+        found = _opened(model, golden=bundle.manifest.golden is not None)
         tried = {} if bundle.manifest.golden else _trial(model, bundle)
         model.close()
+    return {**found, **tried}
+
+
+def _opened(model: Model, *, golden: bool) -> dict[str, Any]:
+    """Which engine serves, why, and what was measured before it may."""
+    from wetread.infer.known import CERTIFIED, FILES, REFERENCE
+
+    identity, certificate = model.identity, model.certificate
+    compiled = identity.name != "torch"
     return {
+        "state": CERTIFIED if compiled else REFERENCE if golden else FILES,
+        "reason": f"{identity.name} {identity.precision} on {identity.device}",
         "engine": f"{identity.name} {identity.precision} {identity.library_version} on {identity.device}",
-        "why": reason,
+        "why": model.choice_reason,
         "certificate": identity.certificate,
-        **tried,
+        "certified_on": certificate.kind if certificate else "",
+        "measured": certificate.measured.figures() if certificate else {},
     }
+
+
+def _for_people(report: dict[str, Any]) -> dict[str, Any]:
+    """Figures as a line of words; reasons cut to their first clause."""
+    from wetread.cli.table import short_reason
+    from wetread.infer.known import figures_in_words
+
+    shown = {name: value for name, value in report.items() if name != "engines"}
+    if "measured" in shown:
+        on = shown.pop("certified_on")
+        shown["measured"] = figures_in_words(shown["measured"], certified_on=on) or _NOTHING_TO_MEASURE_BY
+        shown["why"] = short_reason(shown["why"])
+    return shown
+
+
+_NOTHING_TO_MEASURE_BY = "nothing: there is no golden case that would say whether the reference is right"
 
 
 def _trial(model: Model, bundle: Bundle) -> dict[str, Any]:

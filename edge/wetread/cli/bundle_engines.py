@@ -13,16 +13,6 @@ from wetread.cli.options import bundle_folders, engine_cache, trust_policy
 if TYPE_CHECKING:
     from wetread.bundles import Bundle
 
-_COMPILED = {
-    "network": "network",
-    "engine": "engine",
-    "precision": "prec.",
-    "gpu": "for",
-    "size_bytes": "bytes",
-    "seconds": "seconds",
-    "build_part": "build",
-    "on_device_part": "on device",
-}
 _MEASURED = {
     "engine": "engine",
     "precision": "prec.",
@@ -57,10 +47,23 @@ def compile_engines(args: argparse.Namespace) -> int:
     if args.json:
         print_json(rows)
     else:
-        show_rows(rows, _COMPILED, title=f"Engines of {bundle.name}")
+        print(f"Engines of {bundle.name}")
+        for row in rows:
+            _show_compiled(row)
         for note in dict.fromkeys(row["note"] for row in rows if row["note"]):
             print(f"note: {note}")
     return 0
+
+
+def _show_compiled(row: dict[str, Any]) -> None:
+    from wetread.cli.table import print_block
+    from wetread.infer.known import figures_in_words
+
+    size = f"{row['size_bytes'] / 1e6:.1f} MB"
+    heads = (row["network"], row["engine"], row["precision"], f"for {row['gpu']}", size, f"{row['seconds']:.1f} s")
+    figures = figures_in_words(row["measured"], certified_on=row["measured_on"])
+    on_device = "passed" if row["on_device_part"] == "passed" else "not run yet: it must pass before the engine serves"
+    print_block(heads, figures, f"on its device: {on_device}")
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -87,6 +90,8 @@ def bench(args: argparse.Namespace) -> int:
         print_json(rows)
     else:
         show_rows(rows, _MEASURED, title=f"{bundle.name} on this machine")
+        for image in dict.fromkeys(row["image"] for row in rows):
+            print(f"image: {image}; median of {max(args.repeats, 1)} runs, volume in memory to checked answer")
     failed = [m for m in measured if m.problem]
     for one in failed:
         print(f"wetread: {one.engine} {one.precision} was not measured: {one.problem}", file=sys.stderr)

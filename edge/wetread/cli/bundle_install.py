@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wetread.cli.bundle_list import known
 from wetread.cli.bundle_show import show
 from wetread.cli.options import bundle_folders, bundle_settings, engine_cache, trust_policy
 
@@ -111,7 +112,7 @@ def _complete(args: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
         "folder": bundle.folder,
         "weights": [w.path for w in bundle.manifest.weights],
         "trusted": f"{record.trusted}, {record.by}" if record else "no; runs because nothing in it needs trusted code",
-        "state": "ready",
+        **_state(args, bundle),
     }
 
 
@@ -131,8 +132,15 @@ def _install_source(args: argparse.Namespace) -> dict[str, Any]:
         "runs_code": in_words(f for f in done.findings if f.for_reading),
         "engines": done.engines,
         "notes": list(done.notes),
-        "state": "ready",
+        **_state(args, done.bundle),
     }
+
+
+def _state(args: argparse.Namespace, bundle: Bundle) -> dict[str, str]:
+    """What is known on this machine about a bundle whose files are in place: of a new one no more than that."""
+    found = known(bundle, engine_cache(args))
+    tried = found["reason"] or f"no engine was tried on this machine yet: wetread bundle check {bundle.name}"
+    return {"state": found["state"], "reason": tried}
 
 
 def _settings(args: argparse.Namespace) -> InstallSettings:

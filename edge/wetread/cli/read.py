@@ -96,7 +96,7 @@ def _check_writable(out: Path) -> None:
 
 
 def _show(reads: list[dict[str, Any]], *, as_json: bool) -> int:
-    from wetread.cli.table import print_json, print_table
+    from wetread.cli.table import print_json, print_table, short_reason
     from wetread.service.documents import finding_text, measured_text, series_text
 
     if as_json:
@@ -112,6 +112,6 @@ def _show(reads: list[dict[str, Any]], *, as_json: bool) -> int:
         for warning in read["warnings"]:
             print(f"note: {warning}")
         engine = read["engine"]
-        print(f"engine: {engine['name']} {engine['precision']} ({engine['reason']})")
+        print(f"engine: {engine['name']} {engine['precision']} ({short_reason(engine['reason'])})")
         print(f"measured: {measured_text(read)}")
     return 0

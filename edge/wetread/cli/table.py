@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,8 @@ from datetime import datetime
 from typing import Any
 
 _WIDTH = 79
+_REASON = 60
+"""Characters of a reason in a line with other things."""
 
 
 def print_json(document: object) -> None:
@@ -45,6 +48,13 @@ def _wrapped(text: str, *, first: str = "") -> str:
     return textwrap.fill(
         text, _WIDTH, initial_indent=first, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
+
+
+def short_reason(reason: str) -> str:
+    """The first clause of a reason, for a line among others; the whole stands in ``--json`` and where one thing is
+    shown."""
+    first = re.split(r"[;:] ", reason, maxsplit=1)[0]
+    return first if len(first) <= _REASON else f"{first[: _REASON - 1].rstrip()}…"
 
 
 def short_time(iso: str) -> str:

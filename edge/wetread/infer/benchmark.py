@@ -50,6 +50,8 @@ class Benchmark:
     agreement: float | None
     """With the reference engine's answer, as the gate measures it: share of voxels, of calls, of boxes.
     None when the model found nothing in a phantom."""
+    image: str = ""
+    """What was read: golden case or phantom, and its size."""
     problem: str = ""
     """Why it was not measured."""
 
@@ -102,7 +104,7 @@ def _cases(bundle: Bundle, engines: Sequence[str]) -> Iterator[tuple[str, Precis
 
 
 def _not_measured(bundle: str, engine: str, precision: str, problem: Exception) -> Benchmark:
-    return Benchmark(bundle, engine, precision, "", None, None, None, None, str(problem))
+    return Benchmark(bundle, engine, precision, "", None, None, None, None, problem=str(problem))
 
 
 def _result(bundle: Bundle, runner: _Runner, reference: _Runner) -> Benchmark:
@@ -116,6 +118,7 @@ def _result(bundle: Bundle, runner: _Runner, reference: _Runner) -> Benchmark:
         speedup_vs_torch=round(statistics.median(reference.seconds) / median, 2),
         peak_mb=round(runner.peak_mb(), 1),
         agreement=_agreement(bundle, runner, reference),
+        image=runner.opened["image"],
     )
 
 
@@ -217,7 +220,8 @@ class _Side:
         from wetread.infer.model import open_model
 
         self._model = open_model(self._bundle, engine=self._engine, cache_folder=self._cache_folder, trust=self._trust)
-        return {key: str(value) for key, value in asdict(self._model.identity).items()}
+        opened = {key: str(value) for key, value in asdict(self._model.identity).items()}
+        return {**opened, "image": _described(self._bundle, self._images)}
 
     def answer(self) -> ModelOutput | None:
         """None when the model found nothing in the phantom that may be reported; the time it took is the same."""
@@ -237,6 +241,15 @@ def _images(bundle: Bundle) -> Mapping[str, ModelInput]:
     if golden is not None:
         return golden_images(bundle, golden)
     return phantoms(bundle.manifest)
+
+
+def _described(bundle: Bundle, images: Mapping[str, ModelInput]) -> str:
+    """For a person, e.g. ``golden case, 60 × 80 × 66 voxels (slices × rows × columns)``."""
+    shapes = list(dict.fromkeys(image.array.shape for image in images.values()))
+    sizes = ", ".join(" × ".join(map(str, shape)) for shape in shapes)
+    unit = "voxels (slices × rows × columns)" if len(shapes[0]) == 3 else "pixels (rows × columns)"
+    several = f"{len(images)} inputs of " if len(images) > 1 else ""
+    return f"{'golden case' if bundle.manifest.golden else 'phantom'}, {several}{sizes} {unit}"
 
 
 def _peak_mb() -> float:

@@ -19,9 +19,10 @@ from wetread.infer.engines.plan import NetworkPlan, Precision
 from wetread.infer.engines.tensorrt_engine import TensorRtBackend
 from wetread.infer.engines.tensorrt_memory import Gpu
 from wetread.infer.files import translated
+from wetread.infer.gate.certificate import Certificate
 from wetread.infer.gate.synthetic import network_input_shape
 from wetread.infer.graph.export import exported
-from wetread.infer.graph.onnx_check import noise
+from wetread.infer.graph.onnx_check import GraphCheck, noise
 from wetread.infer.model import open_model
 from wetread.infer.plans import network_plans
 from wetread.infer.shapes import asked_shape
@@ -50,8 +51,11 @@ class CompiledEngine:
     """The typed graph gave the network's answer on the CPU; one that does not is an error and no engine."""
     on_device_part: Literal["passed", "not run"]
     """The engine gave the network's answer on its device; ``not run``: it must before it serves."""
+    measured_on: Literal["golden", "synthetic", "graph"] = "graph"
+    """What was asked: the golden case, or noise; ``graph``: noise, of an engine for a GPU that is not here, whose graph
+    answered on the CPU (its golden case too)."""
     measured: Mapping[str, float] = field(default_factory=dict)
-    """The golden case with the coarser graph on the CPU, by the task's own measures (build part)."""
+    """The worst that was found, by name, e.g. ``min_dice``."""
     note: str = ""
     """Why the precision is not the one that was asked for."""
 
@@ -133,13 +137,15 @@ class _Compiling:
         entry, content = library.found(plan, shape, gpu)
         if entry is None or content is None:
             entry = library.build(plan, shape, gpu=gpu)
+        proven: Certificate | None = None
         if gpu is here:
             opened = library.open_engine(plan)
             opened(noise(shape))
             opened.close()
-            self._prove(plan)
+            proven = self._prove(plan)
             entry = library.found(plan, shape, gpu)[0] or entry
         record = entry.record
+        measured_on, measured = _figures(record.graph) if proven is None else (proven.kind, proven.measured.figures())
         return CompiledEngine(
             bundle=self.bundle.name,
             network=plan.name,
@@ -152,13 +158,14 @@ class _Compiling:
             sha256=record.engine_sha256,
             build_part="passed",
             on_device_part="passed" if entry.on_device() else "not run",
-            measured=record.graph.task or {},
+            measured_on=measured_on,
+            measured=measured,
         )
 
     def _for_cpu(self, plan: NetworkPlan, shape: Shape, _sm: str) -> CompiledEngine:
         """What is kept is the checked graph and the certificate; OpenVINO compiles it at each start."""
         started = time.perf_counter()
-        self._prove(plan)
+        proven = self._prove(plan)
         graph = exported(plan, shape)
         return CompiledEngine(
             bundle=self.bundle.name,
@@ -172,9 +179,11 @@ class _Compiling:
             sha256=graph.sha256,
             build_part="passed",
             on_device_part="passed",
+            measured_on=proven.kind,
+            measured=proven.measured.figures(),
         )
 
-    def _prove(self, plan: NetworkPlan) -> None:
+    def _prove(self, plan: NetworkPlan) -> Certificate:
         """Let the engine through the gate as when it serves, so that the certificate is there.
 
         Raises: ``EngineDisagrees`` when the gate lets it through in another precision only.
@@ -185,8 +194,16 @@ class _Compiling:
             asked, engine=self.engine, cache_folder=plan.cache_folder, trust=self.trust, threads=plan.threads
         )
         model.close()
-        if model.identity.precision != plan.precision:
+        if model.certificate is None or model.identity.precision != plan.precision:
             raise EngineDisagrees(f"bundle {self.bundle.name}: {model.choice_reason}")
+        return model.certificate
+
+
+def _figures(check: GraphCheck) -> tuple[Literal["golden", "graph"], dict[str, float]]:
+    """Of a graph on the CPU: what was measured, and the figures."""
+    if check.task:
+        return "golden", dict(check.task)
+    return "graph", {name: getattr(check, name) for name in ("share_within", "same_label", "max_difference")}
 
 
 def _gpu_here(*, needed: bool) -> Gpu | None:

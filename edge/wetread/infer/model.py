@@ -64,6 +64,8 @@ class Model:
         self.tier: Tier = opened.tier
         """How the bundle is driven, and why."""
         self.identity: EngineIdentity = opened.identity
+        self.certificate = opened.certificate
+        """Under which the engine serves; none for the reference of a bundle without a golden case."""
         self.choice_reason = reason
         """Why this engine, as a sentence for a person."""
         self.waiting = waiting

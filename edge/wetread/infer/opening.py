@@ -14,15 +14,16 @@ from wetread.bundles.manifest import Manifest
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.adapters import answer
 from wetread.infer.configs.config import InferenceConfig
-from wetread.infer.engines.cache import key_of
 from wetread.infer.engines.engine import REFERENCE, Choice, Engine, backend
 from wetread.infer.engines.plan import NetworkPlan
 from wetread.infer.files import translated
 from wetread.infer.forecast import Forecast, SourceGrid
+from wetread.infer.gate.certificate import Certificate
 from wetread.infer.gate.gate import certify, subject
 from wetread.infer.gate.refusal import forget_refusal, note_refusal, noted_refusal
 from wetread.infer.gate.synthetic import certify_without_golden, network_input_shape
 from wetread.infer.graph.onnx_check import noise
+from wetread.infer.keys import key_of
 from wetread.infer.plans import network_plans
 from wetread.infer.program import Runnable
 from wetread.infer.shapes import Shape, asked_shape
@@ -31,6 +32,9 @@ from wetread.memory import restart_peak
 from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
+
+REFERENCE_SERVES = "reference"
+"""Stands where the digest of a certificate would: nothing is there to measure the reference by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Opened:
     """By the id of the network."""
     tier: Tier
     identity: EngineIdentity
+    certificate: Certificate | None
+    """Under which it serves; none for the reference of a bundle without a golden case."""
     forecast: Forecast
     """What a read will take."""
     windows: Mapping[str, Shape]
@@ -117,18 +123,17 @@ class Opening:
             raise
         self.tell("ready", 1.0)
         identity = self._identity(config, what, certificate)
-        return Opened(program, engines, choose_tier(config), identity, forecast, windows)
+        return Opened(program, engines, choose_tier(config), identity, certificate, forecast, windows)
 
     def _certificate(
         self, forecast: Forecast, plans: list[NetworkPlan], engines: Mapping[str, Engine], what: Mapping[str, str]
-    ) -> str:
-        """Its digest. The reference is measured whoever waits: nothing else could serve before it."""
+    ) -> Certificate | None:
+        """The reference is measured whoever waits: nothing else could serve before it. None: it has no golden case."""
         golden, make = self.bundle.manifest.golden, self.build or what["engine"] == REFERENCE
         if golden is None:
             return certify_without_golden(self.bundle, what, plans, engines, cache_folder=self.cache_folder, make=make)
         run = partial(_watched_answer, forecast, self.bundle.manifest)
-        made = certify(self.bundle, golden, what, run=run, engines=engines, cache_folder=self.cache_folder, make=make)
-        return made.digest()
+        return certify(self.bundle, golden, what, run=run, engines=engines, cache_folder=self.cache_folder, make=make)
 
     def _windows(self, config: InferenceConfig, engines: Mapping[str, Engine]) -> dict[str, Shape]:
         with suppress(BundleInvalid):  # the metadata do not say what the network takes: the first study will
@@ -137,13 +142,15 @@ class Opening:
             return {name: shape for name, (shape, always) in asked.items() if always}
         return {}
 
-    def _identity(self, config: InferenceConfig, what: Mapping[str, str], certificate: str) -> EngineIdentity:
+    def _identity(
+        self, config: InferenceConfig, what: Mapping[str, str], certificate: Certificate | None
+    ) -> EngineIdentity:
         return EngineIdentity(
             name=what["engine"],
             precision=what["precision"],
             library_version=what["library"],
             device=what["device"],
-            certificate=certificate,
+            certificate=certificate.digest() if certificate else REFERENCE_SERVES,
             tier=choose_tier(config).name,
             shims=(*(f"{shim.name}: {shim.what}" for shim in config.shims), *_programs(self.bundle)),
         )

@@ -7,7 +7,6 @@ the reference) and, once it ran on a device and gave the reference's answer, ``o
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wetread.durable import write_atomically
 from wetread.infer.graph.onnx_check import GraphCheck
+from wetread.infer.keys import key_of
 
 _ENGINE, _BUILD, _ON_DEVICE = "engine.bin", "build.json", "on_device.json"
 
@@ -87,11 +87,6 @@ class Entry:
             made_at=datetime.now(UTC),
         )
         write_atomically(self.folder / _ON_DEVICE, lambda target: target.write_text(noted.model_dump_json(indent=2)))
-
-
-def key_of(what: Mapping[str, str]) -> str:
-    """SHA-256 (hex) of everything that decides something: its name in the cache."""
-    return hashlib.sha256(json.dumps(dict(what), sort_keys=True).encode()).hexdigest()
 
 
 def find_entry(cache_folder: Path, what: Mapping[str, str]) -> Entry | None:

@@ -134,9 +134,8 @@ def choose_engine(requested: str, *, precision: Precision) -> Choice:
         except EngineUnavailable as exc:
             problems.append(f"{name} cannot be used: {exc}")
             continue
-        return _with_precision(
-            name, f"{name} {version} is installed, the default on {_kind(name)} ({device})", precision
-        )
+        on = _kind(name) if device == "CPU" else f"{_kind(name)} ({device})"
+        return _with_precision(name, f"{name} {version.partition('-')[0]} is the default on {on}", precision)
     return _with_precision(REFERENCE, "; ".join(problems), precision)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from wetread.bundles.manifest import Manifest, Tolerance
-from wetread.infer.engines.plan import Precision
 from wetread.records.output import Box, Boxes, Masks, ModelOutput, Scores
 from wetread.records.volume import LabelMap
+
+if TYPE_CHECKING:
+    from wetread.infer.engines.plan import Precision  # imports torch
 
 Labels = npt.NDArray[np.uint8]
 
@@ -75,7 +78,7 @@ class Agreement(BaseModel):
             found["min_dice"] = min(self.dice.values())
         if self.volume_change:
             found["max_volume_change"] = max(map(abs, self.volume_change.values()))
-        for name in ("score_difference", "box_score_difference"):
+        for name in ("max_difference", "score_difference", "box_score_difference"):
             value = getattr(self, name)
             if value is not None:
                 found[name] = value

@@ -6,18 +6,16 @@ done where it was built, and a certificate is made only by running the engine he
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import monai
 import scipy
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wetread import __version__
 from wetread.bundles import Bundle
@@ -25,38 +23,16 @@ from wetread.bundles.bundle import file_sha256
 from wetread.bundles.manifest import Golden
 from wetread.durable import write_atomically
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineNotReady
-from wetread.infer.engines.cache import key_of, still_there
+from wetread.infer.engines.cache import still_there
 from wetread.infer.engines.engine import Engine
 from wetread.infer.engines.plan import Precision
+from wetread.infer.gate.certificate import CERTIFICATE, FORMAT_VERSION, Certificate, Kind, read_certificate
 from wetread.infer.gate.compare import Agreement, Limits, compare_outputs, limits
 from wetread.infer.gate.golden import golden_answer, golden_images
 from wetread.infer.graph.export import EXPORTER
+from wetread.infer.keys import key_of
 from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
-
-FORMAT_VERSION = 1
-CERTIFICATE = "certificate.json"
-
-
-class Certificate(BaseModel):
-    """Under what an engine serves. Kept in ``<cache>/<key>/certificate.json``; its digest goes into every result."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format_version: Literal[1] = 1
-    kind: Literal["golden", "synthetic"]
-    subject: Mapping[str, str]
-    """What was certified: bundle, engine, versions, machine. The key is the digest of this."""
-    golden: Mapping[str, str]
-    """SHA-256 (hex) of the golden files; empty for a synthetic certificate."""
-    artefacts: Mapping[str, str] = {}
-    """Engine files that answered: key in the cache → SHA-256 (hex). Empty where nothing compiled is kept."""
-    measured: Agreement
-    made_at: datetime
-
-    def digest(self) -> str:
-        """SHA-256 (hex) over the content."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 def subject(
@@ -111,7 +87,7 @@ class Case:
     """What an engine is measured on."""
 
     bundle_name: str
-    kind: Literal["golden", "synthetic"]
+    kind: Kind
     files: Mapping[str, str]
     """SHA-256 (hex) of the golden files."""
     allowed: Limits
@@ -127,7 +103,7 @@ def kept_or_made(
     of measuring.
     """
     path = cache_folder / key_of(what) / CERTIFICATE
-    kept = _kept(path)
+    kept = read_certificate(path)
     if kept and _holds(kept, case, what) and still_there(cache_folder, kept.artefacts):
         return kept
     if not make:
@@ -167,11 +143,3 @@ def _existing_sha256(path: Path) -> str:
     if not path.is_file():
         raise BundleInvalid(f"the golden file {path} is missing; the manifest names it")
     return file_sha256(path)
-
-
-def _kept(path: Path) -> Certificate | None:
-    """The certificate in the cache; one that cannot be read counts as absent, because the gate makes a new one."""
-    try:
-        return Certificate.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from wetread.durable import write_atomically
 from wetread.errors import EngineDisagrees, EngineUnavailable
-from wetread.infer.engines.cache import key_of
+from wetread.infer.keys import key_of
 
 REFUSAL = "refusal.json"
 _KEPT_FOR = timedelta(days=1)
