@@ -225,6 +225,29 @@ def test_tables_fit_into_eighty_columns(source: Path, command: Command) -> None:
         assert "threshold" in text
 
 
+def test_compiled_engines_of_long_names_fit_into_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    from wetread.cli.bundle_engines import _show_compiled
+
+    row = {"network": "box_network_def", "engine": "tensorrt-rtx", "precision": "f16", "gpu": "sm120", "seconds": 123.4}
+    measured = {"agreement": 0.99999, "min_dice": 0.99989, "max_volume_change": 0.00018, "max_difference": 1e-5}
+    _show_compiled(
+        {**row, "size_bytes": 132_900_000, "on_device_part": "not run", "measured": measured, "measured_on": "golden"}
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "box_network_def  tensorrt-rtx  f16  for sm120  132.9 MB  123.4 s"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("/missing/path", "there is no folder /missing/path"), ("nothing", "there is no bundle 'nothing'; installed: ")],
+)
+@pytest.mark.parametrize("action", ["check", "compile", "bench", "sign", "export"])
+def test_bundle_that_is_not_there_is_a_sentence(action: str, name: str, said: str, command: Command) -> None:
+    more = ["--out", "x.zip"] if action == "export" else ["--new-key", "k"] if action == "sign" else []
+    assert said in command(action, name, *more, code=2)["reason"]
+
+
 def test_compiled_engines_are_listed(source: Path, command: Command) -> None:
     (engine,) = command("compile", source)
     assert (engine["engine"], engine["precision"], engine["on_device_part"]) == ("openvino", "f32", "passed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ import fake_tensorrt
 from network_bundles import threshold_bundle, unet_bundle
 from wetread.bundles import Bundle, load_bundle
 from wetread.errors import EngineDisagrees, EngineUnavailable, Misconfigured
-from wetread.infer.compile import compile_bundle
+from wetread.infer.compile import _figures, compile_bundle
 from wetread.infer.engines.engine import backend
 from wetread.infer.gate.compare import Agreement
 from wetread.infer.graph.export import exported
+from wetread.infer.graph.onnx_check import GraphCheck
 from wetread.infer.model import open_model
 
 
@@ -55,6 +57,28 @@ def test_openvino_is_proven_where_it_is_compiled(tmp_path: Path) -> None:
     (built,) = compile_bundle(threshold_bundle(tmp_path / "b"), engine="openvino", cache_folder=tmp_path / "cache")
     assert (built.engine, built.precision, built.gpu, built.on_device_part) == ("openvino", "f32", "CPU", "passed")
     assert list((tmp_path / "cache").glob("*/certificate.json"))
+    assert (built.measured_on, built.measured["min_dice"], built.measured["max_volume_change"]) == ("golden", 1.0, 0.0)
+
+
+def test_what_was_measured_says_what_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that was not run yet has the figures of its graph; without a golden case nothing is said about Dice."""
+    fake_tensorrt.install(monkeypatch, "tensorrt-rtx", sm="sm90")
+    bundle = threshold_bundle(tmp_path / "b")
+    (plain,) = compile_bundle(bundle, gpus=["sm86"], cache_folder=tmp_path / "cache")
+    assert plain.measured_on == "graph"
+    assert plain.measured.keys() == {"share_within", "same_label", "max_difference"}
+    judged = GraphCheck.model_construct(task={"min_dice": 0.999})
+    assert _figures(judged) == ("golden", {"min_dice": 0.999})
+    without = threshold_bundle(tmp_path / "w", golden=False)
+    (synthetic,) = compile_bundle(without, engine="openvino", cache_folder=tmp_path / "cache")
+    assert synthetic.measured_on == "synthetic"
+    assert synthetic.measured.keys() == {"agreement", "max_difference"}
+
+
+def test_gpu_elsewhere_without_the_library_says_which_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(EngineUnavailable, match=r"^the package tensorrt-rtx is not installed; pip install 'wetread\["):
+        compile_bundle(threshold_bundle(tmp_path / "b"), gpus=["sm89"], cache_folder=tmp_path / "c")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +86,11 @@ def test_openvino_is_proven_where_it_is_compiled(tmp_path: Path) -> None:
     [
         ({"engine": "torch"}, "torch is the reference"),
         ({"engine": "openvino", "precision": "f16"}, "openvino computes in f32 or bf16, not in f16"),
-        ({"engine": "openvino", "gpus": ["sm89"]}, "openvino runs on the CPU"),
+        ({"engine": "openvino", "gpus": ["sm89"]}, "openvino runs on the CPU; --gpu is for tensorrt-rtx"),
+        ({"engine": "torch", "gpus": ["sm89"]}, "torch is the reference"),
+        ({"engine": "tensorrt", "gpus": ["sm89"]}, "builds only on the GPU it is to run on; tensorrt-rtx builds ahead"),
+        ({"gpus": ["RTX 4090"]}, "'RTX 4090' is no compute capability; expected sm and a number"),
+        ({"precision": "f16"}, "not in f16; f16 is for GPUs: --gpu sm89"),
     ],
 )
 def test_what_cannot_be_compiled_is_refused(options: dict[str, object], reason: str, tmp_path: Path) -> None:

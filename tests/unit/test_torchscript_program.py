@@ -235,7 +235,9 @@ def test_config_without_a_network_says_what_to_do_about_an_archive(tmp_path: Pat
     bundle = bundle_of(tmp_path / "b", Above())
     (entry,) = bundle.manifest.model_dump(mode="json")["weights"]
     _change(bundle.folder, weights=[{**entry, "program": False}])
-    with pytest.raises(BundleInvalid, match=r'makes no network_def, .*"program": true in wetread\.json'):
+    with pytest.raises(
+        BundleInvalid, match=r'makes no network_def for the tensors of .*"program": true in wetread\.json'
+    ):
         open_model(load_bundle(bundle.folder), engine="torch", cache_folder=tmp_path / "c")
 
 

@@ -108,22 +108,31 @@ def list_bundles(folders: Iterable[Path]) -> Iterator[Path]:
 def find_bundle(name: str, folders: Iterable[Path]) -> Bundle:
     """The bundle called ``name``, or the one in the folder ``name`` if it is a path.
 
+    Raises: ``UnknownBundle`` with the names that exist; ``BundleInvalid``.
+    """
+    return load_bundle(find_folder(name, folders))
+
+
+def find_folder(name: str, folders: Iterable[Path]) -> Path:
+    """The folder of the bundle called ``name``, or ``name`` itself; also of one that has no ``wetread.json`` yet.
+
     Raises: ``UnknownBundle`` with the names that exist.
     """
-    folders = tuple(folders)
-    as_path = Path(name)
+    folders, as_path = tuple(folders), Path(name)
     if (as_path / "configs" / "metadata.json").is_file():
-        return load_bundle(as_path)
+        return as_path.resolve()
     known = {path.name: path for path in reversed(list(list_bundles(folders)))}
-    if name not in known:
-        if as_path.exists():
-            raise UnknownBundle(f"{name} is no bundle: a MONAI bundle is a folder with configs/metadata.json")
-        have = ", ".join(sorted(known)) or "none"
-        searched = ", ".join(dict.fromkeys(str(f) for f in folders))
-        raise UnknownBundle(
-            f"there is no bundle {name!r}; installed: {have} (searched: {searched}; [bundles] folders sets where)"
-        )
-    return load_bundle(known[name])
+    if name in known:
+        return known[name].resolve()
+    if as_path.exists():
+        raise UnknownBundle(f"{name} is no bundle: a MONAI bundle is a folder with configs/metadata.json")
+    if len(as_path.parts) > 1:
+        raise UnknownBundle(f"there is no folder {name}; expected a MONAI bundle, a folder with configs/metadata.json")
+    have = ", ".join(sorted(known)) or "none"
+    searched = ", ".join(dict.fromkeys(str(f) for f in folders))
+    raise UnknownBundle(
+        f"there is no bundle {name!r}; installed: {have} (searched: {searched}; [bundles] folders sets where)"
+    )
 
 
 def file_sha256(path: Path) -> str:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 def check(args: argparse.Namespace) -> int:
     """Everything that stands in the way of a read, in the order in which it would be met; 2 when something does."""
+    from wetread.bundles.bundle import find_folder
     from wetread.infer.known import FILES, UNUSABLE
 
-    folder = _folder(args)
+    folder = find_folder(args.name, bundle_folders(args))
     report: dict[str, Any] = {"name": folder.name, "folder": folder}
     code = _files(args, folder, report)
     if code == 0 and not args.files_only:
@@ -32,24 +33,6 @@ def check(args: argparse.Namespace) -> int:
     report["state"] = report.get("state", FILES) if code == 0 else UNUSABLE
     show(report if args.json else _for_people(report), as_json=args.json)
     return code
-
-
-def _folder(args: argparse.Namespace) -> Path:
-    """The bundle's folder, also of one that has no ``wetread.json`` yet."""
-    from wetread.bundles import list_bundles
-    from wetread.errors import UnknownBundle
-
-    as_path = Path(args.name)
-    if (as_path / "configs" / "metadata.json").is_file():
-        return as_path.resolve()
-    known = list(list_bundles(bundle_folders(args)))
-    for folder in known:
-        if folder.name == args.name:
-            return folder.resolve()
-    if as_path.exists():
-        raise UnknownBundle(f"{args.name} is no bundle: a MONAI bundle is a folder with configs/metadata.json")
-    have = ", ".join(sorted({f.name for f in known})) or "none"
-    raise UnknownBundle(f"there is no bundle {args.name!r}; installed: {have}")
 
 
 def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> int:

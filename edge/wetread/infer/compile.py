@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ from wetread.infer.shapes import asked_shape
 Progress = Callable[[str, float], None]
 Shape = tuple[int, ...]
 _GPU_ENGINES = ("tensorrt", "tensorrt-rtx")
+_CAPABILITY = re.compile(r"sm\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +94,29 @@ def compile_bundle(
 
 
 def _engine_name(engine: str, precision: Precision, gpus: Sequence[str]) -> str:
-    name = "tensorrt-rtx" if engine == "auto" and gpus else choose_engine(engine, precision=precision).name
+    name = "tensorrt-rtx" if engine == "auto" and gpus else engine
+    if not gpus:
+        name = choose_engine(engine, precision=precision).name
     if name == REFERENCE:
         raise EngineUnavailable("torch is the reference and runs the network as it is; there is nothing to compile")
+    _check_gpus(name, gpus)
     if precision not in PRECISIONS[name]:
-        raise EngineUnavailable(f"{name} computes in {' or '.join(PRECISIONS[name])}, not in {precision}")
+        elsewhere = "; f16 is for GPUs: --gpu sm89, for example" if precision == "f16" else ""
+        raise EngineUnavailable(f"{name} computes in {' or '.join(PRECISIONS[name])}, not in {precision}{elsewhere}")
+    return name
+
+
+def _check_gpus(name: str, gpus: Sequence[str]) -> None:
+    """Whether the engine can be built for GPUs that are not here. Raises: ``EngineUnavailable``."""
     if gpus and name not in _GPU_ENGINES:
         raise EngineUnavailable(f"{name} runs on the CPU; --gpu is for tensorrt-rtx")
-    if gpus:
-        library = cast(TensorRtBackend, backend(name)).library
-        for gpu in gpus:
-            library.check_target(gpu)
-    return name
+    wrong = next((gpu for gpu in gpus if not _CAPABILITY.fullmatch(gpu)), None)
+    if wrong is not None:
+        raise EngineUnavailable(
+            f"{wrong!r} is no compute capability; expected sm and a number, e.g. sm89 for an RTX 40"
+        )
+    for gpu in gpus:
+        cast(TensorRtBackend, backend(name)).library.check_target(gpu)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from wetread.errors import BundleInvalid
 from wetread.infer.configs.in_memory import keep_in_memory
 from wetread.infer.configs.shims import Applied, apply_shims
 from wetread.infer.configs.tree import META, Config, detector_id
-from wetread.infer.configs.weights import load_program, load_weights
+from wetread.infer.configs.weights import is_torchscript, load_program, load_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,11 @@ class InferenceConfig:
         """One network with its weights, in evaluation mode. Raises: ``BundleInvalid`` when they do not fit."""
         if weights.program:
             network = load_program(self.folder / weights.path)
+        elif weights.network not in self._config and is_torchscript(self.folder / weights.path):
+            raise BundleInvalid(
+                f"{self.path} makes no {weights.network} for the tensors of {weights.path}; as TorchScript that is a "
+                'network by itself: "program": true in wetread.json, and somebody who vouches for it'
+            )
         else:
             network = self.bare_network(weights.network)
             load_weights(network, self.folder / weights.path, name=f"{weights.path} for {weights.network}")
@@ -81,8 +86,7 @@ class InferenceConfig:
         """One network as the config makes it. Raises: ``BundleInvalid`` when it is none."""
         if name not in self._config:
             raise BundleInvalid(
-                f"{self.path} makes no {name}, so nothing says what network the weights belong to; a TorchScript "
-                'archive is a network by itself: "program": true in wetread.json, and somebody who vouches for it'
+                f"{self.path} makes no {name}: runtime.network and weights in wetread.json name its network"
             )
         network = self.resolved(self.parser(), name)
         if not isinstance(network, nn.Module):

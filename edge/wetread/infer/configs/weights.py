@@ -40,7 +40,7 @@ def load_program(path: Path) -> nn.Module:
     only for a bundle that somebody vouched for (``trust.admit``), in a process that has little to lose (decision 5).
     Raises: ``BundleInvalid``.
     """
-    if not _is_torchscript(path):
+    if not is_torchscript(path):
         raise BundleInvalid(f"{path.name} is no TorchScript archive, so it cannot be run as a program")
     try:
         with warnings.catch_warnings():
@@ -82,7 +82,7 @@ def state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _loaded(path: Path) -> Any:
-    if _is_torchscript(path):
+    if is_torchscript(path):
         try:
             return torchscript_tensors(path.read_bytes())
         except WeightsMissing as exc:
@@ -97,7 +97,8 @@ def _loaded(path: Path) -> Any:
         raise BundleInvalid(f"{path.name} is not a file of weights: {type(exc).__name__} {exc!s:.200}") from exc
 
 
-def _is_torchscript(path: Path) -> bool:
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive, by what lies in it."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

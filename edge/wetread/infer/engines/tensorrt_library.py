@@ -34,9 +34,13 @@ class Library:
         """The module. Raises: ``EngineUnavailable``, saying what to install."""
         try:
             trt = importlib.import_module(self.module)
+        except ModuleNotFoundError as exc:
+            raise EngineUnavailable(
+                f"the package {self.engine} is not installed; pip install 'wetread[{self.engine}]'"
+            ) from exc
         except (ImportError, OSError, RuntimeError) as exc:
             raise EngineUnavailable(
-                f"the package {self.engine} is not installed ({exc}); pip install 'wetread[{self.engine}]'"
+                f"the package {self.engine} cannot be loaded ({exc}); pip install 'wetread[{self.engine}]'"
             ) from exc
         if not self.ahead_of_time and int(trt.__version__.split(".")[0]) < _OLDEST:
             raise EngineUnavailable(f"TensorRT {trt.__version__} is too old; {_OLDEST} or newer is needed")
