@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 from wetread.db import Database, now
-from wetread.jobs.new_job import NewJob, RouteDecision
+from wetread.jobs.new_job import Chosen, NewJob, RouteDecision
 from wetread.records.result import EncodedResult, Rendition
 from wetread.records.study import Patient, StudyRef
 from wetread.store.attributes import study_to_json
@@ -46,7 +46,7 @@ def decision(
     destinations: tuple[str, ...] = ("pacs",),
     route: str = "r",
     bundle: str = "b",
-    chosen: tuple[tuple[str, str, str], ...] = (("image", "1.2.3", "fits"),),
+    chosen: tuple[Chosen, ...] = (Chosen("image", "1.2.3", "fits"),),
 ) -> RouteDecision:
     """What a route says about a revision: one job for each input digest."""
     jobs = tuple(

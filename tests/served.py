@@ -14,7 +14,7 @@ from wetread.deliver.delivery import Delivery
 from wetread.deliver.destination import Destination, DestinationSettings, open_destination
 from wetread.deliver.pace import DeliverySettings, Pace
 from wetread.durable import write_atomically
-from wetread.jobs.new_job import NewJob, RouteDecision
+from wetread.jobs.new_job import Chosen, NewJob, RouteDecision
 from wetread.jobs.queue import Queue, RetrySettings
 from wetread.records.job import JobOutcome, JobState
 from wetread.records.result import EncodedResult
@@ -56,7 +56,7 @@ class Served(Stored):
         for revision in self.revisions.unrouted():
             series = revision.study.series[0].series_instance_uid
             digest = hashlib.sha256(str(revision.revision_id).encode()).hexdigest()
-            job = NewJob("r", "live", ("out",), "b", "1", "bd", Path("/b"), (("image", series, "fits"),), digest)
+            job = NewJob("r", "live", ("out",), "b", "1", "bd", Path("/b"), (Chosen("image", series, "fits"),), digest)
             decision = RouteDecision("r", "read", "fits", (), (job,))
             self.queue.enqueue(study_id=revision.study_id, revision_id=revision.revision_id, decisions=[decision])
 

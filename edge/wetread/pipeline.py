@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from wetread.bundles import Bundle
 from wetread.encode.encoder import EncodeContext, encode, remarks
 from wetread.findings.from_output import read_output
-from wetread.guard.grid import check_same_grid
-from wetread.guard.intended import check_patient, check_spacing
+from wetread.guard.guard import check_input
 from wetread.images.model_input import read_image
 from wetread.progress import Progress, StageClock
 from wetread.records.job import JobSpec, StageTiming
@@ -47,17 +46,17 @@ def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress)
     with clock.stage("images"):
         images = {c.input_name: read_image(c.series, rules[c.input_name]) for c in spec.chosen}
     with clock.stage("guard"):
-        check_patient(spec.study, bundle.manifest.patient)
-        for name, image in images.items():
-            check_spacing(image, rules[name])
-        check_same_grid(images, bundle.manifest.inputs)
+        outside = check_input(spec, bundle.manifest, images)
     with clock.stage("infer"):
         output = model.run(images)
     shown = images[bundle.manifest.inputs[0].name]  # what results refer to
     with clock.stage("findings"):
-        reading = read_output(output, shown, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
+        reading = read_output(
+            output, shown, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC), outside=outside
+        )
     with clock.stage("encode"):
         results = encode(EncodeContext(spec=spec, manifest=bundle.manifest, image=shown, reading=reading))
     progress("done", 1.0)
     notes = output.notes if isinstance(output, Boxes) else ()
-    return Read(reading, results, tuple(clock.timings), notes + remarks(reading.output, spec.renditions))
+    said = tuple(f"read outside the intended use: {reason}" for reason in outside)
+    return Read(reading, results, tuple(clock.timings), said + notes + remarks(reading.output, spec.renditions))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wetread.db import Database
-from wetread.jobs.new_job import Late, NewJob, RouteDecision
+from wetread.jobs.new_job import Chosen, Late, NewJob, RouteDecision
 from wetread.jobs.queue import ClaimedJob, Queue, RetrySettings
 from wetread.records.job import JobOutcome, JobState
 from wetread.records.result import EncodedResult
@@ -44,7 +44,7 @@ class Study:
                 {"n": self.revisions, "attributes": attributes},
             )
         jobs = tuple(
-            NewJob("t1", "live", ("pacs",), "b", "1", "d", self.folder, (("image", series, ""),), digest)
+            NewJob("t1", "live", ("pacs",), "b", "1", "d", self.folder, (Chosen("image", series, ""),), digest)
             for series, digest in inputs
         )
         decision = RouteDecision("t1", outcome, "the rule matches", (), jobs, late)

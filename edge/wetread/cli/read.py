@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from wetread.cli.options import add_config, add_json, bundle_folders, engine_cac
 
 if TYPE_CHECKING:
     from wetread.records.job import Prediction
+    from wetread.service.offline import FolderRead
+
+DONE, REJECTED = 0, 3
 
 HELP = "read one study from a folder (or a NIfTI file), results into a folder"
 
@@ -35,6 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="refuse a read that would take more (MiB; default: what the machine allows)",
     )
+    parser.add_argument(
+        "--outside-intended-use",
+        action="store_true",
+        help="read although the bundle was not made for this view, body part, age, ...; every result says so",
+    )
+    parser.add_argument("--accept-unknown-age", action="store_true", help="read a patient of unknown age")
+    parser.add_argument(
+        "--report-rejection", action="store_true", help="write a report that says why, where a study is not read"
+    )
     add_config(parser)
     add_json(parser)
 
@@ -45,8 +58,9 @@ def run(args: argparse.Namespace) -> int:
     from wetread.cli.progress import stage_progress
     from wetread.errors import Misconfigured
     from wetread.nifti import is_nifti
+    from wetread.records.job import ReadOptions
     from wetread.records.result import Rendition
-    from wetread.service.offline import OfflineSettings, read_folder, read_nifti_file
+    from wetread.service.offline import FolderRead, OfflineSettings, read_folder, read_nifti_file
 
     if not args.study.exists():
         raise Misconfigured(f"there is no {args.study}")
@@ -65,15 +79,21 @@ def run(args: argparse.Namespace) -> int:
         utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
         rendition=Rendition(args.rendition),
         memory_mb=args.memory_mb,
+        options=ReadOptions(
+            outside_intended_use=args.outside_intended_use,
+            accept_unknown_age=args.accept_unknown_age,
+            report_rejection=args.report_rejection,
+        ),
     )
     foreseen = _say_nothing if args.json else _say_prediction
     with stage_progress(args.json) as progress:
         progress("opening the model", 0.0)
         if is_nifti(args.study):
-            reads = [read_nifti_file(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)]
+            read = read_nifti_file(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
+            found = FolderRead([read], ())
         else:
-            reads = read_folder(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
-    return _show(reads, as_json=args.json)
+            found = read_folder(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
+    return _show(found, as_json=args.json)
 
 
 def _say_prediction(prediction: Prediction | None) -> None:
@@ -95,23 +115,40 @@ def _check_writable(out: Path) -> None:
         raise Misconfigured(f"results cannot be written to {out}: {nearest} is not a folder we may write to")
 
 
-def _show(reads: list[dict[str, Any]], *, as_json: bool) -> int:
-    from wetread.cli.table import print_json, print_table, short_reason
+def _show(found: FolderRead, *, as_json: bool) -> int:
+    from wetread.cli.table import print_json
+
+    rejected = [read for read in found.reads if read["state"] == "rejected"]
+    none_read = len(rejected) == len(found.reads)
+    state = {"state": "done", "code": "", "reason": ""}
+    if none_read:
+        state = {key: rejected[0][key] for key in state}
+    if as_json:
+        print_json({**state, "reads": found.reads, "passed_over": list(found.passed_over)})
+    for read in rejected:
+        print(f"wetread: not read: {read['reason']}", file=sys.stderr)
+    if not as_json:
+        for line in found.passed_over:
+            print(line)
+        for read in found.reads:
+            _print_read(read)
+    return REJECTED if none_read else DONE
+
+
+def _print_read(read: dict[str, Any]) -> None:
+    from wetread.cli.table import print_table, short_reason
     from wetread.service.documents import finding_text, measured_text, series_text
 
-    if as_json:
-        print_json({"state": "done", "code": "", "reason": "", "reads": reads})
-        return 0
-    for read in reads:
-        for series in read["series"]:
-            print(f"read {series_text(series)}")
-        rows = ([f["name"], f["evaluation"], finding_text(f)] for f in read["findings"])
+    for series in read["series"]:
+        print(f"read {series_text(series)}" if read["state"] == "done" else f"not read: {series_text(series)}")
+    rows = ([f["name"], f["evaluation"], finding_text(f)] for f in read["findings"])
+    if read["findings"]:
         print_table("Findings (AI, not reviewed)", ("finding", "", "measurement"), rows)
-        for result in read["results"]:
-            print(f"{result['kind']:<4} {result['path']}")
-        for warning in read["warnings"]:
-            print(f"note: {warning}")
-        engine = read["engine"]
+    for result in read["results"]:
+        print(f"{result['kind']:<4} {result['path']}")
+    for warning in read["warnings"]:
+        print(f"note: {warning}")
+    engine = read["engine"]
+    if engine:
         print(f"engine: {engine['name']} {engine['precision']} ({short_reason(engine['reason'])})")
         print(f"measured: {measured_text(read)}")
-    return 0

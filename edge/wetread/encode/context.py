@@ -14,8 +14,8 @@ from wetread.records.finding import Segment, Undetected
 from wetread.records.heat_map import HeatMap
 from wetread.records.job import JobSpec
 from wetread.records.model_input import ModelInput
-from wetread.records.radiograph import Radiograph
 from wetread.records.reading import Reading
+from wetread.records.refused import Refused
 from wetread.records.result import Rendition
 from wetread.records.volume import Volume
 
@@ -26,7 +26,7 @@ class EncodeContext:
 
     spec: JobSpec
     manifest: Manifest
-    image: ModelInput
+    image: ModelInput | Refused
     """What the results refer to."""
     reading: Reading
     heat_maps: tuple[HeatMap, ...] = ()
@@ -47,10 +47,15 @@ class Draft:
 
     @property
     def volume(self) -> Volume:
-        """Where segments and boxes lie. Raises: ``TypeError`` for a film, on which there are none."""
-        if isinstance(self.context.image, Radiograph):
-            raise TypeError("there is no segmentation of a film")
+        """Where segments and boxes lie. Raises: ``TypeError`` for a film or nothing, on which there are none."""
+        if not isinstance(self.context.image, Volume):
+            raise TypeError("segments and boxes lie in volumes alone")
         return self.context.image
+
+    @property
+    def refused(self) -> Refused | None:
+        """Why nothing was read; None of a read."""
+        return self.context.image if isinstance(self.context.image, Refused) else None
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -19,6 +19,8 @@ from wetread.encode.codes import concept
 from wetread.encode.context import Draft
 from wetread.records.finding import Condition, Detection, Evaluation, Finding, Segment, Undetected
 
+OUTSIDE_INTENDED_USE = "Read outside the intended use of the model, so nobody knows how good the answer is:"
+
 _EVALUATIONS = {
     Evaluation.PRESENT: codes.PRESENT,
     Evaluation.ABSENT: codes.ABSENT,
@@ -39,6 +41,11 @@ def qualitative_evaluations(draft: Draft) -> ContainerContentItem:
 
 def _items(draft: Draft) -> Iterator[ContentItem]:
     """Silence never means normal: a read that looked for findings says whether there are any."""
+    if draft.refused:
+        yield _code(codes.PROCEDURE_SUMMARY, codes.NOT_READ)
+        yield _comment(f"Not read: {draft.refused.reason}.")
+        yield _comment(_status(draft))
+        return
     findings = draft.context.reading.findings
     summary = _summary(findings)
     if summary is not None:
@@ -49,6 +56,8 @@ def _items(draft: Draft) -> Iterator[ContentItem]:
         elif sentence := _sentence(finding):
             yield _code(concept(finding.type), _EVALUATIONS[finding.evaluation])
             yield _comment(f"{finding.name}: {sentence}")
+    for reason in draft.context.reading.outside:
+        yield _comment(f"{OUTSIDE_INTENDED_USE} {reason}.")
     yield _comment(_status(draft))
 
 
@@ -88,6 +97,8 @@ def _place(draft: Draft, detection: Detection) -> str:
 def _score(condition: Condition) -> str:
     meaning = "" if condition.calibrated else " The score is not calibrated: it is not a probability."
     score = f"score {_percent(condition.score)}"
+    if condition.words:
+        score = f"{condition.words}, {_percent(condition.score)}; it"
     if condition.threshold is None:
         return f"{score}; the model has no threshold, so nothing is called.{meaning}"
     reaches = "reaches" if condition.evaluation is Evaluation.PRESENT else "is below"
@@ -100,6 +111,8 @@ def _percent(share: float) -> str:
 
 def _status(draft: Draft) -> str:
     sentence = "AI result, computed automatically and not reviewed by a physician."
+    if draft.refused:
+        sentence = "AI did not read this study: nothing is said about it, neither that it is normal nor that it is not."
     if draft.context.manifest.clinical_use:
         return sentence
     return f"{sentence} Research use only: not for clinical use."

@@ -12,6 +12,7 @@ from highdicom.sr import (
     MeasurementsAndQualitativeEvaluations,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     ReferencedSegment,
+    SourceImageForMeasurementGroup,
     SourceImageForRegion,
     SourceSeriesForSegmentation,
     TrackingIdentifier,
@@ -23,6 +24,7 @@ from wetread.encode.codes import concept
 from wetread.encode.context import Draft
 from wetread.records.finding import Condition, Detection, Finding, Segment
 from wetread.records.finding import Measurement as MeasuredValue
+from wetread.records.radiograph import Radiograph
 from wetread.records.reading import AlgorithmIdentity
 
 
@@ -82,14 +84,25 @@ def _rectangle(detection: Detection) -> np.ndarray[tuple[int, int], np.dtype[np.
 
 
 def _without_place(draft: Draft, finding: Finding) -> MeasurementsAndQualitativeEvaluations:
-    """TID 1501: a score, or what was looked for and is not there; tracking UID and algorithm stay on record."""
+    """TID 1501: a score, or what was looked for and is not there; tracking UID and algorithm stay on record.
+
+    A score of a film names the film: a study may have several.
+    """
+    film = draft.headers[0] if isinstance(draft.context.image, Radiograph) else None
     return MeasurementsAndQualitativeEvaluations(
+        source_images=[SourceImageForMeasurementGroup(film.SOPClassUID, film.SOPInstanceUID)] if film else None,
         tracking_identifier=_tracking(finding),
         finding_type=concept(finding.type),
         finding_sites=_sites(finding),
         measurements=_measurements(draft, finding),
         algorithm_id=None if finding.measurements else _algorithm(draft, finding),
     )
+
+
+def not_read(draft: Draft) -> MeasurementsAndQualitativeEvaluations:
+    """Stands for the groups that a report of what was not read has none of."""
+    nobody = TrackingIdentifier(uid=draft.uids.instance("SR", "not read"), identifier="not read")
+    return MeasurementsAndQualitativeEvaluations(tracking_identifier=nobody)
 
 
 def _tracking(finding: Finding) -> TrackingIdentifier:

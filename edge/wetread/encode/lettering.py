@@ -60,15 +60,20 @@ def _row(finding: Finding) -> LegendRow:
             score = f"score {_number(100 * finding.score)} %"
             return LegendRow(finding.colour_rgb, f"{finding.number}: {name}  {values}, {score}")
         case Condition():
-            return LegendRow(None, f"{name}: {_called(finding)}")
+            return LegendRow(None, f"{name}: {called(finding)}")
         case Segment() if finding.voxel_count:
             return LegendRow(finding.colour_rgb, f"{name}  {values}".rstrip())
         case _:
             return LegendRow(None, f"{name}: not found")
 
 
-def _called(condition: Condition) -> str:
+def called(condition: Condition) -> str:
+    """What the threshold makes of a score, in the words of a picture."""
     score = f"score {_number(100 * condition.score)} %"
+    if condition.words:
+        score = f"{condition.words}, {_number(100 * condition.score)} %"
+        if condition.threshold is not None:
+            return f"{score} - {condition.evaluation.value.upper()} (threshold {_number(100 * condition.threshold)} %)"
     if condition.threshold is None:
         return f"{score}, no threshold: not called"
     evaluation = condition.evaluation.value
@@ -95,7 +100,7 @@ def draw_banner(draw: ImageDraw.ImageDraw, width: int, height: int, parts: Seque
     draw.rectangle((0, 0, width - 1, height - 1), fill=BANNER_FILL)
     text = drawable("   |   ".join(parts))
     draw.text(
-        (width / 2, height / 2), text, fill=BANNER_TEXT, font=_fitting(draw, text, width - 2 * MARGIN, 24), anchor="mm"
+        (width / 2, height / 2), text, fill=BANNER_TEXT, font=fitting(draw, text, width - 2 * MARGIN, 24), anchor="mm"
     )
 
 
@@ -103,15 +108,19 @@ def draw_directions(
     draw: ImageDraw.ImageDraw, layout: Layout, right: npt.NDArray[np.float64], down: npt.NDArray[np.float64]
 ) -> None:
     """Where the four edges of the image lie in the patient (PS3.3 C.7.6.1.1.1)."""
+    draw_letters(draw, layout, *(patient_direction(d) for d in (right, -right, down, -down)))
+
+
+def draw_letters(draw: ImageDraw.ImageDraw, layout: Layout, right: str, left: str, bottom: str, top: str) -> None:
+    """What lies towards each edge of the image, in the letters of Patient Orientation."""
     middle_x, middle_y = layout.left + layout.size[0] / 2, layout.top + layout.height / 2
     edge_right, edge_bottom = layout.left + layout.size[0] - 6, layout.top + layout.height - 6
-    for direction, place, anchor in (
+    for letters, place, anchor in (
         (right, (edge_right, middle_y), "rm"),
-        (-right, (layout.left + 6, middle_y), "lm"),
-        (down, (middle_x, edge_bottom), "mb"),
-        (-down, (middle_x, layout.top + 6), "mt"),
+        (left, (layout.left + 6, middle_y), "lm"),
+        (bottom, (middle_x, edge_bottom), "mb"),
+        (top, (middle_x, layout.top + 6), "mt"),
     ):
-        letters = patient_direction(direction)
         draw.text(place, letters, fill=TEXT, font=_font(20), anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
 
 
@@ -140,7 +149,7 @@ def draw_legend(draw: ImageDraw.ImageDraw, rows: Sequence[LegendRow], layout: La
     if footer:
         footer = drawable(footer)
         place = (MARGIN, top + lines * ROW_HEIGHT + ROW_HEIGHT / 2)
-        font = _fitting(draw, footer, layout.width - 2 * MARGIN, FOOTER_SIZE)
+        font = fitting(draw, footer, layout.width - 2 * MARGIN, FOOTER_SIZE)
         draw.text(place, footer, fill=FAINT, font=font, anchor="lm")
 
 
@@ -149,7 +158,7 @@ def _draw_row(draw: ImageDraw.ImageDraw, row: LegendRow, place: tuple[int, int],
     if row.colour_rgb:
         draw.rectangle((x, y + 5, x + 16, y + ROW_HEIGHT - 6), fill=row.colour_rgb)
     indent = 24
-    font = _fitting(draw, row.text, width - indent - MARGIN, TEXT_SIZE)
+    font = fitting(draw, row.text, width - indent - MARGIN, TEXT_SIZE)
     draw.text((x + indent, y + ROW_HEIGHT / 2), row.text, fill=TEXT, font=font, anchor="lm")
 
 
@@ -163,7 +172,7 @@ def drawable(text: str) -> str:
     return "".join(letters).encode("ascii", "replace").decode("ascii")
 
 
-def _fitting(draw: ImageDraw.ImageDraw, text: str, width: int, size: int) -> Font:
+def fitting(draw: ImageDraw.ImageDraw, text: str, width: float, size: int) -> Font:
     """The font at ``size``, or smaller until ``text`` fits into ``width``."""
     while size > 9 and draw.textlength(text, font=_font(size)) > width:
         size -= 1
@@ -172,4 +181,5 @@ def _fitting(draw: ImageDraw.ImageDraw, text: str, width: int, size: int) -> Fon
 
 @cache
 def _font(size: int) -> Font:
+    """Pillow's own font."""
     return ImageFont.load_default(size=size)

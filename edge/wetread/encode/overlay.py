@@ -8,37 +8,57 @@ from typing import Any
 
 import numpy as np
 from highdicom.sc import SCImage
+from PIL.Image import Image
 from pydicom import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
+from wetread.encode.card import film_card
 from wetread.encode.codes import code_item
 from wetread.encode.context import Draft
 from wetread.encode.key_slices import choose_key_slices
 from wetread.encode.marks import marks_on_slice
 from wetread.encode.planes import patient_direction
 from wetread.encode.provenance import MANUFACTURER, finish, local_time, series_number, software_versions
-from wetread.encode.render import NOT_REVIEWED, RESEARCH_ONLY, Plane, Window, render, slice_plane, window_of
+from wetread.encode.render import (
+    NOT_FOR_CLINICAL_USE,
+    NOT_REVIEWED,
+    OUTSIDE,
+    RESEARCH_ONLY,
+    Window,
+    render,
+    slice_plane,
+    window_of,
+)
 from wetread.encode.text import text_line
 from wetread.records.output import Boxes, Scores
+from wetread.records.radiograph import Radiograph
+from wetread.records.volume import Volume
 
 KIND = "SC"
 
 
 def encode_overlays(draft: Draft) -> Iterator[Dataset]:
-    """One picture for each key slice, ordered by position; the middle slice if there is nothing to draw."""
-    reading = draft.context.reading
+    """One picture for each key slice, ordered by position; the middle slice if there is nothing to draw. One card of a
+    film; nothing of what was not read."""
+    image, reading = draft.context.image, draft.context.reading
+    if isinstance(image, Radiograph):
+        card = film_card(image, reading, draft.context.heat_maps, banner=_banner(draft), footer=_footer(draft, 0))
+        yield _secondary_capture(draft, 0, card, image.patient_orientation)
+    if not isinstance(image, Volume):
+        return
     window = _window(draft)
     for index in choose_key_slices(reading, len(draft.headers)):
-        plane = slice_plane(draft.volume, index, marks_on_slice(reading, index))
-        yield _secondary_capture(draft, index, plane, window)
+        plane = slice_plane(image, index, marks_on_slice(reading, index))
+        banner, footer = _banner(draft), _footer(draft, index)
+        picture = render(plane, reading.findings, window=window, banner=banner, footer=footer)
+        right, down = (patient_direction(d) for d in (plane.row_direction, plane.column_direction))
+        yield _secondary_capture(draft, index, picture, (right, down))
 
 
-def _secondary_capture(draft: Draft, index: int, plane: Plane, window: Window) -> Dataset:
-    picture = render(
-        plane, draft.context.reading.findings, window=window, banner=_banner(draft), footer=_footer(draft, index)
-    )
+def _secondary_capture(draft: Draft, index: int, picture: Image, orientation: tuple[str, str]) -> Dataset:
+    """``orientation``: Patient Orientation of the picture; two empty words where nobody knows."""
     algorithm = draft.context.reading.algorithm
     image = SCImage.from_ref_dataset(
         draft.headers[0],
@@ -58,7 +78,7 @@ def _secondary_capture(draft: Draft, index: int, plane: Plane, window: Window) -
         device_serial_number=algorithm.weights_digest,
         specific_character_set="ISO_IR 192",
     )
-    image.PatientOrientation = [patient_direction(d) for d in (plane.row_direction, plane.column_direction)]
+    image.PatientOrientation = list(orientation) if all(orientation) else None
     _describe(image, draft, index)
     return finish(image, draft, KIND)
 
@@ -81,7 +101,7 @@ def _describe(image: SCImage, draft: Draft, index: int) -> None:
 def _drawn(draft: Draft) -> str:
     output = draft.context.reading.output
     if isinstance(output, Scores):
-        return "AI scores"
+        return "AI scores, heat map" if draft.context.heat_maps else "AI scores"
     return "AI boxes, legend" if isinstance(output, Boxes) else "outlines of AI segments, legend"
 
 
@@ -99,12 +119,16 @@ def _source_image(header: Dataset) -> Dataset:
 
 
 def _banner(draft: Draft) -> tuple[str, ...]:
-    return (NOT_REVIEWED,) if draft.context.manifest.clinical_use else (NOT_REVIEWED, RESEARCH_ONLY)
+    film = isinstance(draft.context.image, Radiograph)
+    research = () if draft.context.manifest.clinical_use else (NOT_FOR_CLINICAL_USE if film else RESEARCH_ONLY,)
+    return NOT_REVIEWED, *research, *((OUTSIDE,) if draft.context.reading.outside else ())
 
 
 def _footer(draft: Draft, index: int) -> str:
     algorithm = draft.context.reading.algorithm
     place = f"slice {index + 1} of {len(draft.headers)}"
+    if isinstance(draft.context.image, Radiograph):
+        place = f"film {draft.headers[0].get('InstanceNumber') or ''}".rstrip()
     return f"{algorithm.title}  -  {algorithm.bundle_name} {algorithm.bundle_version}  -  {place}"
 
 

@@ -12,6 +12,7 @@ from wetread import __version__
 from wetread.encode.context import Draft
 from wetread.encode.text import choose_character_set, text_line
 from wetread.encode.uids import derived_uid
+from wetread.records.radiograph import Radiograph
 from wetread.records.reading import AlgorithmIdentity
 
 MANUFACTURER = "Wetread"
@@ -29,8 +30,15 @@ def series_number(draft: Draft, kind: str) -> int:
 
 def series_description(draft: Draft, kind: str) -> str:
     """Says at first sight that this is AI and not reviewed; at most 64 characters (PS3.5 6.2, LO)."""
-    ending = f" {_SERIES[kind][1]} - NOT REVIEWED"
+    word = "card" if kind == "SC" and isinstance(draft.context.image, Radiograph) else _SERIES[kind][1]
+    ending = f" {word} - {_standing(draft)}"
     return text_line(f"AI {draft.context.manifest.title}", 64 - len(ending)) + ending
+
+
+def _standing(draft: Draft) -> str:
+    if draft.refused:
+        return "NOT READ, NOT REVIEWED"
+    return "NOT REVIEWED, OUTSIDE INTENDED USE" if draft.context.reading.outside else "NOT REVIEWED"
 
 
 def software_versions(algorithm: AlgorithmIdentity) -> list[str]:
@@ -100,7 +108,7 @@ def _equipment(draft: Draft) -> list[Dataset]:
         manufacturer_model_name=text_line(algorithm.bundle_name, 64),
         software_versions=software_versions(algorithm),
         contribution_datetime=when.strftime("%Y%m%d%H%M%S.%f%z"),
-        contribution_description="AI read, not reviewed",
+        contribution_description="AI, not read" if draft.refused else "AI read, not reviewed",
     )
     ourselves.DeviceUID = device_uid(algorithm)
     source = draft.headers[0]

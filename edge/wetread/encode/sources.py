@@ -11,6 +11,7 @@ from pydicom.valuerep import validate_value
 from wetread.encode.correction import apply_correction
 from wetread.errors import NotDicom
 from wetread.records.model_input import ModelInput
+from wetread.records.refused import Refused
 from wetread.records.study import Correction, InstanceRef
 
 _TYPE_2 = (
@@ -32,7 +33,7 @@ _FORMATTED_VRS = frozenset({"AS", "DA", "TM"})
 their form."""
 
 
-def read_headers(image: ModelInput, correction: Correction | None = None) -> tuple[Dataset, ...]:
+def read_headers(image: ModelInput | Refused, correction: Correction | None = None) -> tuple[Dataset, ...]:
     """Data sets of the source instances without pixel data, corrected; ``headers[k]`` belongs to slice ``k``.
 
     Masks are attached to source images by their place in this list, so its order is that of ``image.instances`` and

@@ -19,7 +19,7 @@ from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, Explic
 from wetread.encode.codes import concept
 from wetread.encode.context import Draft
 from wetread.encode.evaluations import qualitative_evaluations
-from wetread.encode.groups import measurement_groups
+from wetread.encode.groups import measurement_groups, not_read
 from wetread.encode.provenance import MANUFACTURER, device_uid, finish, series_number, software_versions
 from wetread.encode.text import text_line
 from wetread.records.reading import AlgorithmIdentity
@@ -87,12 +87,26 @@ def _content(draft: Draft) -> Dataset:
     report = MeasurementReport(
         observation_context=_observer(draft.context.reading.algorithm),
         procedure_reported=concept(draft.context.manifest.procedure.term()),
-        imaging_measurements=measurement_groups(draft),
+        imaging_measurements=[not_read(draft)] if draft.refused else measurement_groups(draft),
     )
     root: Dataset = report[0]
+    if draft.refused:
+        _without_measurements(root)
     root.ContentSequence.append(qualitative_evaluations(draft))
     _separate(root)
     return root
+
+
+def _without_measurements(root: Dataset) -> None:
+    """Of what was not read nothing is measured: a group would name a finding. highdicom writes no report without one.
+
+    Imaging Measurements may be left out where there are Qualitative Evaluations (PS3.16 TID 1500).
+    """
+    root.ContentSequence = [i for i in root.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue != _MEASUREMENTS]
+
+
+_MEASUREMENTS = "126010"
+"""(126010, DCM, "Imaging Measurements")."""
 
 
 def _observer(algorithm: AlgorithmIdentity) -> ObservationContext:

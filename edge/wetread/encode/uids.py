@@ -18,6 +18,7 @@ from wetread import __version__
 from wetread.records.job import JobSpec
 from wetread.records.model_input import ModelInput
 from wetread.records.reading import Reading
+from wetread.records.refused import Refused
 from wetread.records.result import Rendition
 
 ENCODER_VERSION = "/".join((__version__, *(version(library) for library in ("highdicom", "pydicom", "pillow"))))
@@ -66,7 +67,7 @@ class ResultUids:
 
 
 def result_uids(
-    spec: JobSpec, image: ModelInput, reading: Reading, header: Dataset, *, rendition: Rendition
+    spec: JobSpec, image: ModelInput | Refused, reading: Reading, header: Dataset, *, rendition: Rendition
 ) -> ResultUids:
     """The UIDs for this read in one rendition; ``header``: the source instance whose patient and study are copied."""
     algorithm = reading.algorithm

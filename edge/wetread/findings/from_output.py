@@ -51,6 +51,15 @@ def read_output(
     )
 
 
+def read_nothing(reason: str, *, bundle: Bundle, engine: EngineIdentity, decided_at: datetime) -> Reading:
+    """The reading of what was not read: no finding, also none that was looked for."""
+    output = Scores(())
+    digest = digest_of((), output, (f"not read: {reason}",))
+    return Reading(
+        findings=(), output=output, algorithm=_identity(bundle, engine), digest=digest, decided_at=decided_at
+    )
+
+
 def _declared(manifest: Manifest) -> type[LabelMap | Masks | Scores | Boxes]:
     if manifest.scores:
         return Scores

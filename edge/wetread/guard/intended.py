@@ -19,13 +19,13 @@ _MICROMETRES = 3
 
 
 def check_patient(study: StudyRef, rule: PatientRule) -> None:
-    """Refuse a study of a patient for whom the bundle was not made.
+    """Refuse a study of a patient for whom the bundle was not made. Raises: ``NotIntended``."""
+    check_age(study, rule)
+    check_sex(study, rule)
 
-    Age comes from Patient's Age, else from birth and study date; a sex that the study does not give is not one of those
-    that the bundle names.
-    Raises: ``NotIntended``.
-    """
-    _check_age(study, rule)
+
+def check_sex(study: StudyRef, rule: PatientRule) -> None:
+    """A sex that the study does not give is not one of those that the bundle names. Raises: ``NotIntended``."""
     sex = study.patient.sex.upper()
     if rule.sex and sex not in {value.upper() for value in rule.sex}:
         found = f"the patient's sex is {sex}" if sex else "the study does not give the patient's sex"
@@ -70,7 +70,8 @@ def age_years(study: StudyRef) -> float | None:
     return float(whole_years) if whole_years >= 2 else (studied - born).days / _DAYS_PER_YEAR
 
 
-def _check_age(study: StudyRef, rule: PatientRule) -> None:
+def check_age(study: StudyRef, rule: PatientRule) -> None:
+    """From Patient's Age, else from birth and study date. Raises: ``NotIntended``."""
     if rule.age_years == Range():
         return
     age = age_years(study)

@@ -52,6 +52,8 @@ class SourceGrid:
     shape: tuple[int, int, int]
     """``(slice, row, column)``; a radiograph is one slice."""
     affine: Affine
+    film: bool = False
+    """A radiograph: classifiers shrink it to the size of their network before they look at it."""
 
     @classmethod
     def of(cls, image: ModelInput) -> SourceGrid:
@@ -63,7 +65,7 @@ class SourceGrid:
     @classmethod
     def of_film(cls, shape: tuple[int, int]) -> SourceGrid:
         """The grid of a radiograph of so many rows and columns, which has no place in the patient."""
-        return cls((1, *shape), np.eye(4))
+        return cls((1, *shape), np.eye(4), film=True)
 
     @property
     def voxels(self) -> int:
@@ -142,7 +144,8 @@ class Forecast:
         reads = self.done_reads()
         estimate = self._estimate(grids)
         if estimate is None:
-            found = _from_reads(reads, voxels, cold=self.cold, fixed=_has_fixed_grids(self.program))
+            fixed = _has_fixed_grids(self.program) or all(grid.film for grid in grids)
+            found = _from_reads(reads, voxels, cold=self.cold, fixed=fixed)
             if found is None:
                 return None
             memory_mb, seconds, basis = found

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wetread.db import Queries, Row, Transaction, now
-from wetread.records.job import JobOutcome
+from wetread.jobs.new_job import places
+from wetread.records.job import JobOutcome, JobState
 from wetread.records.result import EncodedResult, Rendition
 
 
@@ -25,7 +26,8 @@ def commit_results(tx: Transaction, queries: Queries, row: Row, outcome: JobOutc
         for destination in _takers(wanted, result, outcome.results):
             entry = {"job_id": row["id"], "sop_instance_uid": result.sop_instance_uid, "destination": destination}
             tx.run(queries["put_in_outbox"], entry | {"now": now()})
-    _compare_later(tx, queries, row)
+    if outcome.state is JobState.DONE:
+        _compare_later(tx, queries, row)
 
 
 def renditions_to_encode(tx: Transaction, queries: Queries, row: Row) -> tuple[Rendition, ...]:
@@ -65,13 +67,9 @@ def report_of(outcome: JobOutcome) -> str:
 
 def _compare_later(tx: Transaction, queries: Queries, row: Row) -> None:
     """Each shadow read with the latest live read of the same series by every other route and bundle."""
-    mine = _series(row["chosen"])
+    mine = places(row["chosen"])
     others = tx.fetch(queries["reads_in_other_mode"], {"study_id": row["study_id"], "mode": row["mode"]})
-    latest = {(o["route"], o["bundle_digest"]): o["id"] for o in others if _series(o["chosen"]) & mine}
+    latest = {(o["route"], o["bundle_digest"]): o["id"] for o in others if places(o["chosen"]) & mine}
     for other in latest.values():
         shadow, live = (row["id"], other) if row["mode"] == "shadow" else (other, row["id"])
         tx.run(queries["compare_later"], {"shadow_job_id": shadow, "live_job_id": live})
-
-
-def _series(chosen: str) -> set[str]:
-    return {series_instance_uid for _input, series_instance_uid, _reason in json.loads(chosen)}

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from wetread.records.job import ReadOptions
 
 Late = Literal["reread", "ignore", "notify"]
 """What a route does when instances come after its read has begun."""
+
+
+class Chosen(NamedTuple):
+    """What feeds one input; a row of it is a list in the database."""
+
+    input_name: str
+    series_instance_uid: str
+    reason: str
+    sop_instance_uid: str = ""
+    """Of the one film that is read; '': the whole series."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Series, and film if it is one."""
+        return self.series_instance_uid, self.sop_instance_uid
+
+
+def chosen_from_json(text: str) -> tuple[Chosen, ...]:
+    """What a job's row keeps; jobs of version 0.1.0 have no films."""
+    return tuple(Chosen(*row) for row in json.loads(text))
+
+
+def places(chosen: str) -> frozenset[tuple[str, str]]:
+    """The series and films that a job of this ``chosen`` reads."""
+    return frozenset(one.place for one in chosen_from_json(chosen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +49,9 @@ class NewJob:
     bundle_version: str
     bundle_digest: str
     bundle_folder: Path
-    chosen: tuple[tuple[str, str, str], ...]
-    """``(input name, Series Instance UID, reason)``."""
+    chosen: tuple[Chosen, ...]
     input_digest: str
+    options: ReadOptions = ReadOptions()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -31,9 +59,9 @@ class NewJob:
         return self.bundle_digest, self.input_digest
 
     @property
-    def series(self) -> frozenset[str]:
-        """The series it reads."""
-        return frozenset(uid for _input, uid, _reason in self.chosen)
+    def places(self) -> frozenset[tuple[str, str]]:
+        """The series and films it reads."""
+        return frozenset(one.place for one in self.chosen)
 
 
 @dataclass(frozen=True, slots=True)

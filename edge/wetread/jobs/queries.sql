@@ -3,9 +3,11 @@ SELECT max(due) AS due FROM jobs WHERE state IN ('waiting', 'running')
 
 -- name: enqueue
 INSERT INTO jobs (id, study_id, revision_id, route, mode, destinations, bundle, bundle_version, bundle_digest,
-                  bundle_folder, chosen, input_digest, config_digest, state, available_at, created_at, due, priority, held)
+                  bundle_folder, chosen, options, input_digest, config_digest, state, available_at, created_at, due, priority,
+                  held)
 SELECT :id, s.id, :revision_id, :route, :mode, :destinations, :bundle, :bundle_version, :bundle_digest,
-       :bundle_folder, :chosen, :input_digest, :config_digest, 'waiting', :now, :now, :due, s.priority, s.state = 'held'
+       :bundle_folder, :chosen, :options, :input_digest, :config_digest, 'waiting', :now, :now, :due, s.priority,
+       s.state = 'held'
 FROM studies s WHERE s.id = :study_id
 ON CONFLICT (study_id, route, bundle_digest, input_digest) DO NOTHING
 

@@ -26,10 +26,10 @@ from annotated_types import Ge
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.jobs.committing import commit_results, renditions_to_encode, report_of
-from wetread.jobs.new_job import NewJob, RouteDecision
+from wetread.jobs.new_job import Chosen, NewJob, RouteDecision, chosen_from_json
 from wetread.jobs.steady_clock import SteadyClock
 from wetread.jobs.superseding import heed_policy, predecessors, settle, supersede
-from wetread.records.job import JobOutcome, JobState, Prediction
+from wetread.records.job import JobOutcome, JobState, Prediction, ReadOptions
 from wetread.records.result import Rendition, ReportRef
 
 _DEADLY = frozenset({"worker-died", "worker-silent", "out-of-memory"})
@@ -72,13 +72,14 @@ class ClaimedJob:
     bundle: str
     bundle_folder: Path
     bundle_digest: str
-    chosen: tuple[tuple[str, str, str], ...]
+    chosen: tuple[Chosen, ...]
     attempt: int
     """1 for the first one; never the same number twice for one job."""
     alone: bool = False
     """A worker died of it: no other job runs at the same time."""
     renditions: tuple[Rendition, ...] = (Rendition.COMMON,)
     """What its destinations take."""
+    options: ReadOptions = ReadOptions()
 
 
 class Queue:
@@ -196,7 +197,7 @@ class Queue:
                 self._wait_again(tx, row, outcome, delay_s=self._settings.delay_s(row["attempts"]))
                 return
             self._finish(tx, row, outcome)
-            if outcome.state is JobState.DONE:
+            if outcome.results:  # of a rejected study: the report that says so
                 commit_results(tx, self._queries, row, outcome, data_folder)
 
     def recover(self) -> int:
@@ -248,6 +249,7 @@ class Queue:
             "destinations": json.dumps(job.destinations),
             "bundle_folder": str(job.bundle_folder),
             "chosen": json.dumps(job.chosen, ensure_ascii=False),
+            "options": json.dumps(dataclasses.asdict(job.options), ensure_ascii=False),
             "config_digest": self._config_digest,
             "due": self._clock.now(),
             "now": now(),
@@ -320,7 +322,8 @@ def _claimed(row: Row, attempt: int) -> ClaimedJob:
         bundle=row["bundle"],
         bundle_folder=Path(row["bundle_folder"]),
         bundle_digest=row["bundle_digest"],
-        chosen=tuple((c[0], c[1], c[2]) for c in json.loads(row["chosen"])),
+        chosen=chosen_from_json(row["chosen"]),
         attempt=attempt,
         alone=bool(row["alone"]),
+        options=ReadOptions(**json.loads(row["options"])),
     )

@@ -9,12 +9,11 @@ transaction that makes or ends a job, so no two half reads are ever delivered.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wetread.db import Queries, Row, Transaction, now
-from wetread.jobs.new_job import NewJob, RouteDecision
+from wetread.jobs.new_job import NewJob, RouteDecision, places
 from wetread.records.job import JobOutcome, JobState
 from wetread.records.result import ReportRef
 
@@ -25,7 +24,7 @@ class _Older:
 
     job_id: str
     state: str
-    series: frozenset[str]
+    places: frozenset[tuple[str, str]]
     same_attributes: bool
     """The study said the same of its patient then."""
 
@@ -63,7 +62,7 @@ def supersede(tx: Transaction, queries: Queries, decision: RouteDecision, *, stu
         return
     successors = _successors(tx, queries, decision, study_id)
     for older in _unwanted(tx, queries, decision, study_id=study_id, revision_id=revision_id):
-        successor = next((job_id for job_id, series in successors if series & older.series), "")
+        successor = next((job_id for job_id, read in successors if read & older.places), "")
         successor = successor or next((job_id for job_id, _ in successors), "")
         _end(tx, queries, older, successor, study_id)
         if not successor or not older.same_attributes:
@@ -89,7 +88,7 @@ def settle(tx: Transaction, queries: Queries, row: Row, outcome: JobOutcome) -> 
 
     Withdraws what the finished job takes the place of.
     """
-    if outcome.state is not JobState.DONE:
+    if outcome.state is not JobState.DONE and not outcome.results:
         return outcome
     delivered = tx.fetch(queries["delivered_predecessors"], {"job_id": row["id"]})
     if {r["sop_instance_uid"] for r in delivered} - {s.sop_instance_uid for s in outcome.supersedes}:
@@ -118,7 +117,7 @@ def _unwanted(
         {"study_id": study_id, "route": decision.route, "revision_id": revision_id},
     )
     return [
-        _Older(r["id"], r["state"], _series(r["chosen"]), bool(r["same_attributes"]))
+        _Older(r["id"], r["state"], places(r["chosen"]), bool(r["same_attributes"]))
         for r in rows
         if (r["bundle_digest"], r["input_digest"]) not in wanted
     ]
@@ -126,20 +125,20 @@ def _unwanted(
 
 def _repeats(jobs: Sequence[NewJob], begun: Sequence[_Older]) -> Iterable[tuple[str, str]]:
     """Which of ``jobs`` repeat a read that has begun: of the same series, or of another one chosen in its place."""
-    switched = any(not any(o.series & job.series for job in jobs) for o in begun)
+    switched = any(not any(o.places & job.places for job in jobs) for o in begun)
     for job in jobs:
-        if any(o.series & job.series for o in begun) or switched:
+        if any(o.places & job.places for o in begun) or switched:
             yield job.key
 
 
 def _successors(
     tx: Transaction, queries: Queries, decision: RouteDecision, study_id: int
-) -> list[tuple[str, frozenset[str]]]:
+) -> list[tuple[str, frozenset[tuple[str, str]]]]:
     found = []
     for job in decision.jobs:
         key = {"study_id": study_id, "route": decision.route}
         key |= {"bundle_digest": job.bundle_digest, "input_digest": job.input_digest}
-        found += [(str(row["id"]), job.series) for row in tx.fetch(queries["same_read"], key)]
+        found += [(str(row["id"]), job.places) for row in tx.fetch(queries["same_read"], key)]
     return found
 
 
@@ -150,7 +149,3 @@ def _end(tx: Transaction, queries: Queries, older: _Older, successor: str, study
         tx.event("superseded", f"not read: {by}", study_id=study_id, job_id=older.job_id)
     elif tx.run(queries["stop_superseded"], {"job_id": older.job_id}):
         tx.event("superseded", f"being stopped: {by}", study_id=study_id, job_id=older.job_id)
-
-
-def _series(chosen: str) -> frozenset[str]:
-    return frozenset(series_instance_uid for _input, series_instance_uid, _reason in json.loads(chosen))

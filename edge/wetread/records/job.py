@@ -38,6 +38,20 @@ class ChosenSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a route, or the person who asked, allows beyond the bundle's own rules."""
+
+    outside_intended_use: bool = False
+    """Read although a rule of the bundle says that it was not made for this; every object says so."""
+    accept_unknown_age: bool = False
+    """Read a patient of unknown age, also with a bundle that would reject it."""
+    report_rejection: bool = False
+    """A study that is not read gives a report that says so."""
+    rejected_because: str = ""
+    """The route rejected the study already: nothing is read, and the report gives this reason."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     """Everything a worker needs for one read; it asks nobody else."""
 
@@ -57,6 +71,7 @@ class JobSpec:
     """Delivered reports of this study by this bundle that the new one takes the place of."""
     renditions: tuple[Rendition, ...] = (Rendition.COMMON,)
     """Those that the job's destinations take."""
+    options: ReadOptions = ReadOptions()
     version: int = JOB_SPEC_VERSION
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from wetread.bundles import Bundle
 from wetread.errors import Misconfigured
-from wetread.records.job import ChosenSeries
+from wetread.records.job import ChosenSeries, ReadOptions
 from wetread.records.study import Correction, StudyRef
 from wetread.route.rules import Rule
-from wetread.route.selection import Verdict, select
+from wetread.route.selection import Selection, Verdict, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,22 @@ class RouteSettings:
     """Names of ``[[destinations]]``."""
     late: Literal["reread", "ignore", "notify"] = "reread"
     """When instances come after the read began: read again, do not, or do not and say so in the timeline."""
+    outside_intended_use: bool = False
+    """Read also what the bundle was not made for (view, body part, age, …); every object says so. Live it needs
+    ``research = true``."""
+    accept_unknown_age: bool = False
+    """Read a patient of unknown age, also with a bundle that would reject it."""
+    send_rejections: bool = False
+    """A study or film that is not read gives a report that says why; without it only the timeline does."""
+
+    @property
+    def options(self) -> ReadOptions:
+        """What its jobs are told."""
+        return ReadOptions(
+            outside_intended_use=self.outside_intended_use,
+            accept_unknown_age=self.accept_unknown_age,
+            report_rejection=self.send_rejections,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,7 @@ class PlannedRead:
     chosen: tuple[ChosenSeries, ...]
     input_digest: str
     """Over the content of the chosen instances: the same input is read once."""
+    options: ReadOptions = ReadOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +80,7 @@ class Router:
         """Check every route that is not off.
 
         Raises: ``Misconfigured`` for a faulty rule, an unknown bundle, or a bundle not for clinical use that would be
-        sent without ``research = true``.
+        sent, or read outside its intended use, without ``research = true``.
         """
         self._routes: list[tuple[RouteSettings, Rule, Bundle]] = []
         for route in routes:
@@ -79,6 +96,11 @@ class Router:
                     f"route {route.name!r} is live, but bundle {bundle.name} is not for clinical use: "
                     "set research = true to send its results as research results, or mode = 'shadow'"
                 )
+            if route.mode == "live" and route.outside_intended_use and not route.research:
+                raise Misconfigured(
+                    f"route {route.name!r} is live and reads outside the intended use of bundle {bundle.name}: "
+                    "set research = true to send such results as research results, or mode = 'shadow'"
+                )
             self._routes.append((route, rule, bundle))
 
     def decide(self, study: StudyRef) -> list[Decision]:
@@ -89,16 +111,33 @@ class Router:
 def _decide(study: StudyRef, route: RouteSettings, rule: Rule, bundle: Bundle) -> Decision:
     if not rule.matches(study):
         return Decision(route, bundle, "passed", "the study does not match the route's rule")
-    selection = select(study, bundle.manifest.inputs)
+    selection = select(study, bundle.manifest.inputs, outside=route.outside_intended_use)
     if not selection.reads:
-        return Decision(route, bundle, "rejected", selection.missing, verdicts=selection.verdicts)
-    reads = tuple(PlannedRead(chosen, _digest(chosen, study.correction)) for chosen in selection.reads)
+        return _rejected(study, route, bundle, selection)
+    reads = tuple(
+        PlannedRead(chosen, _digest(chosen, study.correction, route.options), route.options)
+        for chosen in selection.reads
+    )
     taken = ", ".join(c.series.label for read in reads for c in read.chosen)
     return Decision(route, bundle, "read", f"the rule matches, {taken}", reads, selection.verdicts)
 
 
-def _digest(chosen: tuple[ChosenSeries, ...], correction: Correction | None) -> str:
+def _rejected(study: StudyRef, route: RouteSettings, bundle: Bundle, selection: Selection) -> Decision:
+    """With a job that reads nothing and writes the report, where the route wants one."""
+    reads: tuple[PlannedRead, ...] = ()
+    if route.send_rejections:
+        everything = tuple(ChosenSeries("", series, "") for series in study.series)
+        options = replace(route.options, rejected_because=selection.missing)
+        reads = (PlannedRead((), _digest(everything, study.correction, options), options),)
+    return Decision(route, bundle, "rejected", selection.missing, reads, selection.verdicts)
+
+
+def _digest(chosen: tuple[ChosenSeries, ...], correction: Correction | None, options: ReadOptions) -> str:
+    """What a read depends on besides the bundle; options that are all off leave no trace, as before there were any."""
     digest = hashlib.sha256()
+    asked = replace(options, report_rejection=False)
+    if asked != ReadOptions():
+        digest.update(repr(asked).encode())
     for choice in chosen:
         digest.update(choice.input_name.encode() + b"\0")
         for instance_digest in sorted(i.digest for i in choice.series.instances):

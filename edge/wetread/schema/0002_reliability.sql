@@ -30,6 +30,7 @@ ALTER TABLE jobs ADD COLUMN backs_off INTEGER NOT NULL DEFAULT 0;     -- waits u
 ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0;          -- its study is held; kept by the triggers below
 ALTER TABLE jobs ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;         -- after a worker died of it: with no other job
 ALTER TABLE jobs ADD COLUMN cancel_asked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN options TEXT NOT NULL DEFAULT '{}';       -- JSON: what its route allows beyond the bundle's rules
 ALTER TABLE jobs ADD COLUMN predicted_mb INTEGER;
 ALTER TABLE jobs ADD COLUMN predicted_s REAL;
 ALTER TABLE jobs ADD COLUMN superseded_by TEXT NOT NULL DEFAULT '';   -- id of the job that reads what came later

@@ -50,8 +50,15 @@ def series_document(chosen: ChosenSeries) -> Document:
         "number": series.number,
         "description": series.description,
         "modality": series.modality,
+        "film": _film(chosen),
         "reason": chosen.reason,
     }
+
+
+def _film(chosen: ChosenSeries) -> str:
+    """SOP Instance UID of the film that was read; '' of a volume."""
+    instances = chosen.series.instances
+    return instances[0].sop_instance_uid if len(instances) == 1 and instances[0].film else ""
 
 
 def stored_read(report: Document, row: Document, series: Sequence[Document]) -> Document:
@@ -78,9 +85,10 @@ def stored_read(report: Document, row: Document, series: Sequence[Document]) -> 
             "number": known.get(uid, {}).get("number"),
             "description": known.get(uid, {}).get("description", ""),
             "modality": known.get(uid, {}).get("modality", ""),
+            "film": film[0] if film else "",
             "reason": reason,
         }
-        for name, uid, reason in row["chosen"]
+        for name, uid, reason, *film in row["chosen"]
     ]
     return read
 

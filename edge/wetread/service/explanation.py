@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wetread.errors import NotIntended
+from wetread.guard.guard import patient_rule
 from wetread.guard.intended import check_patient
 from wetread.records.study import StudyRef
 from wetread.route.router import Decision
@@ -16,9 +17,9 @@ def explained(study: StudyRef, decision: Decision) -> Document:
     """A decision, with what the guard will say about the patient: it is in the header, so it can be said now."""
     outcome: str = decision.outcome
     reason = decision.reason
-    if outcome == "read":
+    if outcome == "read" and not decision.route.outside_intended_use:
         try:
-            check_patient(study, decision.bundle.manifest.patient)
+            check_patient(study, patient_rule(decision.bundle.manifest, decision.route.options))
         except NotIntended as exc:
             outcome, reason = "rejected", str(exc)
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from wetread.bundles import Bundle
 from wetread.bundles.trust import TrustPolicy
-from wetread.errors import MemoryShort, NoSuitableSeries, NotDicom, PatientConflict
+from wetread.errors import MemoryShort, NoSuitableSeries, NotDicom, PatientConflict, StudyRejected
 from wetread.images.folder import scan_folder
 from wetread.jobs.admission import budget, check_ever, check_now
 from wetread.jobs.isolation import forbid_code_in_data
+from wetread.jobs.worker import outcome_of
 from wetread.memory import peak_mb, resident_mb, restart_peak
-from wetread.records.job import ChosenSeries, JobOutcome, JobSpec, JobState, Prediction, StageTiming
+from wetread.records.job import ChosenSeries, JobOutcome, JobSpec, JobState, Prediction, ReadOptions, StageTiming
 from wetread.records.result import Rendition
 from wetread.records.study import StudyRef
 from wetread.route.selection import select
@@ -45,31 +46,48 @@ class OfflineSettings:
     rendition: Rendition = Rendition.COMMON
     memory_mb: int = 0
     """The most this process may take (MiB); 0: what the machine allows."""
+    options: ReadOptions = ReadOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRead:
+    """What came of a folder."""
+
+    reads: list[Document]
+    """One for each read, also for one that was rejected beside others, or with a report of that."""
+    passed_over: tuple[str, ...]
+    """Series and films that were not read, each with the reason."""
 
 
 def read_folder(
     folder: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress, foreseen: Foreseen
-) -> list[Document]:
+) -> FolderRead:
     """Read every study in ``folder`` that fits the bundle's input rule; results go to ``out``, documents come back.
 
-    Raises: ``StudyRejected`` when no study fits, one cannot be read, or its read never fits into memory;
-    ``MemoryShort`` when it does not fit now; ``Misconfigured`` when the bundle cannot serve.
+    Raises: ``StudyRejected`` when nothing could be read and no report of that is wanted; ``MemoryShort`` when a read
+    does not fit into memory now; ``Misconfigured`` when the bundle cannot serve.
     """
     scan = scan_folder(folder)
     if not scan.studies:
         why = f"; {scan.skipped[0].reason}" if scan.skipped else ""
         raise NotDicom(f"no DICOM study in {folder} ({len(scan.skipped)} other files{why})")
-    specs = _specs(scan.studies, bundle, out, settings)
+    specs, passed_over = _specs(scan.studies, bundle, out, settings)
     opener = RunnerOpener(settings.engine, settings.cache_folder, settings.threads, settings.trust)
     runner = opener(bundle.folder, bundle.digest())
     outcomes = []
     for spec in specs:
         prediction = runner.predict(spec)
         foreseen(prediction)
-        _check_memory(prediction, settings)
-        done = runner(spec, progress)
+        try:
+            _check_memory(prediction, settings)
+            done = runner(spec, progress)
+        except StudyRejected as exc:
+            if len(specs) == 1:
+                raise
+            done = outcome_of(spec, exc)
         outcomes.append(dataclasses.replace(done, prediction=prediction))
-    return [read_document(outcome, bundle, spec.chosen) for outcome, spec in zip(outcomes, specs, strict=True)]
+    reads = [read_document(outcome, bundle, spec.chosen) for outcome, spec in zip(outcomes, specs, strict=True)]
+    return FolderRead(reads, passed_over)
 
 
 def _check_memory(prediction: Prediction | None, settings: OfflineSettings) -> None:
@@ -156,15 +174,32 @@ def _write_segmentation(output: ModelOutput, out: Path) -> list[str]:
     return list(maps)
 
 
-def _specs(studies: tuple[StudyRef, ...], bundle: Bundle, out: Path, settings: OfflineSettings) -> list[JobSpec]:
+def _specs(
+    studies: tuple[StudyRef, ...], bundle: Bundle, out: Path, settings: OfflineSettings
+) -> tuple[list[JobSpec], tuple[str, ...]]:
+    """The reads, and what was passed over."""
     uids = [study.study_instance_uid for study in studies]
     if len(set(uids)) < len(uids):
         raise PatientConflict("one Study Instance UID with two patients: such a study is not read")
-    selections = [(study, select(study, bundle.manifest.inputs)) for study in studies]
-    reads = [(study, chosen) for study, selection in selections for chosen in selection.reads]
-    if not reads:
+    outside = settings.options.outside_intended_use
+    selections = [(study, select(study, bundle.manifest.inputs, outside=outside)) for study in studies]
+    reads = [(study, chosen, settings.options) for study, selection in selections for chosen in selection.reads]
+    if not reads and not settings.options.report_rejection:
         raise NoSuitableSeries("; ".join(selection.missing for _, selection in selections))
-    return [
+    if settings.options.report_rejection:
+        refused = [(study, selection.missing) for study, selection in selections if not selection.reads]
+        reads += [(s, (), dataclasses.replace(settings.options, rejected_because=why)) for s, why in refused]
+    passed_over = tuple(str(v) for _, selection in selections for v in selection.verdicts if not v.taken)
+    return [*_numbered(reads, bundle, out, settings)], passed_over
+
+
+def _numbered(
+    reads: list[tuple[StudyRef, tuple[ChosenSeries, ...], ReadOptions]],
+    bundle: Bundle,
+    out: Path,
+    settings: OfflineSettings,
+) -> Iterator[JobSpec]:
+    yield from (
         JobSpec(
             job_id=f"read-{number}",
             study=study,
@@ -174,6 +209,7 @@ def _specs(studies: tuple[StudyRef, ...], bundle: Bundle, out: Path, settings: O
             out_folder=out if len(reads) == 1 else out / f"read-{number}",
             utc_offset_minutes=settings.utc_offset_minutes,
             renditions=(settings.rendition,),
+            options=options,
         )
-        for number, (study, chosen) in enumerate(reads, start=1)
-    ]
+        for number, (study, chosen, options) in enumerate(reads, start=1)
+    )

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wetread.bundles import Bundle, load_bundle
+from wetread.bundles.manifest import InputRule
 from wetread.bundles.trust import TrustPolicy
-from wetread.errors import Misconfigured, StudyRejected
+from wetread.errors import Misconfigured, NoSuitableSeries, StudyRejected
 from wetread.jobs.isolation import forbid_code_in_data
 from wetread.jobs.worker import Progress, Runner
 from wetread.memory import peak_mb, restart_peak
 from wetread.records.job import JobOutcome, JobSpec, JobState, Prediction
 from wetread.records.result import EngineUsed
+from wetread.records.study import SeriesRef
 
 if TYPE_CHECKING:
     from wetread.infer.forecast import SourceGrid
@@ -95,7 +97,32 @@ class BundleRunner:
         return self.model.forecast.of(grids) if grids else None
 
     def __call__(self, spec: JobSpec, progress: Progress) -> JobOutcome:
-        """Run the pipeline. Raises: ``StudyRejected`` with the reason."""
+        """Run the pipeline. Raises: ``StudyRejected`` with the reason, where no report of that is wanted."""
+        options = spec.options
+        try:
+            if options.rejected_because:
+                raise NoSuitableSeries(options.rejected_because)
+            return self._read(spec, progress)
+        except StudyRejected as exc:
+            if not options.report_rejection:
+                raise
+            return self._rejected(spec, exc)
+
+    def _rejected(self, spec: JobSpec, why: StudyRejected) -> JobOutcome:
+        from wetread.pipeline import refuse
+
+        results = refuse(spec, self.bundle, self.model, str(why))
+        return JobOutcome(
+            job_id=spec.job_id,
+            state=JobState.REJECTED,
+            results=results,
+            code=why.code,
+            reason=str(why),
+            supersedes=spec.supersedes,
+            peak_memory_mb=peak_mb(),
+        )
+
+    def _read(self, spec: JobSpec, progress: Progress) -> JobOutcome:
         from wetread.findings.summary import summarize
         from wetread.pipeline import process
 
@@ -120,12 +147,18 @@ class BundleRunner:
         )
 
     def _grids(self, spec: JobSpec) -> list[SourceGrid]:
-        from wetread.images.volume import foreseen_grid
-        from wetread.infer.forecast import SourceGrid
-
-        fewest = {rule.name: rule.min_instances for rule in self.bundle.manifest.inputs}
+        rules = {rule.name: rule for rule in self.bundle.manifest.inputs}
         try:
-            found = [foreseen_grid(c.series, min_slices=fewest[c.input_name]) for c in spec.chosen]
+            return [_grid(c.series, rules[c.input_name]) for c in spec.chosen]
         except StudyRejected:
             return []
-        return [SourceGrid(shape, affine) for shape, affine in found]
+
+
+def _grid(series: SeriesRef, rule: InputRule) -> SourceGrid:
+    from wetread.images.film import foreseen_film
+    from wetread.images.volume import foreseen_grid
+    from wetread.infer.forecast import SourceGrid
+
+    if rule.kind == "radiograph":
+        return SourceGrid.of_film(foreseen_film(series))
+    return SourceGrid(*foreseen_grid(series, min_slices=rule.min_instances))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 import threading
@@ -17,9 +18,11 @@ from wetread.bundles import Bundle
 from wetread.config import ResultSettings
 from wetread.failpoint import failpoint
 from wetread.jobs.executor import Held, LocalExecutor, Report
+from wetread.jobs.new_job import Chosen
 from wetread.jobs.queue import ClaimedJob, Queue
 from wetread.jobs.worker import Predicted, Progressed
 from wetread.records.job import ChosenSeries, JobSpec
+from wetread.records.study import SeriesRef
 from wetread.store.revisions import Revisions
 
 logger = logging.getLogger(__name__)
@@ -125,13 +128,22 @@ class Reads:
         return JobSpec(
             job_id=job.job_id,
             study=study,
-            chosen=tuple(ChosenSeries(name, by_uid[uid], reason) for name, uid, reason in job.chosen),
+            chosen=tuple(_chosen(one, by_uid[one.series_instance_uid]) for one in job.chosen),
             bundle_folder=job.bundle_folder,
             bundle_digest=job.bundle_digest,
             out_folder=job_folder / str(job.attempt),
             route=job.route,
             supersedes=self._queue.supersedes(job.job_id),
             renditions=job.renditions,
+            options=job.options,
             series_number_base=self._results.series_number_base,
             utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
         )
+
+
+def _chosen(chosen: Chosen, series: SeriesRef) -> ChosenSeries:
+    """The series, narrowed to the one film if it is one that is read."""
+    if chosen.sop_instance_uid:
+        film = tuple(i for i in series.instances if i.sop_instance_uid == chosen.sop_instance_uid)
+        series = dataclasses.replace(series, instances=film)
+    return ChosenSeries(chosen.input_name, series, chosen.reason)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wetread.failpoint import failpoint
-from wetread.jobs.new_job import NewJob, RouteDecision
+from wetread.jobs.new_job import Chosen, NewJob, RouteDecision
 from wetread.jobs.queue import Queue
+from wetread.records.job import ChosenSeries
 from wetread.route.router import Decision, Router
 from wetread.store.revisions import Revisions
 
@@ -39,6 +40,7 @@ class Routing:
 def _recorded(decision: Decision, bundle_digest: str) -> RouteDecision:
     """A routing decision in the queue's words."""
     route, bundle = decision.route, decision.bundle
+    films = {rule.name for rule in bundle.manifest.inputs if rule.kind == "radiograph"}
     jobs = tuple(
         NewJob(
             route=route.name,
@@ -48,10 +50,16 @@ def _recorded(decision: Decision, bundle_digest: str) -> RouteDecision:
             bundle_version=bundle.version,
             bundle_digest=bundle_digest,
             bundle_folder=bundle.folder,
-            chosen=tuple((c.input_name, c.series.series_instance_uid, c.reason) for c in read.chosen),
+            chosen=tuple(_chosen(c, film=c.input_name in films) for c in read.chosen),
             input_digest=read.input_digest,
+            options=read.options,
         )
         for read in decision.reads
     )
     verdicts = tuple(map(str, decision.verdicts))
     return RouteDecision(route.name, decision.outcome, decision.reason, verdicts, jobs, route.late)
+
+
+def _chosen(chosen: ChosenSeries, *, film: bool) -> Chosen:
+    sop_instance_uid = chosen.series.instances[0].sop_instance_uid if film else ""
+    return Chosen(chosen.input_name, chosen.series.series_instance_uid, chosen.reason, sop_instance_uid)

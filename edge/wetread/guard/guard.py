@@ -1,0 +1,56 @@
+"""Everything that is checked before a model is asked; with what a person or route may overrule, and what not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from wetread.bundles.fit import unintended
+from wetread.bundles.manifest import Manifest, PatientRule
+from wetread.errors import NotIntended
+from wetread.guard.grid import check_same_grid
+from wetread.guard.intended import check_age, check_sex, check_spacing
+from wetread.records.job import JobSpec, ReadOptions
+from wetread.records.model_input import ModelInput
+
+_Check = Callable[[], None]
+
+
+def check_input(spec: JobSpec, manifest: Manifest, images: Mapping[str, ModelInput]) -> tuple[str, ...]:
+    """Why the images (by input name) lie outside the bundle's intended use; nothing for what it was made for.
+
+    Raises: ``NotIntended`` with the first reason, unless the job's options allow it; ``GeometryInvalid`` for volumes
+    that do not lie on one grid.
+    """
+    check_same_grid(images, manifest.inputs)
+    reasons: list[str] = []
+    for check in _checks(spec, manifest, images):
+        try:
+            check()
+        except NotIntended as exc:
+            if not spec.options.outside_intended_use:
+                raise
+            reasons.append(str(exc))
+    return tuple(reasons)
+
+
+def _checks(spec: JobSpec, manifest: Manifest, images: Mapping[str, ModelInput]) -> Iterator[_Check]:
+    rules = {rule.name: rule for rule in manifest.inputs}
+    patient = patient_rule(manifest, spec.options)
+    for chosen in spec.chosen:
+        for reason in unintended(chosen.series, rules[chosen.input_name]):
+            yield partial(_refuse, f"{chosen.series.label}: {reason}")
+    yield from (partial(check, spec.study, patient) for check in (check_age, check_sex))
+    for name, image in images.items():
+        yield partial(check_spacing, image, rules[name])
+
+
+def patient_rule(manifest: Manifest, options: ReadOptions) -> PatientRule:
+    """For whom the bundle was made, with what the options allow."""
+    if not options.accept_unknown_age:
+        return manifest.patient
+    return manifest.patient.model_copy(update={"unknown_age": "accept"})
+
+
+def _refuse(reason: str) -> None:
+    raise NotIntended(reason)
