@@ -109,7 +109,7 @@ class BundleRunner:
             return self._rejected(spec, exc)
 
     def _rejected(self, spec: JobSpec, why: StudyRejected) -> JobOutcome:
-        from wetread.pipeline import refuse
+        from wetread.service.refusing import refuse
 
         results = refuse(spec, self.bundle, self.model, str(why))
         return JobOutcome(
