@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from wetread.bundles import Bundle
 from wetread.encode.encoder import EncodeContext, encode
 from wetread.findings.from_output import read_nothing
-from wetread.infer.model import Reader
 from wetread.records.job import JobSpec
 from wetread.records.refused import Refused
 from wetread.records.result import EncodedResult
+
+if TYPE_CHECKING:
+    from wetread.infer.model import Reader
 
 
 def refuse(spec: JobSpec, bundle: Bundle, model: Reader, reason: str) -> tuple[EncodedResult, ...]:
