@@ -36,6 +36,8 @@ STORESCU = "/usr/bin/storescu"
 STORESCP = "/usr/bin/storescp"
 INSTANCES = 150
 PARALLEL = 20
+WAITING = 20_000
+"""Instances in ``incoming/`` at a start."""
 TOML = """
 data_dir = "data"
 [listener]
@@ -77,7 +79,9 @@ def main() -> int:
             },
             "reception": {str(n): bench.reception(n, arguments.runs) for n in (1, 4)} if arguments.runs else {},
             "small": bench.many_small(arguments.small) if arguments.small else {},
-            "start": spooled.start_s(Path(name) / "spooled", arguments.spooled, TOML.format(listener=""))
+            "start": spooled.start_s(
+                Path(name) / "spooled", arguments.spooled, TOML.format(listener=""), bench.small_series(WAITING)
+            )
             if arguments.spooled
             else {},
         }
@@ -147,6 +151,10 @@ class Bench:
             "all_indexed_s_later": round(indexed_s, 2),
             "indexed_per_s": round(PARALLEL * each / (seconds + indexed_s)),
         }
+
+    def small_series(self, count: int) -> Path:
+        """A folder with so many small instances."""
+        return self._series(64, count)
 
     def _series(self, side: int, count: int) -> Path:
         """A folder with a CT series nobody has seen: one image, other UIDs (same length, so bytes can be exchanged)."""

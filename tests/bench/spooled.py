@@ -10,31 +10,45 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from peers import WetreadProcess
+from received import received
+from waiting import until
 from wetread.db import Database, now
+from wetread.store.part10 import meta_of
 from wetread.store.spool import Spool
 
 STUDY_SIZE = 500
 _LINKS = 50_000  # ext4 allows 65,000 names for one file
 
 
-def start_s(folder: Path, instances: int, toml: str) -> dict[str, float]:
-    """Build a service's data folder with this many indexed instances and time its start; an empty one's beside it."""
+def start_s(folder: Path, instances: int, toml: str, waiting: Path) -> dict[str, float]:
+    """Build a service's data folder with this many indexed instances and time its start; an empty one's beside it.
+
+    Then once more with the files of ``waiting`` in ``incoming/``: until it listens, and until they are indexed.
+    """
     empty = WetreadProcess(folder / "empty", toml)
     service = WetreadProcess(folder / "full", toml)
     spool = Spool(service.data / "spool")
     names = _links(spool, instances)
     _rows(Database(service.data / "wetread.db"), names)
     os.sync()
-    seconds = {one.folder.name: _start_s(one) for one in (empty, service)}
+    seconds = {one.folder.name: _start_s(one)[0] for one in (empty, service)}
+    for path in waiting.iterdir():
+        instance = received(path)
+        (spool.incoming / path.name).write_bytes(meta_of(instance) + bytes(instance.dataset))
+    os.sync()
+    seconds["full_and_waiting"], seconds["waiting_indexed"] = _start_s(service)
     shutil.rmtree(folder)
     return {"spooled": instances, **{f"{name}_s": round(value, 2) for name, value in seconds.items()}}
 
 
-def _start_s(service: WetreadProcess) -> float:
+def _start_s(service: WetreadProcess) -> tuple[float, float]:
+    """Seconds until it listens, and until nothing waits in ``incoming/``."""
     started = time.perf_counter()
     service.start()
+    listens_s = time.perf_counter() - started
     try:
-        return time.perf_counter() - started
+        until(lambda: next(os.scandir(service.data / "spool" / "incoming"), None) is None, timeout_s=600)
+        return listens_s, time.perf_counter() - started
     finally:
         service.stop()
 

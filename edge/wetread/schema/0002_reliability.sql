@@ -7,6 +7,8 @@ ALTER TABLE studies ADD COLUMN correction TEXT NOT NULL DEFAULT '';   -- JSON: a
 -- What the instances themselves say (0020,1206 / 1208 / 1209); NULL when they say nothing.
 ALTER TABLE studies ADD COLUMN announced_series INTEGER;
 ALTER TABLE studies ADD COLUMN announced_instances INTEGER;
+CREATE INDEX studies_receiving ON studies (id) WHERE state = 'receiving';  -- every round asks
+CREATE INDEX revisions_unrouted ON revisions (id) WHERE routed_at IS NULL;  -- every round asks
 ALTER TABLE series ADD COLUMN announced_instances INTEGER;
 
 ALTER TABLE instances ADD COLUMN association_id TEXT NOT NULL DEFAULT '';

@@ -166,7 +166,8 @@ SELECT max(rowid) AS last FROM associations
 
 -- name: lose_associations
 INSERT INTO associations (id, peer, ended, instances, ended_at)
-SELECT i.association_id, i.peer, 'lost', count(*), :now FROM instances i JOIN studies s ON s.id = i.study_id
+SELECT i.association_id, i.peer, 'lost', count(*), :now
+FROM studies s CROSS JOIN instances i ON i.study_id = s.id  -- in this order: a spool may hold a million instances
 WHERE s.state = 'receiving' AND i.association_id != '' AND i.received_at < :before
     AND NOT EXISTS (SELECT 1 FROM associations a WHERE a.id = i.association_id)
 GROUP BY i.association_id
