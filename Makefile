@@ -57,7 +57,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV) && packaging/apt-install.sh python3-venv && $(PYTHON) -m venv $(VENV); }
 
 $(VENV)/.edge: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[edge,demo]'
+	$(PIP) -e '.[edge,learn,demo]'
 	touch $@
 
 $(VENV)/.test: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python

@@ -10,6 +10,7 @@
     │   ├── WeightsMissing         the bundle is here, its weights are not installed
     │   ├── EngineUnavailable      the engine's library is not installed on this machine
     │   ├── EngineDisagrees        a compiled engine does not give the reference answer
+    │   ├── DataUnusable           images or labels cannot be learned from or measured on as they are
     │   ├── NotHere                no such study, job or object
     │   ├── NotPossible            what was asked for makes no sense for this study or read
     │   └── Conflict               it makes sense, and not as things are
@@ -45,6 +46,7 @@
     │   ├── DestinationUnavailable the peer did not take the result
     │   │   └── ServiceNotOffered  the peer is there and does not do what was asked for
     │   └── SpoolUnavailable       the disk is full or cannot be written
+    ├── TrainingStopped            training ended before its end; the last good checkpoint is kept
     └── InstanceRefused            an instance we do not keep; the sender gets a failure status
 """
 
@@ -130,6 +132,14 @@ class ReviewChanged(Conflict):
 
 class Undecided(Conflict):
     """Findings are neither accepted nor rejected."""
+
+
+class DataUnusable(Misconfigured):
+    """Images or labels cannot be learned from or measured on as they are."""
+
+
+class TrainingStopped(WetreadError):
+    """Training ended before its end: the loss is no number, or the state on disk is not of this training."""
 
 
 class StudyRejected(WetreadError):

@@ -41,6 +41,10 @@ _FUNCTIONS = {
     "itertools": "chain product repeat",
     "math": "pi e inf nan ceil floor sqrt exp log log2 pow prod sin cos tan fabs isnan",
     "ignite.engine": "Events",
+    "ignite.handlers": "EMAHandler",
+    "torch.utils.data": "WeightedRandomSampler",
+    "wetread.learn.datalist": "datalist",
+    "wetread.learn.sampling": "appearance_weights",
     "monai.networks.layers": "Act Norm Conv Pool Dropout",
     "monai.networks.layers.factories": "Act Norm Conv Pool Dropout",
     "numpy": """pi e inf nan newaxis float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool_
@@ -65,7 +69,7 @@ _CLASSES = re.compile(
 
 ATTRIBUTES = _words(
     """T abs affine all any append argmax array astype batch bool clone contiguous convert copy count cpu
-    cuda data detach device dim double dtype endswith epoch epoch_length eval exists extend flatten
+    cuda data detach device dim double dtype ema_model endswith epoch epoch_length eval exists extend flatten
     float get half image index int item items iteration join keys label load_old_state_dict
     load_state_dict long lower lstrip max mean meta metrics min name ndim network now numel numpy output
     parameters named_parameters parent pixdim pred prod replace reshape round rsplit rstrip run
@@ -92,6 +96,9 @@ _MONAI_REFUSED = _words(
     "MLFlowHandler ClearMLHandler ClearMLImageHandler ClearMLStatsHandler FlexUNetEncoderRegister RemoteDataset"
     " LogfileHandler WriteFileMapping WriteFileMappingd"
 )
+
+_OUR_MODULES = ("wetread.infer.", "wetread.learn.augment", "wetread.learn.losses")
+"""Classes of ours that configs may make."""
 
 IMPORTING_ARGUMENTS = frozenset({"reader", "writer", "merger_cls"})
 """MONAI imports, and calls, what a string in these arguments names."""
@@ -140,7 +147,7 @@ def _may_use(module: str, name: str) -> bool:
     if name in _MONAI_REFUSED or name.startswith("_"):
         return False
     if module.startswith("wetread."):
-        return module.startswith("wetread.infer.") and name[0].isupper()
+        return module.startswith(_OUR_MODULES) and name[0].isupper()
     if name in _MONAI_SINGLE:
         return module.startswith(("monai.data.", "monai.utils.", "monai.networks."))
     return any(module == package or module.startswith(package + ".") for package in _MONAI_PACKAGES)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wetread.cli.options import add_config, add_json
 
-HELP = "list, check, compile, measure, install, sign and export bundles"
+HELP = "list, check, compile, measure, train, evaluate, install, sign and export bundles"
 
 _ENGINES = ("torch", "openvino", "tensorrt", "tensorrt-rtx")
 _ACTIONS = {
@@ -17,6 +17,8 @@ _ACTIONS = {
     "check": ("wetread.cli.bundle_check", "check"),
     "compile": ("wetread.cli.bundle_engines", "compile_engines"),
     "bench": ("wetread.cli.bundle_engines", "bench"),
+    "train": ("wetread.cli.bundle_learn", "train"),
+    "evaluate": ("wetread.cli.bundle_learn", "evaluate"),
     "install": ("wetread.cli.bundle_install", "install"),
     "sign": ("wetread.cli.bundle_install", "sign"),
     "export": ("wetread.cli.bundle_install", "export"),
@@ -38,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _check(action("check", "files, code, weights and engines of a bundle; exit code 2 when one fails"))
     _compile(action("compile", "build and prove engines ahead of time"))
     _bench(action("bench", "speed, memory and agreement of each engine on this machine"))
+    _train(action("train", "train a new version of a bundle on labelled images"))
+    _evaluate(action("evaluate", "how good a bundle is on labelled images"))
     _install(action("install", "install a folder, a .zip or an exported archive; or fetch the weights of a bundle"))
     _sign(action("sign", "sign a bundle for other sites, or make a key"))
     _export(action("export", "write a bundle, with its ready engines if wanted, into one file"))
@@ -69,6 +73,49 @@ def _bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("name", help="bundle name or folder")
     bench.add_argument("--engine", action="append", choices=_ENGINES, help="default: all that this machine has")
     bench.add_argument("--repeats", type=int, default=5, help="runs of each engine, one after the other in turn")
+
+
+def _train(train: argparse.ArgumentParser) -> None:
+    train.add_argument("name", help="bundle name or folder")
+    _data(train)
+    train.add_argument(
+        "--out", type=Path, default=Path("trained"), metavar="FOLDER", help="the new version: FOLDER/NAME"
+    )
+    train.add_argument("--seed", type=int, default=0, help="the same seed, data and threads give the same network")
+    train.add_argument("--epochs", type=int, help="default, here and below: as the bundle's train config says")
+    train.add_argument("--batch-size", type=int)
+    train.add_argument("--learning-rate", type=float)
+    train.add_argument("--loss", choices=["cross-entropy", "focal", "dice", "mse"])
+    train.add_argument("--optimizer", choices=["sgd", "adam", "adamw"])
+    train.add_argument("--schedule", choices=["constant", "cosine", "one-cycle", "step"])
+    train.add_argument("--patience", type=int, metavar="EPOCHS", help="stop after so many without a better validation")
+    train.add_argument("--from", dest="start_from", metavar="BUNDLE", help="begin with its weights, where they fit")
+    train.add_argument("--freeze", metavar="PATTERN", help="parameters with such names stay as they are")
+    train.add_argument("--unfreeze-after", type=int, metavar="EPOCHS", help="default: they stay to the end")
+    train.add_argument("--folds", type=int, default=0, help="cross-validate by patient; calibrate on what was left out")
+    train.add_argument("--set", action="append", metavar="ID=VALUE", help="any other id of the train config")
+    train.add_argument("--threads", type=int)
+    train.add_argument("--resume", action="store_true", help="go on after an interruption")
+    train.add_argument("--tensorboard", type=Path, metavar="FOLDER")
+    train.add_argument("--bundle-version", metavar="VERSION", help="default: the next minor version")
+
+
+def _evaluate(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument("name", help="bundle name or folder")
+    _data(evaluate)
+    evaluate.add_argument("--part", choices=["train", "val", "test"], help="default: test, else val")
+    evaluate.add_argument("--engine", default="auto", choices=["auto", *_ENGINES])
+    evaluate.add_argument("--html", type=Path, metavar="FILE", help="a page with plots")
+
+
+def _data(action: argparse.ArgumentParser) -> None:
+    action.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DATA",
+        help="FILE.npz, or a folder with cases.csv (image, label, …)",
+    )
 
 
 def _install(install: argparse.ArgumentParser) -> None:

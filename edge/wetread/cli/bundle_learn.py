@@ -1,0 +1,158 @@
+"""``wetread bundle train | evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from wetread.cli.options import bundle_folders, engine_cache, trust_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wetread.learn.measures import Classification
+    from wetread.learn.settings import TrainingSettings
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train a new version; says where it is and how good it is."""
+    from wetread.bundles import find_bundle
+    from wetread.cli.bundle_show import show
+    from wetread.cli.progress import stage_progress
+
+    with _learn_extra():
+        from wetread.learn.train import train as learn
+    _quietly()
+    bundle = find_bundle(args.name, bundle_folders(args))
+    start = find_bundle(args.start_from, bundle_folders(args)) if args.start_from else None
+    with stage_progress(args.json) as progress:
+        trained = learn(
+            bundle,
+            _settings(args),
+            command=("wetread", *sys.argv[1:]),
+            start=start,
+            trust=trust_policy(args),
+            progress=progress,
+        )
+    version, new = trained.version, trained.bundle
+    report: dict[str, Any] = {
+        "state": "trained",
+        "bundle": new.name,
+        "version": new.version,
+        "folder": new.folder,
+        "digest": new.digest(),
+        "epochs": len(version.history),
+        "kept_epoch": version.kept_epoch,
+        "validation": _shown(version.validation, as_json=args.json),
+        "cross_validation": _shown(version.cross_validation, as_json=args.json),
+        "notes": list(version.notes),
+        "next": f"wetread bundle install {shlex.quote(str(new.folder))} --trust-local --replace",
+    }
+    show(report, as_json=args.json)
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Measure a bundle on labelled images."""
+    from wetread.bundles import find_bundle
+    from wetread.cli.bundle_show import show
+    from wetread.cli.progress import stage_progress
+    from wetread.cli.table import print_json
+
+    with _learn_extra():
+        from wetread.learn.evaluate import as_document
+        from wetread.learn.evaluate import evaluate as measure
+    _quietly()
+    bundle = find_bundle(args.name, bundle_folders(args))
+    with stage_progress(args.json) as progress:
+        evaluation = measure(
+            bundle,
+            args.data,
+            cache_folder=engine_cache(args),
+            engine=args.engine,
+            part=args.part,
+            trust=trust_policy(args),
+            progress=progress,
+        )
+    if args.html:
+        from wetread.learn.page import write_page
+
+        write_page(evaluation, args.html)
+    if args.json:
+        print_json(as_document(evaluation))
+        return 0
+    report: dict[str, Any] = {
+        "bundle": f"{evaluation.bundle.name} {evaluation.bundle.version}",
+        "engine": f"{evaluation.engine.name} {evaluation.engine.precision} {evaluation.engine.library_version}",
+        "data": f"{args.data}, {evaluation.part} part, {evaluation.n} images",
+        "time": f"{evaluation.seconds_per_image * 1000:.1f} ms for an image",
+    }
+    for score in evaluation.scores:
+        report[score.rule.name] = _shown(score.measured, as_json=False)
+    report["note"] = "95 % bootstrap intervals; figures on these images, no claim about others"
+    show(report, as_json=False)
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> TrainingSettings:
+    from wetread.learn.settings import TrainingSettings, plain_value
+
+    return TrainingSettings(
+        data=args.data,
+        out=args.out,
+        seed=args.seed,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        loss=args.loss,
+        optimizer=args.optimizer,
+        schedule=args.schedule,
+        patience=args.patience,
+        start_from=args.start_from,
+        freeze=args.freeze,
+        unfreeze_after=args.unfreeze_after,
+        folds=args.folds,
+        resume=args.resume,
+        tensorboard=args.tensorboard,
+        threads=args.threads,
+        version=args.bundle_version,
+        more=dict(plain_value(given) for given in args.set or ()),
+    )
+
+
+def _shown(measured: Classification | None, *, as_json: bool) -> Any:
+    if measured is None:
+        return ""
+    if as_json:
+        return {"n": measured.n, **{name: figure.value for name, figure in measured.figures.items()}}
+    rows = [f"{name} {figure}" for name, figure in sorted(measured.figures.items())]
+    negative, false_alarm, missed, found = measured.confusion
+    counts = f"{found} found, {missed} missed, {false_alarm} false alarms, {negative} rightly absent"
+    return [f"{measured.n} images, {measured.n_positive} positive; at {measured.threshold:.3f}: {counts}", *rows]
+
+
+def _quietly() -> None:
+    """MONAI and ignite tell every step in the log; data may not bring code."""
+    import logging
+
+    from wetread.jobs.isolation import forbid_code_in_data
+
+    for name in ("ignite", "monai", "SupervisedTrainer", "SupervisedEvaluator"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    forbid_code_in_data()
+
+
+@contextmanager
+def _learn_extra() -> Iterator[None]:
+    """Raises: ``Misconfigured`` where the extra is not installed."""
+    from wetread.errors import Misconfigured
+
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        if str(exc.name).startswith("wetread"):
+            raise
+        raise Misconfigured(f"training and evaluation need {exc.name}: pip install 'wetread[edge,learn]'") from exc

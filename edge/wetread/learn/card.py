@@ -1,0 +1,67 @@
+"""The part of a model card that comes from a training; the rest of it is written by people and stays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_BEGIN, _END = "<!-- figures: written by wetread bundle train -->", "<!-- end of figures -->"
+_SHOWN = ("auroc", "auprc", "accuracy", "recall", "specificity", "precision", "f1", "ece", "brier")
+_SETS = {
+    "validation": "validation part",
+    "cross_validation": "cross-validation (each case by a network that was not trained on it or its patient)",
+}
+
+
+def write_figures(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Put the figures into ``docs/README.md``, between the marks or at its end."""
+    path = folder / "docs" / "README.md"
+    path.parent.mkdir(exist_ok=True)
+    text = path.read_text(encoding="utf-8") if path.is_file() else f"# {folder.name}: model card\n"
+    section = "\n".join([_BEGIN, "", *_section(metrics), "", _END])
+    marked = re.compile(re.escape(_BEGIN) + ".*?" + re.escape(_END), re.DOTALL)
+    new = marked.sub(lambda _: section, text) if marked.search(text) else f"{text.rstrip()}\n\n{section}\n"
+    path.write_text(new, encoding="utf-8")
+
+
+def _section(metrics: Mapping[str, Any]) -> Iterator[str]:
+    cases = ", ".join(f"{count} {part}" for part, count in metrics["data"]["cases"].items())
+    yield "**Internal figures, from the data it was made with; not a claim about any other.**"
+    yield ""
+    measured = {name: metrics[name] for name in _SETS if metrics.get(name)}
+    if measured:
+        yield "| | " + " | ".join(f"{_SETS[name]}, n = {m['n']}" for name, m in measured.items()) + " |"
+        yield "|---|" + "---|" * len(measured)
+        for figure in _SHOWN:
+            row = [_cell(m, figure) for m in measured.values()]
+            yield f"| {figure} | " + " | ".join(row) + " |"
+        yield ""
+        yield "In brackets: 95 % bootstrap intervals, 1000 draws of the cases; they say nothing about other sites."
+        yield ""
+    effort = metrics["effort"]
+    yield f"* Trained on {metrics['data']['name']} (SHA-256 `{metrics['data']['sha256'][:16]}…`): {cases} cases."
+    yield (
+        f"* {metrics['epochs']} epochs, weights of epoch {metrics['kept_epoch']}; seed {metrics['seed']}; "
+        f"{effort['cpu_s'] / 60:.0f} minutes of CPU time with {effort['threads']} threads."
+    )
+    if metrics["calibration"]:
+        c = metrics["calibration"]
+        yield (
+            f"* Calibration: temperature {c['temperature']:.3f}, offset {c['offset']:+.3f}, for {c['prevalence']:.0%} "
+            f"positive cases; present from {c['threshold']:.3f} upwards."
+        )
+    if metrics["command"]:
+        yield f"* Made with `{metrics['command']}`; all of it is in `training/metrics.json`."
+    for note in metrics["notes"]:
+        yield f"* {note[0].upper()}{note[1:]}."
+    yield ""
+    yield "![learning curves](../training/learning_curves.png)"
+
+
+def _cell(measured: Mapping[str, Any], figure: str) -> str:
+    if figure not in measured["figures"]:
+        return "–"
+    low, high = measured["intervals_95"][figure]
+    return f"{measured['figures'][figure]:.3f} ({low:.3f}–{high:.3f})"

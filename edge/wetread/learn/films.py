@@ -1,0 +1,44 @@
+"""One DICOM file as a case: the film as a read would see it, and what its header says about the patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from wetread.dimse.dataset import build_study, describe_instance
+from wetread.errors import NotDicom
+from wetread.guard.intended import age_years
+from wetread.images.film import read_radiograph
+
+_MAGIC = (128, b"DICM")  # PS3.10 7.1
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file has the preamble of PS3.10."""
+    with path.open("rb") as stream:
+        stream.seek(_MAGIC[0])
+        return stream.read(len(_MAGIC[1])) == _MAGIC[1]
+
+
+def read_film(path: Path) -> tuple[npt.NDArray[np.float32], str, dict[str, str]]:
+    """The film, its patient (ID and issuer), and what is known for subgroups.
+
+    Raises: ``NotDicom``, ``NoPixels``, ``TruncatedPixels``, ``UnsupportedImage``.
+    """
+    ds, instance = describe_instance(path)
+    studies = list(build_study([(ds, instance)]))
+    if len(studies) != 1:
+        raise NotDicom(f"{path.name}: is no image of one study")
+    study = studies[0]
+    film = read_radiograph(study.series[0])
+    age = age_years(study)
+    about = {
+        "sex": study.patient.sex,
+        "age_years": "" if age is None else f"{age:g}",
+        "manufacturer": study.series[0].manufacturer,
+        "spacing_mm": "" if film.spacing_mm is None else f"{film.spacing_mm[0]:g}",
+    }
+    patient = f"{study.patient.patient_id}^{study.patient.issuer}" if study.patient.patient_id else ""
+    return film.array, patient, {name: value for name, value in about.items() if value}

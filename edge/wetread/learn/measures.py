@@ -1,0 +1,143 @@
+"""How good a classifier's scores are: each figure with its bootstrap interval. scikit-learn does the arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import config_context
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.utils import resample
+
+Labels = npt.NDArray[np.int64]
+"""``(case,)``, 0 or 1."""
+Probabilities = npt.NDArray[np.float64]
+"""``(case,)``, 0 to 1."""
+
+BINS = 10
+RESAMPLES = 1000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number and its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Cases of one bin of scores: what the model said, and how often it was so."""
+
+    mean_score: float
+    share_positive: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What is known about one score of a classifier on one set of cases."""
+
+    n: int
+    n_positive: int
+    threshold: float
+    figures: Mapping[str, Figure]
+    """``auroc``, ``auprc``, ``accuracy``, ``precision``, ``recall``, ``specificity``, ``f1``, ``ece``, ``brier``. Of
+    cases of one class alone ``auroc`` and ``auprc`` are missing."""
+    confusion: tuple[int, int, int, int]
+    """True negative, false positive, false negative, true positive at the threshold."""
+    reliability: tuple[Reliability, ...]
+
+
+def classification(
+    labels: Labels, scores: Probabilities, *, threshold: float, resamples: int = RESAMPLES, seed: int = 0
+) -> Classification:
+    """Measure one score. Bootstrap: cases are drawn again within each class, so that no draw lacks one.
+
+    A case counts as positive from ``threshold`` upwards.
+    """
+    values = _values(labels, scores, threshold)
+    random = np.random.RandomState(seed)
+    drawn = [values]
+    with config_context(skip_parameter_validation=True, assume_finite=True):  # a draw is as valid as what it is from
+        for _ in range(resamples):
+            some, theirs = resample(labels, scores, stratify=labels, random_state=random)
+            drawn.append(_values(some, theirs, threshold))
+    tail = (1 - LEVEL) / 2
+    figures = {
+        name: Figure(value, *np.quantile([draw[name] for draw in drawn], [tail, 1 - tail]).tolist())
+        for name, value in values.items()
+    }
+    table = _table(labels, scores, threshold).tolist()
+    return Classification(
+        n=len(labels),
+        n_positive=int(labels.sum()),
+        threshold=threshold,
+        figures=figures,
+        confusion=(table[0], table[1], table[2], table[3]),
+        reliability=reliability(labels, scores),
+    )
+
+
+def reliability(labels: Labels, scores: Probabilities, *, bins: int = BINS) -> tuple[Reliability, ...]:
+    """Bins of equal width; empty ones are left out."""
+    index = _bin(scores, bins)
+    return tuple(
+        Reliability(float(scores[index == k].mean()), float(labels[index == k].mean()), int((index == k).sum()))
+        for k in np.unique(index)
+    )
+
+
+def expected_calibration_error(labels: Labels, scores: Probabilities, *, bins: int = BINS) -> float:
+    """Mean distance between what was said and how often it was so, weighted by cases (Naeini et al. 2015)."""
+    index = _bin(scores, bins)
+    weight = np.bincount(index, minlength=bins)
+    gap = np.abs(np.bincount(index, scores, bins) - np.bincount(index, labels, bins))
+    return float(gap.sum() / weight.sum())
+
+
+def _bin(scores: Probabilities, bins: int) -> npt.NDArray[np.int64]:
+    return np.minimum((scores * bins).astype(np.int64), bins - 1)
+
+
+def _values(labels: Labels, scores: Probabilities, threshold: float) -> dict[str, float]:
+    """Every figure of one set of cases."""
+    wrong, false_alarm, missed, found = map(int, _table(labels, scores, threshold))
+    precision, recall, specificity = (
+        _share(found, false_alarm),
+        _share(found, missed),
+        _share(wrong, false_alarm),
+    )
+    values = {
+        "accuracy": _share(found + wrong, false_alarm + missed),
+        "precision": precision,
+        "recall": recall,
+        "specificity": specificity,
+        "f1": _share(2 * found, false_alarm + missed),
+        "ece": expected_calibration_error(labels, scores),
+        "brier": float(np.mean((scores - labels) ** 2)),
+    }
+    if len(np.unique(labels)) > 1:
+        values |= {
+            "auroc": float(roc_auc_score(labels, scores)),
+            "auprc": float(average_precision_score(labels, scores)),
+        }
+    return values
+
+
+def _table(labels: Labels, scores: Probabilities, threshold: float) -> npt.NDArray[np.int64]:
+    """True negative, false positive, false negative, true positive."""
+    return np.bincount(2 * labels + (scores >= threshold), minlength=4)
+
+
+def _share(part: int, rest: int) -> float:
+    """0 where there is nothing to share."""
+    return part / (part + rest) if part + rest else 0.0

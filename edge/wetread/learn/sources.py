@@ -1,0 +1,157 @@
+"""Where labelled images come from: a NumPy archive, or a folder with ``cases.csv`` and DICOM or NIfTI files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from wetread.bundles.bundle import file_sha256
+from wetread.bundles.manifest import Manifest
+from wetread.errors import DataUnusable, WetreadError
+from wetread.learn.cases import Case, Cases, Part, check_same_kind, checked_targets
+from wetread.learn.films import is_dicom, read_film
+from wetread.learn.npz import read_npz
+from wetread.nifti import is_nifti, read_nifti, read_nifti_labels
+
+TABLE = "cases.csv"
+_ABOUT = ("sex", "age_years", "manufacturer", "spacing_mm")
+_COLUMNS = ("image", "label", "part", "patient", *_ABOUT)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What was read."""
+
+    path: Path
+    sha256: str
+    """Of the archive, or over ``cases.csv`` and every file it names."""
+    parts: Mapping[Part, Cases]
+    """As the source has them; empty where it does not say."""
+    unsplit: Cases = ()
+    """Cases that the source puts into no part."""
+
+
+def read_source(path: Path, manifest: Manifest) -> Source:
+    """Read a NumPy archive (``.npz``) or a folder with ``cases.csv``.
+
+    The table has the columns ``image`` (a path in the folder), ``label`` (0 or 1; of a bundle with several scores one
+    column for each, by its name; of a segmentation the path of a NIfTI label map) and, if known, ``part``, ``patient``,
+    ``sex``, ``age_years``, ``manufacturer``, ``spacing_mm``. What a DICOM file says itself need not stand in the table.
+    Raises: ``DataUnusable`` naming the file, row and column.
+    """
+    if path.is_file() and path.suffix == ".npz":
+        if manifest.labels:
+            raise DataUnusable(f"{path.name} is a NumPy archive, this bundle segments: give a folder with {TABLE}")
+        return Source(path, file_sha256(path), read_npz(path, scores=len(manifest.scores)))
+    if (path / TABLE).is_file():
+        return _Table(path, manifest).read()
+    if not path.exists():
+        raise DataUnusable(f"there is no {path}")
+    raise DataUnusable(f"{path} is neither a NumPy archive (.npz) nor a folder with {TABLE}")
+
+
+class _Table:
+    """One folder with its table."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self._folder, self._manifest = folder, manifest
+        self._digest = hashlib.sha256()
+        self._names = [rule.name for rule in manifest.scores]
+
+    def read(self) -> Source:
+        """Every row. Raises: ``DataUnusable``."""
+        path = self._folder / TABLE
+        self._digest.update(path.read_bytes())
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as stream:
+                table = csv.DictReader(stream)
+                self._check_columns(table.fieldnames or ())
+                rows = [(number, row) for number, row in enumerate(table, start=2)]
+        except (UnicodeDecodeError, csv.Error) as exc:
+            raise DataUnusable(f"{path} cannot be read as a table: {exc}") from exc
+        cases: dict[str, list[Case]] = {}
+        for number, row in rows:
+            part = (row.get("part") or "").strip()
+            if part and part not in get_args(Part):
+                raise DataUnusable(
+                    f"{TABLE} row {number}: part {part!r}, expected {', '.join(get_args(Part))} or nothing"
+                )
+            cases.setdefault(part, []).append(self._case(number, row))
+        check_same_kind([case for some in cases.values() for case in some])
+        unsplit = tuple(cases.pop("", ()))
+        parts = {part: tuple(cases[part]) for part in get_args(Part) if part in cases}
+        return Source(self._folder, self._digest.hexdigest(), parts, unsplit)
+
+    def _check_columns(self, given: object) -> None:
+        columns = tuple(given) if isinstance(given, (list, tuple)) else ()
+        needed = ["image", *(self._names if self._several else ["label"])]
+        missing = [name for name in needed if name not in columns]
+        unknown = [name for name in columns if name not in (*_COLUMNS, *self._names)]
+        if missing or unknown:
+            said = f"lacks the columns {', '.join(missing)}" if missing else f"has unknown columns {', '.join(unknown)}"
+            raise DataUnusable(f"{self._folder / TABLE} {said}; it may have {', '.join((*_COLUMNS, *self._names))}")
+
+    @property
+    def _several(self) -> bool:
+        return len(self._names) > 1
+
+    def _case(self, number: int, row: Mapping[str, str]) -> Case:
+        where = f"{TABLE} row {number}"
+        path = self._path(row["image"], where)
+        try:
+            image, patient, about = self._image(path)
+        except DataUnusable:
+            raise
+        except WetreadError as exc:
+            raise DataUnusable(f"{where}: {exc}") from exc
+        about = {name: given for name in _ABOUT if (given := (row.get(name) or "").strip() or about.get(name, ""))}
+        patient = (row.get("patient") or "").strip() or patient
+        targets: tuple[int, ...] = ()
+        mask = None
+        if self._manifest.labels:
+            mask = self._mask(row["label"], image, where)
+        else:
+            targets = self._targets(row, where)
+        return Case(path.name, image, targets, mask, patient, about)
+
+    def _path(self, given: str, where: str) -> Path:
+        path = (self._folder / given).resolve()
+        if not path.is_relative_to(self._folder.resolve()):
+            raise DataUnusable(f"{where}: {given!r} lies outside of the folder")
+        if not path.is_file():
+            raise DataUnusable(f"{where}: there is no {given!r} in {self._folder}")
+        self._digest.update(file_sha256(path).encode())
+        return path
+
+    def _image(self, path: Path) -> tuple[npt.NDArray[np.float32], str, dict[str, str]]:
+        if is_nifti(path):
+            return read_nifti(path).array, "", {}
+        if is_dicom(path):
+            return read_film(path)
+        raise DataUnusable(f"{path.name} is neither a DICOM file nor NIfTI")
+
+    def _mask(self, given: str, image: npt.NDArray[np.float32], where: str) -> npt.NDArray[np.uint8]:
+        mask = read_nifti_labels(self._path(given, where))
+        if mask.shape != image.shape:
+            raise DataUnusable(f"{where}: the label map is {mask.shape}, the image {image.shape}")
+        known = {0, *(label.bundle_value or label.value for label in self._manifest.labels)}
+        wrong = sorted(set(np.unique(mask).tolist()) - known)
+        if wrong:
+            raise DataUnusable(f"{where}: the label map holds {wrong}, the bundle has {sorted(known)}")
+        return mask
+
+    def _targets(self, row: Mapping[str, str], where: str) -> tuple[int, ...]:
+        columns = self._names if self._several else ["label"]
+        try:
+            values = np.array([[int(row[name]) for name in columns]])
+        except (TypeError, ValueError) as exc:
+            given = ", ".join(f"{name} = {row[name]!r}" for name in columns)
+            raise DataUnusable(f"{where}: {given}, expected 0 (absent) or 1 (present)") from exc
+        return checked_targets(values, scores=len(self._names), where=where)[0]

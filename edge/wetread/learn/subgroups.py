@@ -1,0 +1,67 @@
+"""The same figures for groups of patients and devices, as far as the data say who they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wetread.learn.cases import Case, known
+from wetread.learn.measures import Labels, Probabilities, classification
+
+_AGES = ((1, "under 1 year"), (2, "1 year"), (6, "2 to 5 years"), (18, "6 to 17 years"), (65, "18 to 64 years"))
+_OLDEST = "65 years and older"
+_SHOWN = ("auroc", "accuracy", "recall", "specificity")
+
+
+@dataclass(frozen=True, slots=True)
+class Subgroup:
+    """One group: few cases say little, so the number stands first."""
+
+    attribute: str
+    value: str
+    n: int
+    n_positive: int
+    figures: Mapping[str, float]
+    """``auroc`` is missing where the group has one class alone; ``recall`` and ``specificity`` likewise."""
+
+
+def subgroups(
+    cases: Sequence[Case], labels: Labels, scores: Probabilities, *, threshold: float
+) -> tuple[Subgroup, ...]:
+    """By sex, age, manufacturer and pixel spacing; cases that say nothing are the group ``not known``."""
+    found = []
+    for attribute in ("sex", "age_years", "manufacturer", "spacing_mm"):
+        if not known(cases, attribute):
+            continue
+        values = np.array([_group(attribute, case.about.get(attribute, "")) for case in cases])
+        for value in _in_order(attribute, values.tolist()):
+            inside = values == value
+            measured = classification(labels[inside], scores[inside], threshold=threshold, resamples=0)
+            figures = {n: measured.figures[n].value for n in _SHOWN if n in measured.figures}
+            if measured.n_positive == 0:
+                figures.pop("recall")
+            if measured.n_positive == measured.n:
+                figures.pop("specificity")
+            found.append(Subgroup(attribute, value, measured.n, measured.n_positive, figures))
+    return tuple(found)
+
+
+def _group(attribute: str, value: str) -> str:
+    try:
+        number = float(value) if attribute in ("age_years", "spacing_mm") else 0.0
+    except ValueError:
+        return "not known"
+    if not value:
+        return "not known"
+    if attribute == "age_years":
+        return next((name for below, name in _AGES if number < below), _OLDEST)
+    if attribute == "spacing_mm":
+        return f"{np.floor(number * 10) / 10:.1f} to {np.floor(number * 10) / 10 + 0.1:.1f} mm"
+    return value
+
+
+def _in_order(attribute: str, values: Sequence[str]) -> Iterator[str]:
+    order = [name for _, name in _AGES] + [_OLDEST] if attribute == "age_years" else []
+    yield from sorted(set(values), key=lambda v: (v == "not known", order.index(v) if v in order else 0, v))

@@ -1,0 +1,187 @@
+"""A new version of a bundle: its files with new weights, calibration, golden answer, figures and model card."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from wetread.bundles import Bundle, load_bundle
+from wetread.bundles.archive import LEFT_OUT
+from wetread.bundles.bundle import file_sha256
+from wetread.durable import make_folder, sync_folder
+from wetread.infer.gate.golden import golden_images
+from wetread.infer.model import open_model
+from wetread.learn.calibrate import Calibration
+from wetread.learn.card import write_figures
+from wetread.learn.cases import Part
+from wetread.learn.config import CALIBRATION
+from wetread.learn.measures import Classification
+from wetread.learn.plots import learning_curves
+from wetread.learn.settings import TrainingSettings
+from wetread.learn.sources import Source
+from wetread.nifti import write_nifti
+from wetread.records.output import Scores
+from wetread.records.volume import LabelMap
+
+TRAINING = "training"
+"""Folder in the bundle: ``metrics.json`` and ``learning_curves.png``."""
+_LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "scikit-learn", "wetread")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Version:
+    """Everything that is told about a training."""
+
+    settings: TrainingSettings
+    command: str
+    source: Source
+    cases: Mapping[Part, int]
+    history: tuple[Mapping[str, float], ...]
+    """One entry for each epoch."""
+    kept_epoch: int
+    calibration: Calibration | None
+    validation: Classification | None
+    cross_validation: Classification | None
+    """Of cases that the network that answered was not trained on."""
+    wall_s: float
+    cpu_s: float
+    threads: int
+    notes: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """``training/metrics.json``."""
+        return {
+            "schema_version": 1,
+            "command": self.command,
+            "seed": self.settings.seed,
+            "decided": self.settings.decided(),
+            "data": {"name": self.source.path.name, "sha256": self.source.sha256, "cases": dict(self.cases)},
+            "epochs": len(self.history),
+            "kept_epoch": self.kept_epoch,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
+            "validation": _figures(self.validation),
+            "cross_validation": _figures(self.cross_validation),
+            "effort": {"wall_s": round(self.wall_s, 1), "cpu_s": round(self.cpu_s, 1), "threads": self.threads},
+            "machine": f"{platform.machine()}, {platform.system()}",
+            "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+            "notes": list(self.notes),
+            "history": [dict(entry) for entry in self.history],
+        }
+
+
+def write_version(bundle: Bundle, target: Path, weights: Mapping[str, Tensor], version: Version) -> Path:
+    """Write the whole folder beside its place and put it there; a half-written version is never seen.
+
+    Raises: ``BundleInvalid`` and what ``open_model`` raises when the new version cannot read its golden case.
+    """
+    make_folder(target.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as work:
+        folder = Path(work) / target.name
+        ignored = shutil.ignore_patterns(*LEFT_OUT, "eval", "__pycache__", "*.safetensors", "*.pt")
+        shutil.copytree(bundle.folder, folder, ignore=ignored)
+        _write_weights(folder, bundle, weights)
+        _write_configs(folder, bundle, version)
+        _write_golden_answer(folder, bundle)
+        training = folder / TRAINING
+        training.mkdir(exist_ok=True)
+        _write_json(training / "metrics.json", version.document())
+        learning_curves(version.history, training / "learning_curves.png")
+        write_figures(folder, version.document())
+        folder.rename(target)
+    sync_folder(target.parent)
+    return target
+
+
+def next_version(version: str) -> str:
+    """The next minor version of ``1.2.3`` is ``1.3.0``."""
+    major, minor, *_ = [*version.split("."), "0"]
+    return f"{major}.{int(minor) + 1 if minor.isdigit() else 1}.0"
+
+
+def _write_weights(folder: Path, bundle: Bundle, weights: Mapping[str, Tensor]) -> None:
+    path = folder / _weights_path(bundle)
+    path.parent.mkdir(exist_ok=True)
+    safetensors.torch.save_file({name: value.contiguous().clone() for name, value in weights.items()}, path)
+
+
+def _weights_path(bundle: Bundle) -> str:
+    given = Path(bundle.manifest.weights[0].path)
+    return str(given.with_suffix(".safetensors"))
+
+
+def _write_configs(folder: Path, bundle: Bundle, version: Version) -> None:
+    configs = folder / "configs"
+    metadata = _read_json(configs / "metadata.json")
+    metadata["version"] = version.settings.version or next_version(bundle.version)
+    changed = f"trained on {version.source.path.name} with seed {version.settings.seed}"
+    metadata["changelog"] = {**metadata.get("changelog", {}), metadata["version"]: changed}
+    _write_json(configs / "metadata.json", metadata)
+    manifest = _read_json(configs / "wetread.json")
+    path = _weights_path(bundle)
+    network = bundle.manifest.weights[0].network
+    manifest["weights"] = [{"path": path, "network": network, "sha256": file_sha256(folder / path)}]
+    if version.calibration is not None:
+        manifest["scores"][0] |= {"threshold": version.calibration.threshold, "calibrated": True}
+        inference = configs / bundle.config_path.name
+        config = _read_json(inference)
+        config[CALIBRATION] = {
+            "temperature": version.calibration.temperature,
+            "offset": version.calibration.offset,
+        }
+        _write_json(inference, config)
+    _write_json(configs / "wetread.json", manifest)
+
+
+def _write_golden_answer(folder: Path, bundle: Bundle) -> None:
+    """What the new network itself says about the golden case; a kind of answer that has no file loses the case."""
+    golden = bundle.manifest.golden
+    if golden is None:
+        return
+    path = folder / "configs" / "wetread.json"
+    manifest = _read_json(path)
+    stored = manifest.pop("golden")
+    _write_json(path, manifest)
+    new = load_bundle(folder)
+    with tempfile.TemporaryDirectory(prefix="wetread-golden-") as cache:
+        model = open_model(new, engine="torch", cache_folder=Path(cache))
+        answer = model.run(golden_images(new, golden))
+        model.close()
+    if isinstance(answer, Scores):
+        (folder / golden.outputs()[0]).write_text(json.dumps({"scores": answer.values}) + "\n", encoding="utf-8")
+    elif isinstance(answer, LabelMap):
+        write_nifti(answer, folder / golden.outputs()[0])
+    else:
+        return
+    _write_json(path, {**manifest, "golden": stored})
+
+
+def _figures(measured: Classification | None) -> dict[str, Any] | None:
+    if measured is None:
+        return None
+    return {
+        "n": measured.n,
+        "n_positive": measured.n_positive,
+        "threshold": measured.threshold,
+        "figures": {name: figure.value for name, figure in measured.figures.items()},
+        "intervals_95": {name: [figure.low, figure.high] for name, figure in measured.figures.items()},
+        "confusion": list(measured.confusion),
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
