@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from wetread.bundles import Bundle, load_bundle
 from wetread.learn.settings import TrainingSettings
@@ -67,3 +69,27 @@ def write_table(folder: Path, rows: list[dict[str, Any]]) -> None:
         table = csv.DictWriter(stream, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
+
+
+def write_film(path: Path, *, side: int = 20, patient: str = "PAT1") -> None:
+    """A CR film of a child: the brightest pixel is bone."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
+    ds.PatientID, ds.IssuerOfPatientID, ds.PatientName, ds.PatientSex, ds.PatientAge = (
+        "PAT1",
+        "SITE",
+        "A^B",
+        "F",
+        "003Y",
+    )
+    ds.PatientBirthDate, ds.StudyDate, ds.StudyTime, ds.Manufacturer, ds.Modality = "", "20200101", "", "Acme", "CR"
+    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = side + 4, side, 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.PatientOrientation, ds.ViewPosition, ds.BodyPartExamined = ["L", "F"], "AP", "CHEST"
+    ds.PixelData = (np.arange((side + 4) * side) % 4096).astype(np.uint16).tobytes()
+    ds.save_as(path, enforce_file_format=True)

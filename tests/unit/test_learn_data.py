@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bundles import KIDNEYS, manifest, scored
-from learning import films, write_films, write_table
+from learning import films, write_film, write_films, write_table
 from wetread.bundles.manifest import Manifest
 from wetread.errors import DataUnusable
 from wetread.learn.cases import Case, check_part
@@ -139,33 +139,6 @@ def test_folder_of_dicom_with_a_table_gives_film_patient_and_groups(tmp_path: Pa
     write_table(tmp_path, [{"image": "one.dcm", "label": 1, "part": "test", "manufacturer": "Other"}])
     (only,) = read_source(tmp_path, ONE_SCORE).parts["test"]
     assert (only.targets, only.patient, only.about["manufacturer"]) == ((1,), "PAT1^SITE", "Other")
-
-
-def write_film(path: Path) -> None:
-    """A CR film of a child: the brightest pixel is bone."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
-
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
-    ds.PatientID, ds.IssuerOfPatientID, ds.PatientName, ds.PatientSex, ds.PatientAge = (
-        "PAT1",
-        "SITE",
-        "A^B",
-        "F",
-        "003Y",
-    )
-    ds.PatientBirthDate, ds.StudyDate, ds.StudyTime, ds.Manufacturer, ds.Modality = "", "20200101", "", "Acme", "CR"
-    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 24, 20, 1, "MONOCHROME2"
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
-    ds.PatientOrientation, ds.ViewPosition, ds.BodyPartExamined = ["L", "F"], "AP", "CHEST"
-    ds.PixelData = (np.arange(24 * 20) % 4096).astype(np.uint16).tobytes()
-    ds.save_as(path, enforce_file_format=True)
 
 
 def write_volume(path: Path, array: np.ndarray) -> None:

@@ -18,6 +18,7 @@ Probabilities = npt.NDArray[np.float64]
 
 BINS = 10
 RESAMPLES = 1000
+"""Draws where nobody asks for another number."""
 LEVEL = 0.95
 
 
@@ -58,7 +59,7 @@ class Classification:
 
 
 def classification(
-    labels: Labels, scores: Probabilities, *, threshold: float, resamples: int = RESAMPLES, seed: int = 0
+    labels: Labels, scores: Probabilities, *, threshold: float, resamples: int | None = None, seed: int = 0
 ) -> Classification:
     """Measure one score. Bootstrap: cases are drawn again within each class, so that no draw lacks one.
 
@@ -68,7 +69,7 @@ def classification(
     random = np.random.RandomState(seed)
     drawn = [values]
     with config_context(skip_parameter_validation=True, assume_finite=True):  # a draw is as valid as what it is from
-        for _ in range(resamples):
+        for _ in range(RESAMPLES if resamples is None else resamples):
             some, theirs = resample(labels, scores, stratify=labels, random_state=random)
             drawn.append(_values(some, theirs, threshold))
     tail = (1 - LEVEL) / 2

@@ -59,7 +59,7 @@ class Watch:
 
     def _iteration_completed(self, trainer: Any) -> None:
         state = trainer.state
-        loss = float(state.output["loss"])
+        loss = float(state.output["loss"].detach())
         if not math.isfinite(loss):
             kept = f"the last good checkpoint is {self.checkpoint.path}" if self.checkpoint.history else "none was kept"
             raise TrainingStopped(
