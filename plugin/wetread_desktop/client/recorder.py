@@ -1,0 +1,177 @@
+"""Decisions on their way: on disk first, then to the edge, in the order they were made. Two threads and no waiting reader.
+
+The writer makes a decision durable and tells so; only then is it shown. The sender tries until the edge has them.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wetread.review.decisions import Decision
+from wetread_desktop.client.edge import Edge
+from wetread_desktop.client.errors import EdgeError, HeldByAnother, NotAcceptable
+from wetread_desktop.client.journal import Journal, Owner
+from wetread_desktop.client.reviews import ReviewDocument
+
+_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
+"""After the first, second, … failure in a row; the last one from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Whom the recorder tells, on its own threads."""
+
+    opened: Callable[[tuple[Decision, ...]], None]
+    """The journal is open; these were in it."""
+    recorded: Callable[[Decision], None]
+    """It is on disk."""
+    taken: Callable[[ReviewDocument, tuple[str, ...]], None]
+    """The edge has these; this is the review now."""
+    refused: Callable[[Decision, EdgeError], None]
+    """The edge will never take it; it is pending no longer."""
+    trouble: Callable[[Exception], None]
+    """``OSError``, ``JournalBusy``, ``JournalBroken``: nothing can be taken down. ``EdgeError``: tried again if it says so,
+    else after ``try_again``."""
+
+
+class Recorder:
+    """For one review."""
+
+    def __init__(self, folder: Path, owner: Owner, edge: Edge, told: Told) -> None:
+        """``folder``: of journals."""
+        self._folder, self._owner, self._edge, self._told = folder, owner, edge, told
+        self._journal: Journal | None = None
+        self._guard = threading.Condition()
+        self._writes: queue.SimpleQueue[Decision | None] = queue.SimpleQueue()
+        self._closed = self._stuck = self._holds = self._take_over = False
+        self._writer = threading.Thread(target=self._write, name="wetread-journal", daemon=True)
+        self._sender = threading.Thread(target=self._send, name="wetread-send", daemon=True)
+        self._writer.start()
+
+    def record(self, decision: Decision) -> None:
+        """Take it down and send it."""
+        self._writes.put(decision)
+
+    def try_again(self, *, take_over: bool = False) -> None:
+        """Send what is pending, after trouble. ``take_over``: also from another reader's hands."""
+        with self._guard:
+            self._stuck, self._take_over = False, self._take_over or take_over
+            self._guard.notify_all()
+
+    def give_up(self, reason: str) -> tuple[str, ...]:
+        """Send nothing of what is pending. Returns: the ids."""
+        with self._guard:
+            if self._journal is None:
+                return ()
+            ids = tuple(d.id for d in self._journal.pending)
+            self._journal.dropped(ids, reason)
+            return ids
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Write what is to be written; what is not sent by then stays in the journal."""
+        self._writes.put(None)
+        self._writer.join(timeout_s)
+        with self._guard:
+            self._closed = True
+            self._guard.notify_all()
+            if self._journal is not None:
+                self._journal.close()
+
+    def _write(self) -> None:
+        try:
+            journal = Journal(self._folder, self._owner)
+        except Exception as error:  # told to the reader: without a journal nothing is decided
+            self._told.trouble(error)
+            return
+        self._journal = journal
+        self._told.opened(journal.pending)
+        self._sender.start()
+        while (decision := self._writes.get()) is not None:
+            try:
+                with self._guard:
+                    journal.add(decision)
+                    self._guard.notify_all()
+            except (OSError, ValueError) as error:
+                self._told.trouble(error)
+            else:
+                self._told.recorded(decision)
+
+    def _send(self) -> None:
+        failures = 0
+        while (pending := self._next()) is not None:
+            try:
+                self._send_now(pending)
+                failures = 0
+            except EdgeError as error:
+                self._told.trouble(error)
+                self._pause(error, _PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
+                failures += 1
+
+    def _next(self) -> tuple[Decision, ...] | None:
+        """What is to be sent, as soon as there is something; none when closed."""
+        with self._guard:
+            while not self._closed and (self._stuck or not self._pending()):
+                self._guard.wait()
+            return None if self._closed else self._pending()
+
+    def _pending(self) -> tuple[Decision, ...]:
+        return self._journal.pending if self._journal is not None else ()
+
+    def _pause(self, error: EdgeError, seconds: float) -> None:
+        with self._guard:
+            self._holds = self._holds and not isinstance(error, HeldByAnother)
+            if error.retry:
+                self._guard.wait_for(lambda: self._closed or self._take_over, seconds)
+            else:
+                self._stuck = True
+
+    def _send_now(self, pending: Sequence[Decision]) -> None:
+        """Raises: ``EdgeError``."""
+        job_id = self._owner.job_id
+        if not self._holds:
+            self._edge.hold(job_id, take_over=self._take_over)
+            self._holds, self._take_over = True, False
+        try:
+            self._taken(self._edge.decide(job_id, [_wire(d) for d in pending]), pending)
+        except NotAcceptable as error:
+            if len(pending) > 1:
+                self._one_by_one(pending)
+            else:
+                self._refused(pending[0], error)
+
+    def _one_by_one(self, pending: Sequence[Decision]) -> None:
+        """One of them is not acceptable: find out which, and send the others."""
+        for decision in pending:
+            try:
+                self._taken(self._edge.decide(self._owner.job_id, [_wire(decision)]), [decision])
+            except NotAcceptable as error:
+                self._refused(decision, error)
+
+    def _taken(self, review: ReviewDocument, decisions: Sequence[Decision]) -> None:
+        ids = tuple(d.id for d in decisions)
+        with self._guard:
+            if self._journal is not None and not self._closed:
+                self._journal.sent(ids)
+        self._told.taken(review, ids)
+
+    def _refused(self, decision: Decision, error: EdgeError) -> None:
+        with self._guard:
+            if self._journal is not None and not self._closed:
+                self._journal.dropped([decision.id], str(error))
+        self._told.refused(decision, error)
+
+
+def _wire(decision: Decision) -> dict[str, Any]:
+    """As ``POST …/review/decisions`` takes it; who decided stands in the header of the call."""
+    return {
+        "id": decision.id,
+        "tracking_uid": decision.tracking_uid,
+        "action": decision.action,
+        "comment": decision.comment,
+        "at": decision.at,
+    }
