@@ -62,8 +62,8 @@ class Following:
         on_progress: Callable[[Progress], None],
         on_trouble: Callable[[EdgeError], None],
     ) -> None:
-        """Both are called on the thread that follows. ``on_trouble``: a break, after which it is tried again if the error
-        says so, else the end."""
+        """Both are called on the thread that follows. ``on_trouble``: a break, after which it is tried again if the
+        error says so, else the end."""
         self._edge, self._job_id = edge, job_id
         self._on_progress, self._on_trouble = on_progress, on_trouble
         self._stopped = threading.Event()
@@ -127,5 +127,3 @@ class Following:
             if self._stopped.is_set():
                 stream.close()
         return stream
-
-

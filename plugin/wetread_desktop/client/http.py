@@ -88,7 +88,7 @@ class Http:
         self._context = _tls(address) if self._parts.scheme == "https" else None
 
     def close(self) -> None:
-        """No further tries: calls that wait for their next one give up now."""
+        """No further calls: those that wait for another try give up now."""
         self._closed.set()
 
     def call(
@@ -133,6 +133,8 @@ class Http:
     def _once(
         self, method: str, path: str, body: bytes | BinaryIO | None, headers: Mapping[str, str], largest: int
     ) -> Answer:
+        if self._closed.is_set():
+            raise Interrupted(f"{self.address.url} is not asked any more")
         connection = self._connection(self._timeout_s)
         try:
             self._connect(connection)

@@ -1,7 +1,7 @@
 """Read gettext catalogs as translators write them (``.po``), so that nothing has to be compiled.
 
-The part of the format that we use: comments, ``msgid``, ``msgid_plural``, ``msgstr``, ``msgstr[0]``, strings over several
-lines. https://www.gnu.org/software/gettext/manual/html_node/PO-Files.html
+The part of the format that we use: comments, ``msgid``, ``msgid_plural``, ``msgstr``, ``msgstr[0]``, strings over
+several lines. https://www.gnu.org/software/gettext/manual/html_node/PO-Files.html
 """
 
 from __future__ import annotations

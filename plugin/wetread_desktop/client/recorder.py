@@ -1,6 +1,7 @@
-"""Decisions on their way: on disk first, then to the edge, in the order they were made. Two threads and no waiting reader.
+"""Decisions on their way: on disk first, then to the edge, in the order they were made.
 
-The writer makes a decision durable and tells so; only then is it shown. The sender tries until the edge has them.
+Two threads, and no reader waits. The writer makes a decision durable and tells so; only then is it shown. The sender
+tries until the edge has them.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Told:
     refused: Callable[[Decision, EdgeError], None]
     """The edge will never take it; it is pending no longer."""
     trouble: Callable[[Exception], None]
-    """``OSError``, ``JournalBusy``, ``JournalBroken``: nothing can be taken down. ``EdgeError``: tried again if it says so,
-    else after ``try_again``."""
+    """``OSError``, ``JournalBusy``, ``JournalBroken``: nothing can be taken down. ``EdgeError``: tried again if it says
+    so, else after ``try_again``."""
 
 
 class Recorder:
@@ -136,6 +137,8 @@ class Recorder:
         if not self._holds:
             self._edge.hold(job_id, take_over=self._take_over)
             self._holds, self._take_over = True, False
+        if self._closed:
+            return  # the window went while we asked: the next one sends them, if they are the same patient's
         try:
             self._taken(self._edge.decide(job_id, [_wire(d) for d in pending]), pending)
         except NotAcceptable as error:

@@ -25,6 +25,7 @@ class ReviewSession:
         self._document = document
         self._pending: dict[str, Decision] = {}
         self._undo: list[tuple[FindingReview, ...]] = []
+        self._began = False
         self._shown = _review(document)
 
     @property
@@ -41,6 +42,15 @@ class ReviewSession:
     def can_undo(self) -> bool:
         """Whether this reader decided something here."""
         return bool(self._undo)
+
+    @property
+    def began_here(self) -> bool:
+        """Whether anything was decided in this session."""
+        return self._began
+
+    def is_unsent(self, tracking_uid: str) -> bool:
+        """Whether the edge does not know of a decision on this finding."""
+        return any(d.tracking_uid == tracking_uid for d in self._pending.values())
 
     def of(self, tracking_uid: str) -> FindingReview:
         """One finding as it is shown."""
@@ -78,6 +88,7 @@ class ReviewSession:
     def recorded(self, decision: Decision) -> None:
         """It is on disk: from now on it is shown."""
         self._pending[decision.id] = decision
+        self._began = True
         self._show()
 
     def confirmed(self, document: ReviewDocument, ids: Iterable[str]) -> None:
@@ -114,10 +125,7 @@ def _is_so(finding: FindingReview, action: Action, comment: str | None) -> bool:
 
 
 def _review(document: ReviewDocument) -> Review:
-    findings = tuple(
-        FindingReview(d.tracking_uid, d.state, d.comment, d.reader, d.at)
-        for d in document.findings
-    )
+    findings = tuple(FindingReview(d.tracking_uid, d.state, d.comment, d.reader, d.at) for d in document.findings)
     return Review(findings, document.version, document.state is ReviewState.SIGNED)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
+from wetread.review.decisions import STATES, State
+from wetread_desktop.client.errors import AnswerInvalid
 from wetread_desktop.client.fields import Fields
 
 
@@ -15,20 +18,12 @@ class ReviewState(StrEnum):
     SIGNED = "signed"
 
 
-class FindingState(StrEnum):
-    """Of one finding."""
-
-    PROPOSED = "proposed"
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-
-
 @dataclass(frozen=True, slots=True)
 class Decided:
     """How far the review of one finding is."""
 
     tracking_uid: str
-    state: FindingState
+    state: State
     comment: str
     reader: str
     """Who decided last, as DICOM PN; empty before anyone did."""
@@ -40,7 +35,7 @@ class Decided:
         """Raises: ``AnswerInvalid``."""
         return cls(
             tracking_uid=fields.text("tracking_uid"),
-            state=fields.choice("state", FindingState),
+            state=_state(fields),
             comment=fields.text("comment", ""),
             reader=fields.text("reader", ""),
             at=fields.text("at", ""),
@@ -122,6 +117,13 @@ class ReviewDocument:
             signed=Signed.read(fields.inside("signed")) if fields.has("signed") else None,
             superseded=fields.flag("superseded", False),
         )
+
+
+def _state(fields: Fields) -> State:
+    state = fields.text("state")
+    if state not in STATES:
+        raise AnswerInvalid(f"{fields.where}: 'state' should be one of {', '.join(STATES)}")
+    return cast(State, state)
 
 
 def _name(fields: Fields) -> str:

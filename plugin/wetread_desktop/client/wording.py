@@ -11,7 +11,7 @@ _UNITS = {"mm2": "mm²", "mm3": "mm³", "cm2": "cm²", "cm3": "cm³", "1": "", "
 
 
 def person_name(name: str) -> str:
-    """DICOM PN (PS3.5 6.2.1) for reading: the ideographic form first where there is one, the alphabetic one beside it."""
+    """DICOM PN (PS3.5 6.2.1) for reading: the ideographic form where there is one, and the alphabetic one."""
     groups = [_components(group) for group in name.split("=")]
     alphabetic = ", ".join(filter(None, (groups[0][0], " ".join(groups[0][1:]))))
     ideographic = "".join(groups[1]) if len(groups) > 1 else ""

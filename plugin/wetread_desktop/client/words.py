@@ -1,7 +1,7 @@
 """Sentences of the panel, in the language that is set: said once in English, translated where they are shown.
 
-A sentence is kept as what it says (:class:`Say`), not as text, so that the language can change while it is on the screen.
-Sentences of the edge are text already and are shown as they came.
+A sentence is kept as what it says (:class:`Say`), not as text, so that the language can change while it is on the
+screen. Sentences of the edge are text already and are shown as they came.
 """
 
 from __future__ import annotations
