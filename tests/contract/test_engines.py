@@ -17,6 +17,7 @@ import fake_tensorrt
 from wetread.errors import EngineUnavailable
 from wetread.infer.engines.engine import ENGINES, PRECISIONS, REFERENCE, Engine, FloatArray, backend, choose_engine
 from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.program import EngineNetwork
 
 
 def _unet() -> nn.Module:
@@ -123,6 +124,51 @@ def test_engine_answers_tensors_where_they_lie(engine: Engine) -> None:
         engine.on_device(images.double())
     with pytest.raises(ValueError, match="meta"):
         engine.on_device(images.to("meta"))
+
+
+def test_engine_that_gives_masks_gives_those_of_its_answer(tmp_path: Path) -> None:
+    """All engines through ``EngineNetwork``, which does it for those that cannot: two channels become one byte."""
+    torch.manual_seed(3)
+    up = nn.ConvTranspose3d(4, 2, 2, stride=2)
+    networks = {
+        "upsampled": nn.Sequential(nn.Conv3d(1, 4, 3, stride=2, padding=1), nn.ReLU(), up, nn.Softmax(1)),
+        "upsampled without bias": nn.Sequential(
+            nn.Conv3d(1, 4, 7, stride=2, padding=3), nn.ConvTranspose3d(4, 2, 2, 2, bias=False)
+        ),
+        "upsampled by another kernel": nn.Sequential(
+            nn.Conv3d(1, 4, 3, 2, 1), nn.ConvTranspose3d(4, 2, 3, 2, 1, 1), nn.Softmax(1)
+        ),
+        "plain": nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.Softmax(dim=1)),
+        "flat": nn.Sequential(
+            nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ConvTranspose2d(4, 2, 2, stride=2), nn.Softmax(1)
+        ),
+    }
+    for name, network in networks.items():
+        plan = NetworkPlan(name, key=name, make=lambda made=network: made.eval(), cache_folder=tmp_path, threads=2)
+        images = torch.from_numpy(_image(3, 1, *([16, 24, 8][: 2 if name == "flat" else 3])))
+        for engine in ("torch", "openvino"):
+            opened = backend(engine).open_engine(plan)
+            answer = opened.on_device(images)
+            for _ in range(2):
+                masks = EngineNetwork(opened).masks(images)
+                assert masks.dtype == torch.uint8, name
+                assert torch.equal(masks, (answer[:, 1:] > answer[:, :1]).to(torch.uint8)), (name, engine)
+            assert 0.05 < float(masks.float().mean()) < 0.95
+            opened.close()
+
+
+def test_network_of_three_channels_has_no_mask(tmp_path: Path) -> None:
+    opened = backend("openvino").open_engine(_plan(tmp_path))
+    with pytest.raises(EngineUnavailable, match="two channels"):
+        EngineNetwork(opened).masks(torch.from_numpy(_image(1, 2, 16, 16, 16)))
+    opened.close()
+
+
+def test_engine_that_rested_answers_as_before(engine: Engine) -> None:
+    image = _image(2, 2, 16, 16, 16)
+    before = engine(image)
+    EngineNetwork(engine).rest()
+    np.testing.assert_array_equal(engine(image), before)
 
 
 def test_engine_refuses_what_the_contract_does_not_allow(engine: Engine) -> None:

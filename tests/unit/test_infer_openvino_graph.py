@@ -15,7 +15,7 @@ from openvino import opset13 as ops
 from torch.nn import functional
 
 from wetread.infer.engines.engine import backend
-from wetread.infer.engines.openvino_graph import pack_upsampling, packed
+from wetread.infer.engines.openvino_graph import pack_upsampling, packed, pair_voxels, paired
 from wetread.infer.engines.plan import NetworkPlan
 
 
@@ -94,6 +94,47 @@ def test_few_channels_are_packed_with_the_same_answer(model: object, replaced: i
     assert left == 1 - replaced
     for answer, expected in zip(_answers(rewritten), _answers(plain), strict=True):
         np.testing.assert_allclose(answer, expected, atol=2e-5, rtol=0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 7), st.data())
+def test_paired_weights_convolve_as_the_plain_ones_do(kernel: int, data: st.DataObject) -> None:
+    padding, across = data.draw(st.integers(0, kernel - 1)), data.draw(st.integers(1, 3))
+    random = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    image = torch.randn((1, 1, 5, 12), generator=random, dtype=torch.float64)
+    weights = torch.randn((3, 1, across, kernel), generator=random).float()
+    padded = functional.pad(image, (padding, kernel))  # more than is needed, then the half of the voxels
+    expected = functional.conv2d(padded, weights.double(), stride=(1, 2))[..., :6]
+    plan = paired(weights.numpy(), padding)
+    pairs = functional.pad(image.reshape(1, 5, 6, 2).permute(0, 3, 1, 2), (*plan.before, *plan.after))
+    answer = functional.conv2d(pairs, torch.from_numpy(plan.weights).double())
+    torch.testing.assert_close(answer, expected, atol=1e-12, rtol=0)
+
+
+def _first(channels: int = 1, size: int = 16, stride: int = 2, padding: int = 3) -> openvino.Model:
+    image = ops.parameter([1, channels, 6, 8, size], np.float32)
+    weights = np.random.default_rng(3).standard_normal((4, channels, 7, 7, 7)).astype(np.float32)
+    strides, sides, ones = [2, 2, stride], [3, 3, padding], [1] * 3
+    return openvino.Model([ops.convolution(image, ops.constant(weights), strides, sides, sides, ones)], [image])
+
+
+@pytest.mark.parametrize(
+    ("model", "replaced"),
+    [
+        (_first, 1),
+        (lambda: _first(channels=2), 0),
+        (lambda: _first(size=15), 0),
+        (lambda: _first(stride=1), 0),
+        (lambda: _first(padding=2), 0),  # the answer has not half the voxels
+    ],
+)
+def test_first_convolution_takes_pairs_of_voxels_with_the_same_answer(model: object, replaced: int) -> None:
+    plain, rewritten = model(), model()  # type: ignore[operator]
+    assert pair_voxels(rewritten) == replaced
+    image = np.random.default_rng(4).standard_normal(tuple(plain.input(0).shape)).astype(np.float32)
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    given, expected = (openvino.Core().compile_model(m, "CPU", options)([image])[0] for m in (rewritten, plain))
+    np.testing.assert_allclose(given, expected, atol=2e-4, rtol=0)
 
 
 def test_unet_with_two_classes_answers_as_torch_does(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ _NOT_WHOLE = (
 
 def to_meta_tensor(volume: Volume) -> MetaTensor:
     """The volume as MONAI's readers give it: float32 ``(column, row, slice)`` without a channel, affine to RAS mm."""
-    array = _reversed_axes(torch.from_numpy(volume.array)).to(torch.float32)
+    array = torch.from_numpy(_reversed_axes(volume.array)).to(torch.float32)
     affine = torch.from_numpy(monai_affine(volume.affine))
     meta = {
         MetaKeys.AFFINE: affine,
@@ -57,14 +58,15 @@ def film_to_meta_tensor(film: Radiograph) -> MetaTensor:
     return MetaTensor(torch.from_numpy(film.array)[None].clone(), meta=meta)
 
 
-def _reversed_axes(array: torch.Tensor) -> torch.Tensor:
+def _reversed_axes(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """A copy of ``(i, j, k)`` as ``(k, j, i)``, in that order in memory.
 
-    In two steps, each of which swaps two axes: that is twice as fast as one step from the first to the last.
+    Plane by plane of the middle axis, which fits into the cache: all at once takes twice as long.
     """
-    first, second, third = array.shape
-    swapped = array.reshape(first * second, third).t().clone(memory_format=torch.contiguous_format)
-    return swapped.reshape(third, first, second).transpose(1, 2).contiguous()
+    reversed_axes = np.empty(array.shape[::-1], array.dtype)
+    for middle in range(array.shape[1]):
+        reversed_axes[:, middle] = array[:, middle].T
+    return reversed_axes
 
 
 def monai_affine(affine: Affine) -> Affine:
@@ -94,11 +96,11 @@ def to_label_map(
     """
     check_grid(prediction, volume, channels=1)
     found = _whole(torch.as_tensor(prediction).detach().cpu().as_subclass(torch.Tensor)[0], labels, ignored)
-    counts = torch.bincount(found.flatten(), minlength=256).numpy()
+    counts = _counts(found.numpy())
     _check_declared(counts, labels, ignored)
     _check_presence(counts, labels)
     values = _values(labels, ignored)
-    array = np.ascontiguousarray(found.numpy().transpose(2, 1, 0))
+    array = _reversed_axes(found.numpy())
     same = np.array_equal(values[counts > 0], np.flatnonzero(counts))
     return LabelMap(array if same else values[array], volume.affine)
 
@@ -133,6 +135,16 @@ def _whole(found: torch.Tensor, labels: tuple[LabelRule, ...], ignored: tuple[in
     if wrong.any():
         raise OutputInvalid(_undeclared(np.unique(array[wrong][:100_000]), _declared(labels, ignored)))
     return torch.from_numpy(whole)
+
+
+def _counts(found: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Voxels by value, 256 of them. A single label is counted without widening every voxel to eight bytes."""
+    if not found.size or int(found.max()) > 1:
+        return np.bincount(found.ravel(), minlength=256)
+    labelled = int(np.count_nonzero(found))
+    counts = np.zeros(256, np.int64)
+    counts[:2] = found.size - labelled, labelled
+    return counts
 
 
 def _check_declared(counts: npt.NDArray[np.int64], labels: tuple[LabelRule, ...], ignored: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from wetread.bundles.manifest import Manifest
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.adapters import answer
 from wetread.infer.configs.config import InferenceConfig
-from wetread.infer.engines.engine import REFERENCE, Choice, Engine, backend
+from wetread.infer.engines.engine import REFERENCE, Choice, Engine, Resting, backend
 from wetread.infer.engines.plan import NetworkPlan
 from wetread.infer.files import translated
 from wetread.infer.forecast import Forecast, SourceGrid
@@ -180,7 +180,10 @@ def _watched_answer(forecast: Forecast, manifest: Manifest, volumes: Mapping[str
 def load(engines: Mapping[str, Engine], windows: Mapping[str, Shape]) -> None:
     """Load what the cache holds and try it: a study is no moment to find it broken."""
     for name, shape in windows.items():
-        engines[name](noise((1, *shape[1:])))
+        engine = engines[name]
+        engine(noise((1, *shape[1:])))
+        if isinstance(engine, Resting):
+            engine.rest()  # the program may ask for masks, which need memory of their own
 
 
 def _device(engine: str) -> str:

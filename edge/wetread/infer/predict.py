@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wetread.durable import write_atomically
 from wetread.infer.geometry import monai_affine
-from wetread.infer.program import Program, Runnable, stage
+from wetread.infer.program import EngineNetwork, Program, Runnable, stage
 from wetread.infer.streaming.chain import Streaming
 from wetread.infer.streaming.tail import Tail
 from wetread.infer.windows.cells import WindowGrid
@@ -94,6 +94,8 @@ def measure(program: Program, channels: int = 1) -> WindowCost:
     windows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         first_s, opening_mb, _ = _watched(program.network, windows)
+        if isinstance(program.network, EngineNetwork):
+            program.network.rest()  # or what it keeps would not be seen to be needed
         seconds, memory_mb, classes = _watched(program.network, windows)
     return WindowCost(
         seconds=seconds / batch,

@@ -13,6 +13,7 @@ from wetread.errors import BundleInvalid
 from wetread.infer.configs.config import InferenceConfig
 from wetread.infer.configs.tree import Config, components, detector_id, short_name
 from wetread.infer.engines.engine import Engine
+from wetread.infer.networks.cascade_tail import masked
 from wetread.infer.program import EngineNetwork, Program, Runnable, in_memory
 from wetread.infer.streaming.tail import streamed
 from wetread.infer.windows.sliding import can_stream
@@ -82,7 +83,7 @@ def _components(config: InferenceConfig, engines: Mapping[str, Engine]) -> Progr
         input_key=config.runtime.input_key,
         output_key=config.runtime.output_key,
     )
-    return streamed(program, skip_air=config.runtime.skip_air)
+    return masked(streamed(program, skip_air=config.runtime.skip_air))
 
 
 def _inferer(config: InferenceConfig, parser: ConfigParser) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,24 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free memory; the engine cannot be used any more."""
+        ...
+
+
+@runtime_checkable
+class Masking(Protocol):
+    """An engine that can say which of two channels is the larger without writing them down."""
+
+    def masks(self, images: Tensor) -> Tensor:
+        """uint8 ``(batch, 1, *spatial)``: 1 where the second channel of the answer ``on_device`` is the larger."""
+        ...
+
+
+@runtime_checkable
+class Resting(Protocol):
+    """An engine that keeps memory between calls only to be faster the next time."""
+
+    def rest(self) -> None:
+        """Give it back; the next call takes it again."""
         ...
 
 

@@ -15,6 +15,8 @@ _WORTH = 0.6
 """Share of the work that must be left: spreading out the voxels afterwards takes time, too."""
 _KERNEL = 2
 """Axes of a kernel before its spatial ones: channels in and out."""
+_VOLUME = 5
+"""Axes of a batch of images in three dimensions."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -67,6 +69,64 @@ def packed(weights: Floats, stride: tuple[int, ...], padding: tuple[int, ...]) -
     return Packed(made.reshape(-1, weights.shape[0], *size), before, after)
 
 
+def pair_voxels(model: Any) -> int:
+    """Let convolutions of an image of one channel take two neighbours along the last axis as two channels, in place.
+
+    Each step of a convolution is a product of its channels: of one there is little to multiply. Two neighbours lie side
+    by side in memory, so nothing is moved. For a stride of two along that axis, where it is the same sum.
+    Returns: how many were replaced.
+    """
+    found = [node for node in model.get_ordered_ops() if _can_be_paired(node)]
+    for node in found:
+        _pair(node)
+    model.validate_nodes_and_infer_types()
+    return len(found)
+
+
+def paired(weights: Floats, padding: int) -> Packed:
+    """Weights ``(channel out, 1, *kernel)`` with stride two along the last axis, for pairs of its voxels.
+
+    Output voxel ``o`` gets ``weights[k]`` times input voxel ``2 · o + k - padding``, which is one of pair ``o + step``.
+    """
+    steps = [(k - padding) // 2 for k in range(weights.shape[-1])]
+    before = -min(steps)
+    made = np.zeros((weights.shape[0], 2, *weights.shape[_KERNEL:-1], before + max(steps) + 1), np.float32)
+    for k, step in enumerate(steps):
+        made[:, (k - padding) % 2, ..., step + before] = weights[:, 0, ..., k]
+    return Packed(made, (before,), (max(steps),))
+
+
+def _can_be_paired(node: Any) -> bool:
+    if node.get_type_name() != "Convolution" or node.input_value(0).get_node().get_type_name() != "Parameter":
+        return False
+    if node.input_value(1).get_node().get_type_name() != "Constant":
+        return False
+    how, shape = node.get_attributes(), tuple(node.input_value(0).get_shape())
+    plain = how["auto_pad"] == "explicit" and set(how["dilations"]) == {1} and how["pads_begin"][-1] >= 1
+    halved = shape[-1] % 2 == 0 and how["strides"][-1] == 2 and node.output(0).get_shape()[-1] == shape[-1] // 2
+    return plain and halved and len(shape) == _VOLUME and shape[1] == 1
+
+
+def _pair(node: Any) -> None:
+    from openvino import opset13 as ops
+
+    how, shape = node.get_attributes(), tuple(node.input_value(0).get_shape())
+    plan = paired(node.input_value(1).get_node().data, how["pads_begin"][-1])
+    pairs = ops.reshape(
+        node.input_value(0), ops.constant([shape[0], *shape[2:-1], shape[-1] // 2, 2]), special_zero=False
+    )
+    answer = ops.convolution(
+        ops.transpose(pairs, ops.constant([0, _VOLUME - 1, *range(1, _VOLUME - 1)])),
+        ops.constant(plan.weights),
+        [*how["strides"][:-1], 1],
+        [*how["pads_begin"][:-1], *plan.before],
+        [*how["pads_end"][:-1], *plan.after],
+        [1] * (_VOLUME - _KERNEL),
+    )
+    answer.set_friendly_name(node.get_friendly_name())
+    node.output(0).replace(answer.output(0))
+
+
 def _steps(kernel: int, stride: int, padding: int) -> dict[int, int]:
     """By place in the kernel, along one axis: which input voxel it is for, from the output's own."""
     return {k: ((k - padding) % stride + padding - k) // stride for k in range(kernel)}
@@ -106,7 +166,7 @@ def _replace(node: Any) -> bool:
     answer = ops.convolution(
         node.input_value(0), ops.constant(plan.weights), ones, list(plan.before), list(plan.after), ones
     )
-    last, bias = _with_bias(node)
+    last, bias = with_bias(node)
     if bias is not None:  # on the coarse grid, where it is part of the convolution
         every = np.tile(np.broadcast_to(bias.reshape(-1), weights.shape[1]), prod(stride))
         answer = ops.add(answer, ops.constant(every.reshape(1, -1, *ones).astype(np.float32)))
@@ -116,7 +176,7 @@ def _replace(node: Any) -> bool:
     return True
 
 
-def _with_bias(node: Any) -> tuple[Any, Floats | None]:
+def with_bias(node: Any) -> tuple[Any, Floats | None]:
     """The node, or the addition of one number for each channel that is all that follows; and these numbers."""
     following = [target.get_node() for target in node.output(0).get_target_inputs()]
     if len(following) != 1 or following[0].get_type_name() != "Add":

@@ -20,7 +20,7 @@ Box = tuple[slice, slice, slice]
 Network = Callable[[Tensor], Tensor]
 """``(1, 1, i, j, k)`` → ``(1, 2, i, j, k)``: probabilities of background and foreground."""
 
-_IMAGENET_MEAN, _IMAGENET_STD = 0.449, 0.226
+TRAINED_MEAN, TRAINED_DEVIATION = 0.449, 0.226
 """Mean grey value and deviation the networks were trained with."""
 
 
@@ -57,7 +57,7 @@ class CascadeInferer(Inferer):
         if image.ndim != 5 or image.shape[:2] != (1, 1):
             raise ValueError(f"the cascade takes one volume of shape (1, 1, i, j, k), got {tuple(image.shape)}")
         coarse = _finite(_resized(image, self.box_shape))
-        window = self._window(coarse)
+        window = self.window(coarse)
         box = self._box(_foreground(self.box_network, _normalised(coarse, window, self.box_shape)), image.shape[2:])
         del coarse
         inside = _finite(image[(..., *box)])
@@ -67,7 +67,8 @@ class CascadeInferer(Inferer):
         # Evaluator and saver find affine and file name here, as they do with MONAI's own sliding window.
         return convert_to_dst_type(probability, inputs)[0]
 
-    def _window(self, coarse: Tensor) -> tuple[float, float]:
+    def window(self, coarse: Tensor) -> tuple[float, float]:
+        """Intensities between which both networks see the image. Raises: ``ImageUnusable`` for one without contrast."""
         low, high = quantiles(coarse, self.quantiles)
         if not high > low:
             raise ImageUnusable(
@@ -137,13 +138,16 @@ def _normalised(image: Tensor, window: tuple[float, float], shape: Sequence[int]
     mean = _sum(image, times) / prod(shape)
     image.sub_(mean)
     deviation = (_sum(image.square(), times) / (prod(shape) - 1)) ** 0.5
-    image.div_(deviation).mul_(_IMAGENET_STD).add_(_IMAGENET_MEAN)
+    image.div_(deviation).mul_(TRAINED_DEVIATION).add_(TRAINED_MEAN)
     return _resized(image, shape)
 
 
 def _times_repeated(size: int, wanted: int) -> Tensor:
-    """How often each of ``size`` voxels is picked when an axis is enlarged to ``wanted``."""
-    picked = _resized(torch.arange(size, dtype=torch.float64).reshape(1, 1, size, 1, 1), (wanted, 1, 1))
+    """How often each of ``size`` voxels is picked when an axis is enlarged to ``wanted``.
+
+    Asked in the type of the image: PyTorch rounds the places of float64 numbers otherwise.
+    """
+    picked = _resized(torch.arange(size, dtype=torch.float32).reshape(1, 1, size, 1, 1), (wanted, 1, 1))
     return torch.bincount(picked.flatten().long(), minlength=size)
 
 

@@ -61,13 +61,13 @@ class SolidComponentd(MapTransform):
 def _solid(mask: Mask) -> Mask:
     if not mask.any():
         return mask
-    box = _box(mask)
+    box = box_of(mask)
     solid = np.zeros_like(mask)
     solid[box] = without_holes(largest_component(mask[box]))
     return solid
 
 
-def _box(mask: Mask) -> tuple[slice, ...]:
+def box_of(mask: Mask) -> tuple[slice, ...]:
     """The smallest box that holds a mask that is not empty."""
     planes = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     return tuple(slice(p[0], p[-1] + 1) for p in planes)
