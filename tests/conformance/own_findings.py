@@ -13,6 +13,7 @@ from conformance.tree import children, groups, items, name_of
 
 _CERTAINTY = ("111012", "DCM")
 _FINDING = ("121071", "DCM")
+_SOURCE = ("121112", "DCM")
 _PARAMETERS = ("111002", "DCM")
 _QUALITATIVE = ("C0034375", "UMLS")
 _PRESENT, _ABSENT, _UNDETERMINED = "52101004", "272519000", "373068000"
@@ -41,12 +42,17 @@ def check_scores(report: Dataset) -> Iterator[str]:
         certainties = [float(n.MeasuredValueSequence[0].NumericValue) for n in children(group, _CERTAINTY)]
         if any(not 0 <= value <= 100 for value in certainties):
             yield f"a certainty is not 0 to 100 %: {certainties}"
-        if any(item.get("ValueType") in ("SCOORD", "IMAGE") for item in items(group)):
+        if any(_has_place(item) for item in items(group)):
             continue
         finding = children(group, _FINDING)[0].ConceptCodeSequence[0]
         evaluation = called.get((finding.CodeValue, finding.CodingSchemeDesignator), [""]).pop(0)
         if evaluation not in _possible(group, certainties):
             yield f"{finding.CodeMeaning!r} with the score {certainties} is called {evaluation or 'nothing'}"
+
+
+def _has_place(item: Dataset) -> bool:
+    """A region or a segment; a score may name the film it is of."""
+    return item.get("ValueType") == "SCOORD" or (item.get("ValueType") == "IMAGE" and name_of(item) != _SOURCE)
 
 
 def _evaluations(report: Dataset) -> dict[tuple[str, str], list[str]]:
