@@ -11,7 +11,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,40 @@ def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     subprocess.run([*command, str(HERE / "layer.c"), "-ldl", "-lpthread"], check=True)
     return library
+
+
+class Scenarios:
+    """Runs the scenario over and over: a process that has imported everything forks for each run."""
+
+    def __init__(self, layer: Path) -> None:
+        command = [sys.executable, str(HERE / "scenario.py"), "--many"]
+        environment = {**os.environ, "LD_PRELOAD": str(layer)}
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, folder: Path, **settings: str) -> tuple[int, str]:
+        """Exit code and what it said of errors."""
+        (folder / "data").mkdir(parents=True)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps([str(folder), {"POWERCUT_ROOT": str(folder / "data"), **settings}]), file=self._process.stdin)
+        self._process.stdin.flush()
+        code = int(self._process.stdout.readline())
+        return code, (folder / "stderr").read_text()
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+
+
+@pytest.fixture
+def scenarios(layer: Path) -> Iterator[Scenarios]:
+    scenarios = Scenarios(layer)
+    yield scenarios
+    scenarios.close()
 
 
 def run_scenario(layer: Path, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -152,15 +186,15 @@ def _growths(record: Record) -> int:
 
 
 def test_full_disk_at_any_write_loses_nothing_and_goes_on_when_there_is_room(
-    layer: Path, record: Record, tmp_path: Path
+    scenarios: Scenarios, record: Record, tmp_path: Path
 ) -> None:
     every = range(0, _growths(record), max(1, _growths(record) * 4 // CUTS))
     for first in every:
         folder = tmp_path / str(first)
         marks = folder / "marks"
         settings = {"POWERCUT_FULL_AT": str(first), "POWERCUT_FULL_FOR": "3", "POWERCUT_MARKS": str(marks)}
-        done = run_scenario(layer, folder, **settings)
-        assert done.returncode == 0, f"write {first}: {done.stderr[-2000:]}"
+        code, errors = scenarios.run(folder, **settings)
+        assert code == 0, f"write {first}: {errors[-2000:]}"
         promised = [json.loads(line) for line in marks.read_text().splitlines()]
         assert promised[-1]["kind"] == "end"
         box = Marked(folder / "data")

@@ -31,7 +31,8 @@ static size_t root_length;
 static int log_fd = -1;
 static long full_at = -1, full_for = 1, growths;
 
-__attribute__((constructor)) static void begin(void) {
+/* Read the environment; at the start, and again in a fork that has one of its own. */
+void powercut_begin(void) {
     const char *log = getenv("POWERCUT_LOG"), *full = getenv("POWERCUT_FULL_AT");
     root = getenv("POWERCUT_ROOT");
     if (!root) return;
@@ -40,6 +41,8 @@ __attribute__((constructor)) static void begin(void) {
     if (getenv("POWERCUT_FULL_FOR")) full_for = atol(getenv("POWERCUT_FULL_FOR"));
     if (log) log_fd = ((int (*)(const char *, int, ...))real("open"))(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
+
+__attribute__((constructor)) static void at_start(void) { powercut_begin(); }
 
 static int below(const char *path) {
     return root && strncmp(path, root, root_length) == 0 && (path[root_length] == '/' || !path[root_length]);

@@ -1,16 +1,19 @@
 """What is recorded: studies come in, are completed, read and delivered; each promise leaves a mark in the record.
 
     python scenario.py FOLDER
+    python scenario.py --many    once for each line of JSON [FOLDER, {variable: value}], in a fork: imports cost most
 
 The data folder is FOLDER/data. Marks are lines in FOLDER/data/.marks, or where POWERCUT_MARKS says.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,6 +117,35 @@ def _again(step: Callable[[], T]) -> T:
     raise AssertionError(f"{step} is still refused with room on the disk")
 
 
+def many() -> None:
+    """Answers each line with the exit code; what went wrong is in FOLDER/stderr."""
+    for line in sys.stdin:
+        folder, environment = json.loads(line)
+        child = os.fork()
+        if not child:
+            _in_fork(Path(folder), environment)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        sys.stdout.write(f"{code}\n")
+        sys.stdout.flush()
+
+
+def _in_fork(folder: Path, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    try:
+        with (folder / "stderr").open("w") as errors:
+            os.dup2(errors.fileno(), 2)
+        ctypes.CDLL(None).powercut_begin()
+        main(folder)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[1] == "--many":
+        many()
+    else:
+        main(Path(sys.argv[1]))
     os._exit(0)
