@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pydicom.filewriter import write_dataset
 
 from phantoms import write_series
 from received import received
+from wetread.dimse.dataset import read_instance
 from wetread.errors import InstanceRefused
 from wetread.store import part10
 from wetread.store.header import plain_uids
@@ -77,7 +79,10 @@ def test_what_is_answered_is_what_pydicom_answers(
     body = bytearray(_encoded(_dataset(), implicit=implicit, undefined=undefined, items_undefined=items_undefined))
     for at, value in changes:
         body[at % len(body)] = value
-    found = plain_uids(bytes(body[:cut]), implicit_vr=implicit)
+    try:
+        found = plain_uids(bytes(body[:cut]), implicit_vr=implicit)
+    except EOFError:
+        found = None  # what ends within its header: below
     if found is None:
         return
     ds = read_dataset(BytesIO(body[:cut]), implicit, True, stop_when=lambda tag, _vr, _length: tag >= 0x7FE00000)
@@ -98,3 +103,21 @@ def test_header_of_a_ct_is_read_without_pydicom(tmp_path: Path, monkeypatch: pyt
     path = write_series(tmp_path / "a", shape=(1, 16, 16), modality="CT").paths[0]
     monkeypatch.setattr(part10, "read_dataset", None)
     part10.check(received(path))
+
+
+def test_instance_that_ends_within_its_header_is_refused_while_the_sender_listens(tmp_path: Path) -> None:
+    """What is acknowledged can be indexed: at whatever byte the data set ends."""
+    instance = received(write_series(tmp_path / "a", shape=(1, 16, 16)).paths[0])
+    dataset = bytes(instance.dataset)
+    path = tmp_path / "cut.dcm"
+    accepted = 0
+    for end in range(dataset.index(b"\xe0\x7f\x10\x00OW")):
+        cut = dataclasses.replace(instance, dataset=dataset[:end])
+        try:
+            part10.check(cut)
+        except InstanceRefused:
+            continue
+        accepted += 1
+        path.write_bytes(part10.meta_of(cut) + cut.dataset)
+        read_instance(path)
+    assert 0 < accepted < 100, "elements after the last UID: a data set may end behind each"
