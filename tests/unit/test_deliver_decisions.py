@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import time
 from pathlib import Path
 
@@ -165,8 +166,8 @@ def test_studies_are_found_by_state_patient_and_order_and_shown_with_the_patient
 
     found = (("--state", "delivering"), ("--patient", PATIENT.patient_id), ("--patient", "CORRECTED"))
     assert [listed(*which) for which in (*found, ("--accession", "A7"))] == [1, 1, 1, 1]
-    others = (("--state", "held"), ("--patient", "NOBODY"), ("--accession", "A8"), ("--limit", "0"))
-    assert [listed(*which) for which in others] == [0, 0, 0, 0]
+    others = (("--state", "held"), ("--patient", "NOBODY"), ("--accession", "A8"))
+    assert [listed(*which) for which in others] == [0, 0, 0]
     assert wetread(bed, "studies", "list", "--patient", "NOBODY") == 0
     assert capsys.readouterr().out == "no such study\n"
     assert wetread(bed, "studies", "show", "1.2.1") == 0
@@ -351,3 +352,41 @@ def test_correction_names_what_was_delivered_before(bed: Bed, capsys: pytest.Cap
     assert "delivered before, with the former attributes; the new report will name the old one as predecessor" in told
     assert "1 objects of series 1.2.9 lie in /srv/in and can be deleted there" in told
     assert bed.states() == ["delivered", "withdrawn"]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("studies list --limit -1", "got '-1', expected a whole number from 1"),
+        ("jobs list --limit 0", "got '0', expected a whole number from 1"),
+        ("results list --limit x", "got 'x', expected a whole number from 1"),
+        ("route replay --last -1", "got '-1', expected a whole number from 1"),
+        ("results recall job1 --reason ''", "whoever looks at it later must know why"),
+        ("results release job1 --reason ' '", "whoever looks at it later must know why"),
+        ("route pause --all --reason ''", "whoever looks at it later must know why"),
+        ("results recall '*' --reason r", "'*' is neither a job nor a study"),
+        ("results show ''", "'' is no job id"),
+        ("jobs cancel 'job?'", "'job?' is no job id"),
+        ("studies show ''", "say which study"),
+        ("studies fetch 1.2.3 --from nobody", "no peer is called 'nobody'"),
+    ],
+)
+def test_bad_input_changes_nothing_and_says_what_was_expected(
+    bed: Bed, capsys: pytest.CaptureFixture[str], line: str, sentence: str
+) -> None:
+    bed.add_study("1.5")
+    try:
+        code = wetread(bed, *shlex.split(line))
+    except SystemExit as exc:  # argparse
+        code = int(str(exc.code))
+    assert code == 2
+    assert sentence in capsys.readouterr().err
+    assert bed.states() == ["pending"]
+    assert bed.db.fetch("SELECT * FROM events") == []
+
+
+def test_results_of_a_held_study_are_not_said_to_be_tried(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
+    bed.add_study("1.5")
+    assert wetread(bed, "studies", "hold", "1", "--reason", "r") == 0
+    assert wetread(bed, "results", "retry", "job1") == 2
+    assert "is held, so nothing of it is sent: wetread studies release" in capsys.readouterr().err

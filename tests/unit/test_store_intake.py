@@ -186,3 +186,37 @@ def test_a_batch_ends_by_time_and_the_next_one_goes_on_where_it_ended(
         intake.take_in()
         assert _instances(db) == taken
     assert intake.is_empty()
+
+
+def test_note_that_cannot_be_read_is_set_aside_and_stops_nothing(
+    spool: Spool, paths: tuple[Path, ...], tmp_path: Path
+) -> None:
+    for name, text in (("0-a", "{"), ("0-b", '{"kind": "refusal"}'), ("0-c", '{"kind": "nobody knows"}')):
+        (spool.incoming / f"{name}.event.json").write_text(text)
+    spool.keep(received(paths[0]))
+    db = Database(tmp_path / "wetread.db")
+    intake = Index(db, spool)
+    while not intake.is_empty():
+        intake.take_in()
+    assert _instances(db) == 1
+    reasons = [row["reason"] for row in db.fetch("SELECT reason FROM unreadable")]
+    assert len(reasons) == 3
+    assert all("a note of an entrance that cannot be read" in reason for reason in reasons)
+
+
+def test_instance_that_memory_is_short_for_stays_and_is_taken_in_later(
+    spool: Spool, paths: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    spool.keep(received(paths[0]))
+    db = Database(tmp_path / "wetread.db")
+    intake = Index(db, spool)
+    with monkeypatch.context() as patched:
+        patched.setattr(index, "read_arrival", short)
+        with pytest.raises(SpoolUnavailable, match="not enough memory"):
+            intake.take_in()
+    assert db.fetch("SELECT * FROM unreadable") == []
+    intake.take_in()
+    assert _instances(db) == 1

@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING, Any
 
-from wetread.cli.options import add_config, add_json, config_of
+from wetread.cli.options import add_config, add_json, config_of, positive
 
 if TYPE_CHECKING:
     from wetread.config import Config
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--since", default="", metavar="WHEN", help="only newer ones: an age such as 30m, 12h, 7d, or a date"
     )
     listing.add_argument("--patient", action="store_true", help="show the Patient ID, too")
-    listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (default 100)")
+    listing.add_argument("--limit", type=positive, default=100, metavar="N", help="at most so many (default 100)")
     for name, text in (
         ("show", "one read: reason, attempts, findings, comparisons, results, deliveries"),
         ("retry", "do a failed, rejected or cancelled read again"),
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     overview = Overview(config.data_dir)
     if args.action == "list":
-        study, since = overview.uid_of(args.study), _since(args.since)
+        study, since = overview.uid_of(args.study) if args.study else "", _since(args.since)
         found = overview.jobs(state=args.state, route=args.route, study=study, since=since, limit=args.limit)
         if not args.patient:
             found = [{k: v for k, v in job.items() if k != "patient_id"} for job in found]

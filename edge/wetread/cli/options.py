@@ -26,6 +26,20 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number from 1")
+    return int(text)
+
+
+def reason(text: str) -> str:
+    """For argparse: a sentence; whoever looks later must know why."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty: whoever looks at it later must know why")
+    return text
+
+
 def config_of(args: argparse.Namespace) -> Config:
     """The configuration the user named, or the first default that exists.
 

@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from wetread.nifti import is_nifti
     from wetread.records.job import ReadOptions
     from wetread.records.result import Rendition
-    from wetread.service.offline import FolderRead, OfflineSettings, read_folder, read_nifti_file
+    from wetread.service.offline import FolderRead, OfflineSettings, read_folder
+    from wetread.service.offline_nifti import read_nifti_file
 
     if not args.study.exists():
         raise Misconfigured(f"there is no {args.study}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from wetread.cli.options import add_config, add_json, config_of
+from wetread.cli.options import add_config, add_json, config_of, positive, reason
 
 if TYPE_CHECKING:
     from wetread.config import Config
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = _action(actions, "list", "the latest results and how far they got")
     listing.add_argument("--state", default="", choices=_STATES, help="only jobs with objects in this state")
-    listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (default 100)")
+    listing.add_argument("--limit", type=positive, default=100, metavar="N", help="at most so many (default 100)")
     show = _action(actions, "show", "every object of a job or study: where it is, how we know, what is wrong")
     show.add_argument("target", metavar="JOB|STUDY", help="job id or the beginning of it, or Study Instance UID")
     release = _action(actions, "release", "let held results go; the reason for holding them does not hold them again")
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recall.add_argument("target", metavar="JOB|STUDY")
     for action in (release, recall):
         action.add_argument("--destination", default="", metavar="NAME", help="only for this destination")
-        action.add_argument("--reason", required=True, help="kept with the results and in the timeline")
+        action.add_argument("--reason", type=reason, required=True, help="kept with the results and in the timeline")
     _action(actions, "destinations", "each destination: which rendition it gets and who decided, what waits for it")
     again = _action(actions, "negotiate", "ask a destination again, before its next object, which rendition it takes")
     again.add_argument("destination", metavar="DESTINATION")

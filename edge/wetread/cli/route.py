@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from wetread.cli.options import add_config, add_json
+from wetread.cli.options import add_config, add_json, positive, reason
 
 HELP = "list, explain and try routes; pause and resume routes and bundles"
 
@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "why not; nothing is read or sent, slices and pixels are not looked at"
     )
     replay = action("replay", text)
-    replay.add_argument("--last", type=int, default=20, metavar="N", help="so many studies (default 20)")
+    replay.add_argument("--last", type=positive, default=20, metavar="N", help="so many studies (default 20)")
     replay.add_argument("--route", default="", metavar="NAME", help="only this one, also when it is off")
     pause = action("pause", "read and send nothing of a route, a bundle or all; reception goes on, results wait")
-    pause.add_argument("--reason", required=True, help="shown to everyone who asks why nothing comes")
+    pause.add_argument("--reason", type=reason, required=True, help="shown to everyone who asks why nothing comes")
     resume = action("resume", "let a paused route, bundle or all go on")
     resume.add_argument("--reason", default="", help="kept with the event")
     for made in (pause, resume):

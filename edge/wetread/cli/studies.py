@@ -7,7 +7,7 @@ import itertools
 from typing import Any
 
 from wetread.cli import studies_fetch
-from wetread.cli.options import add_config, add_json, config_of
+from wetread.cli.options import add_config, add_json, config_of, positive
 from wetread.cli.studies_requests import add_requests, add_study, run_request
 
 HELP = "list and show studies with their timeline; hold, release, correct or erase one; rebuild the index"
@@ -53,7 +53,9 @@ def _list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", choices=STATES, default="", help="only studies in this state")
     parser.add_argument("--patient", default="", metavar="ID", help="only this Patient ID, as received or corrected")
     parser.add_argument("--accession", default="", metavar="NUMBER", help="only this Accession Number")
-    parser.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many (default %(default)s)")
+    parser.add_argument(
+        "--limit", type=positive, default=100, metavar="N", help="at most so many (default %(default)s)"
+    )
 
 
 def _action(

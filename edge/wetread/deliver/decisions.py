@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,6 +78,8 @@ class Decisions:
             hint = f"; {held} objects are held: wetread results release" if held else "; see: wetread results list"
             what = f"object {sop_instance_uid} of {choice}" if sop_instance_uid else str(choice)
             raise Misconfigured(f"nothing of {what} waits to be sent{hint}")
+        if all(row["study_state"] == "held" for row in waiting):
+            raise Misconfigured(f"the study of {choice} is held, so nothing of it is sent: wetread studies release")
         last = {(r["study_id"], r["destination"]): r["id"] for r in waiting}  # in the order of their ids
         with self._db.transaction() as tx:
             count = sum(tx.run(self._queries["try_now"], {"id": row["id"], "now": now()}) for row in waiting)
@@ -122,6 +125,8 @@ class Decisions:
         return Recalled(count, _there(delivered))
 
     def _chosen(self, choice: Choice) -> list[Row]:
+        if choice.target and not re.fullmatch(r"[0-9A-Za-z.]+", choice.target):
+            raise Misconfigured(f"{choice.target!r} is neither a job nor a study; see: wetread results list")
         rows = self._db.fetch(self._queries["chosen_by_person"], _key(choice))
         jobs = {row["job_id"] for row in rows}
         if _is_job(choice.target) and len(jobs) > 1:

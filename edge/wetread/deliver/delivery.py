@@ -35,6 +35,9 @@ class DeliveryPolicy:
     unknown_study: Literal["send", "hold"] = "send"
 
 
+TROUBLE_S = 5.0
+"""Until the next look after a look failed: a broken disk must not fill the log."""
+
 _DEFAULT_POLICY = DeliveryPolicy()
 NOBODY: Mapping[str, Archive] = {}
 
@@ -93,9 +96,12 @@ class Delivery:
         while not self._stop.is_set():
             try:
                 busy = self.deliver_due()
-            except Exception:  # a locked or full database: the entry is still due, look again
-                logger.exception("the outbox of %s cannot be read or written", self._name)
-                busy = False
+            except Temporary as exc:
+                logger.error("the outbox of %s cannot be read or written now: %s", self._name, exc)
+                busy = self._stop.wait(TROUBLE_S)
+            except Exception:  # a fault of ours: the entry is still due, and the other studies need this thread
+                logger.exception("the outbox of %s cannot be worked on", self._name)
+                busy = self._stop.wait(TROUBLE_S)
             if not busy:
                 self._stop.wait(self._pace.settings.poll_s)
         self._db.close()

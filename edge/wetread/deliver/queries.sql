@@ -100,7 +100,7 @@ WHERE o.id IN (SELECT value FROM json_each(:ids)) ORDER BY o.id
 
 -- name: chosen_by_person
 SELECT o.id, o.state, o.refused, o.hold_reason, o.destination, o.delivered_at, o.verified, r.kind, r.sop_instance_uid,
-    r.series_instance_uid, j.id AS job_id, j.study_id
+    r.series_instance_uid, j.id AS job_id, j.study_id, s.state AS study_state
 FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid JOIN jobs j ON j.id = o.job_id
 JOIN studies s ON s.id = j.study_id
 WHERE (:every OR j.id GLOB :job OR s.study_instance_uid = :study) AND (:destination = '' OR o.destination = :destination)

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pydicom.uid import generate_uid
 
 from wetread.db import Database, Queries, Row, Transaction
+from wetread.deliver.delivery import TROUBLE_S
 from wetread.deliver.destination import Commitment
 from wetread.deliver.pace import Pace
 from wetread.dimse.commitment import CommitmentReport, CommitmentRequest
-from wetread.errors import DestinationUnavailable
+from wetread.errors import DestinationUnavailable, Temporary
 
 logger = logging.getLogger(__name__)
 
@@ -120,9 +121,12 @@ class Vouching:
         while not self._stop.is_set():
             try:
                 busy = self.work_due()
-            except Exception:  # a locked or full database, or a fault of ours: the request stays due and visible
+            except Temporary as exc:
+                logger.error("storage commitment requests cannot be read or written now: %s", exc)
+                busy = self._stop.wait(TROUBLE_S)
+            except Exception:  # a fault of ours: the request stays due and visible
                 logger.exception("a storage commitment request cannot be worked on")
-                busy = False
+                busy = self._stop.wait(TROUBLE_S)
             if not busy:
                 self._stop.wait(self._pace.settings.poll_s)
         self._db.close()

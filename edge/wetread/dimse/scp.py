@@ -224,10 +224,12 @@ class StorageScp:
             return CANNOT_UNDERSTAND, str(exc)
         except SpoolUnavailable as exc:
             return OUT_OF_RESOURCES, str(exc)
+        except MemoryError:
+            return OUT_OF_RESOURCES, "not enough memory for the instance now"
         except Exception:
-            # Whatever went wrong, the sender must not believe that we have the instance.
+            # Whatever went wrong, the sender must not believe that we have the instance, nor that it is at fault.
             logger.exception("storing an instance failed")
-            return CANNOT_UNDERSTAND, "internal error, see the log"
+            return PROCESSING_FAILURE, "internal error, see the log"
         assoc.wetread_count += 1
         return SUCCESS, ""
 

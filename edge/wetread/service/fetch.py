@@ -39,7 +39,8 @@ def _peers(config: Config, name: str) -> list[PeerSettings]:
         raise Misconfigured(f"no peer is called {name!r}; known: {', '.join(p.name for p in config.peers)}")
     able = [p for p in named or config.peers if p.query and p.host and p.port]
     if not able:
-        raise Misconfigured(f"{f'peer {name!r}' if name else 'no peer'} has query = true, host and port: nobody to ask")
+        who = f"peer {name!r} lacks query = true, host or port" if name else "no peer has query = true, host and port"
+        raise Misconfigured(f"{who}: nobody to ask")
     return able
 
 

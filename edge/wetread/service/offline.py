@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wetread.bundles import Bundle
 from wetread.bundles.trust import TrustPolicy
 from wetread.errors import MemoryShort, NoSuitableSeries, NotDicom, PatientConflict, StudyRejected
 from wetread.images.folder import scan_folder
 from wetread.jobs.admission import budget, check_ever, check_now
-from wetread.jobs.isolation import forbid_code_in_data
 from wetread.jobs.worker import outcome_of
-from wetread.memory import peak_mb, resident_mb, restart_peak
-from wetread.records.job import ChosenSeries, JobOutcome, JobSpec, JobState, Prediction, ReadOptions, StageTiming
+from wetread.memory import resident_mb
+from wetread.records.job import ChosenSeries, JobSpec, Prediction, ReadOptions
 from wetread.records.result import Rendition
 from wetread.records.study import StudyRef
 from wetread.route.selection import select
 from wetread.service.documents import Document, read_document
-from wetread.service.reading import RunnerOpener, engine_used
-
-if TYPE_CHECKING:
-    from wetread.records.output import ModelOutput
+from wetread.service.reading import RunnerOpener
 
 Progress = Callable[[str, float], None]
 Foreseen = Callable[[Prediction | None], None]
@@ -79,7 +71,7 @@ def read_folder(
         prediction = runner.predict(spec)
         foreseen(prediction)
         try:
-            _check_memory(prediction, settings)
+            check_memory(prediction, settings)
             done = runner(spec, progress)
         except StudyRejected as exc:
             if len(specs) == 1:
@@ -90,7 +82,7 @@ def read_folder(
     return FolderRead(reads, passed_over)
 
 
-def _check_memory(prediction: Prediction | None, settings: OfflineSettings) -> None:
+def check_memory(prediction: Prediction | None, settings: OfflineSettings) -> None:
     """A sentence now instead of an OOM kill in the middle. Raises: ``TooLargeForMachine``, ``MemoryShort``."""
     memory = budget(settings.memory_mb)
     check_ever(prediction, memory)
@@ -100,78 +92,6 @@ def _check_memory(prediction: Prediction | None, settings: OfflineSettings) -> N
         raise MemoryShort(
             f"not enough memory now: {str(exc).partition(': ')[2]}; try again when other work ended"
         ) from exc
-
-
-def read_nifti_file(
-    path: Path, bundle: Bundle, out: Path, settings: OfflineSettings, *, progress: Progress, foreseen: Foreseen
-) -> Document:
-    """Read one NIfTI volume: ``findings.json`` in ``out``, and what was segmented as NIfTI; returns the document.
-
-    Raises: as ``read_folder``. Who the patient is, and so whether the bundle was made for them, cannot be checked.
-    """
-    from wetread.findings.from_output import read_output
-    from wetread.findings.summary import summarize
-    from wetread.guard.intended import check_spacing
-    from wetread.infer.forecast import SourceGrid
-    from wetread.infer.model import open_model
-    from wetread.nifti import foreseen_grid, read_nifti
-    from wetread.records.output import Boxes
-
-    forbid_code_in_data()
-    shape, affine = foreseen_grid(path)
-    threads = settings.threads or None
-    model = open_model(
-        bundle, engine=settings.engine, cache_folder=settings.cache_folder, trust=settings.trust, threads=threads
-    )
-    prediction = model.forecast.of([SourceGrid(shape, affine)])
-    foreseen(prediction)
-    _check_memory(prediction, settings)
-    restart_peak()
-    started = time.perf_counter()
-    volume = read_nifti(path)
-    check_spacing(volume, bundle.manifest.inputs[0])
-    progress("infer", 0.4)
-    output = model.run({bundle.manifest.inputs[0].name: volume})
-    reading = read_output(output, volume, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC))
-    out.mkdir(parents=True, exist_ok=True)
-    written = _write_segmentation(output, out)
-    seconds = time.perf_counter() - started
-    outcome = JobOutcome(
-        path.name,
-        JobState.DONE,
-        findings=summarize(reading),
-        timings=(StageTiming("read", seconds),),
-        peak_memory_mb=peak_mb(),
-        prediction=prediction,
-        engine=engine_used(model),
-        driven=(model.tier.name, *model.identity.shims),
-        warnings=output.notes if isinstance(output, Boxes) else (),
-    )
-    chosen = ChosenSeries(
-        bundle.manifest.inputs[0].name, volume.series, "the NIfTI file itself; its header is not asked"
-    )
-    report = read_document(outcome, bundle, [chosen])
-    report["results"] = [{"kind": "NIfTI", "path": str(out / name)} for name in written]
-    target = out / "findings.json"
-    target.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
-    progress("done", 1.0)
-    return report
-
-
-def _write_segmentation(output: ModelOutput, out: Path) -> list[str]:
-    """``labels.nii.gz``, or one ``mask-N.nii.gz`` for each structure that may overlap others; the names written."""
-    from wetread.nifti import write_nifti
-    from wetread.records.output import Masks
-    from wetread.records.volume import LabelMap
-
-    maps: dict[str, LabelMap] = {}
-    if isinstance(output, LabelMap):
-        maps = {"labels.nii.gz": output}
-    elif isinstance(output, Masks):
-        maps = {f"mask-{n}.nii.gz": LabelMap(m.view("u1"), output.affine) for n, m in enumerate(output.array, start=1)}
-    for name, label_map in maps.items():
-        write_nifti(label_map, out / name)
-    return list(maps)
 
 
 def _specs(

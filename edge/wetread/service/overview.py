@@ -40,6 +40,8 @@ class Overview:
 
         Raises: ``Misconfigured`` when there is no study with that number.
         """
+        if not study.strip():
+            raise Misconfigured("say which study: its Study Instance UID, or the number that studies list shows")
         if not re.fullmatch(r"[0-9]{1,10}", study):
             return study
         rows = self._db.fetch(self._queries["study_by_number"], {"number": int(study)})
@@ -88,6 +90,8 @@ class Overview:
 
         Raises: ``Misconfigured`` if none or several begin so.
         """
+        if not re.fullmatch(r"[0-9A-Za-z]+", job_id):
+            raise Misconfigured(f"{job_id!r} is no job id, nor the beginning of one; see: wetread jobs list")
         rows = self._db.fetch(self._queries["job"], {"prefix": job_id + "*"})
         if len(rows) != 1:
             found = "no job" if not rows else f"{len(rows)} jobs begin with"

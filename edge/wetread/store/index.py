@@ -129,17 +129,27 @@ class Index:
     def _take_one(self, tx: Transaction, path: Path) -> tuple[int | None, Path | None]:
         """Index one file: the study that changed, and where the file belongs (None: it is not needed any more)."""
         if path.name.endswith(".event.json"):
-            record(tx, self._queries, note_from_json(path.read_text(encoding="utf-8")))
-            return None, None
+            return None, self._take_note(tx, path)
         try:
             arrival = read_arrival(path, self._described)
         except NotDicom as exc:
             return None, self._set_aside(tx, path, str(exc))
         except SpoolUnavailable:
             raise
+        except MemoryError as exc:
+            raise SpoolUnavailable("there is not enough memory to read a received file; it stays where it is") from exc
         except Exception as exc:  # recorded: one file that trips a library must not stop all others
             return None, self._set_aside(tx, path, f"its header cannot be used ({type(exc).__name__})")
         return self._add(tx, arrival)
+
+    def _take_note(self, tx: Transaction, path: Path) -> Path | None:
+        """Record what an entrance noted. One that cannot be read is set aside: it must not stop every round."""
+        try:
+            note = note_from_json(path.read_text(encoding="utf-8"))
+        except (ValueError, KeyError, TypeError) as exc:
+            return self._set_aside(tx, path, f"a note of an entrance that cannot be read ({type(exc).__name__})")
+        record(tx, self._queries, note)
+        return None
 
     def _set_aside(self, tx: Transaction, path: Path, reason: str) -> Path:
         """Keep an acknowledged instance that cannot be indexed where a person finds it."""

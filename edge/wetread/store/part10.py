@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from wetread.errors import InstanceRefused
+from wetread.errors import InstanceRefused, SpoolUnavailable
 from wetread.records.received import Provenance, ReceivedInstance
 from wetread.store.header import (
     SERIES_INSTANCE_UID,
@@ -103,6 +103,8 @@ def check(received: ReceivedInstance) -> None:
         raise InstanceRefused("the SOP Instance UID is not a valid UID")
     try:
         values = _header(received)
+    except MemoryError as exc:
+        raise SpoolUnavailable("there is not enough memory to look at the instance") from exc
     except Exception as exc:
         # pydicom raises whatever the damage leads to; the sender is told, nothing is kept.
         raise InstanceRefused("the data set cannot be read") from exc
