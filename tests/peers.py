@@ -171,6 +171,8 @@ class WetreadProcess:
     folder: Path
     toml: str
     port: int = 0
+    api: str = ""
+    """Address of the HTTP interface; '' when it is not served."""
     process: subprocess.Popen[str] | None = None
     program: tuple[str, ...] = ("-m", "wetread")
 
@@ -196,7 +198,8 @@ class WetreadProcess:
         line = self.process.stdout.readline()
         assert line, self.log()
         # After a restart it listens where its peers know it.
-        self.port = json.loads(line)["port"]
+        ready = json.loads(line)
+        self.port, self.api = ready["port"], ready["api"]
 
     def kill(self) -> None:
         """What a power cut looks like to the process."""
@@ -268,6 +271,10 @@ port = {pacs_port}
 networks = ["127.0.0.1/32"]
 may_send = true
 {pacs}
+[api]
+enabled = {api}
+port = 0
+{api_more}
 [completeness]
 quiet_s = {quiet_s}
 [spool]
@@ -303,10 +310,12 @@ def config(
     ct1: str = "",
     pacs: str = "",
     route: str = "",
+    api: str | None = None,
 ) -> str:
     """A configuration for ``WetreadProcess``; ``{port}`` is filled in at each start.
 
-    ``ct1``, ``pacs`` and ``route`` are further lines of these sections.
+    ``ct1``, ``pacs``, ``route`` and ``api`` are further lines of these sections; without ``api`` it is not served.
     """
     values = {"pacs_port": pacs_port, "quiet_s": quiet_s, "mode": mode, "ct1": ct1, "pacs": pacs, "route": route}
+    values |= {"api": "false" if api is None else "true", "api_more": api or ""}
     return CONFIG.format(bundles=bundles, **values)

@@ -47,7 +47,9 @@
     │   │   └── ServiceNotOffered  the peer is there and does not do what was asked for
     │   └── SpoolUnavailable       the disk is full or cannot be written
     ├── TrainingStopped            training ended before its end; the last good checkpoint is kept
-    └── InstanceRefused            an instance we do not keep; the sender gets a failure status
+    ├── InstanceRefused            an instance we do not keep; the sender gets a failure status
+    └── UploadRefused              an upload of which nothing is kept
+        └── UploadTooLarge         more than is taken at one time
 """
 
 from __future__ import annotations
@@ -260,3 +262,11 @@ class SpoolUnavailable(Temporary):
 
 class InstanceRefused(WetreadError):
     """An instance that is not kept; the sender is answered with a failure status (PS3.4 B.2.3)."""
+
+
+class UploadRefused(WetreadError):
+    """An upload that is not what it should be; nothing of it is kept."""
+
+
+class UploadTooLarge(UploadRefused):
+    """An upload larger than is taken at one time."""

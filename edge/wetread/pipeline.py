@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from wetread.bundles import Bundle
 from wetread.encode.encoder import EncodeContext, encode, remarks
+from wetread.encode.view_files import encode_view_files
 from wetread.findings.from_output import read_output
 from wetread.guard.guard import check_input
 from wetread.images.model_input import read_image
 from wetread.progress import Progress, StageClock
 from wetread.records.job import JobSpec, StageTiming
-from wetread.records.output import Boxes
+from wetread.records.model_input import ModelInput
 from wetread.records.reading import Reading
-from wetread.records.result import EncodedResult
+from wetread.records.result import EncodedResult, ResultFile
 
 if TYPE_CHECKING:  # whoever hands in another reader needs no torch
     from wetread.infer.model import Reader
@@ -31,10 +32,13 @@ class Read:
     """What one run of the pipeline gives."""
 
     reading: Reading
+    shown: ModelInput
+    """What results refer to."""
     results: tuple[EncodedResult, ...]
     timings: tuple[StageTiming, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
     """What a person should know about the answer, as sentences."""
+    files: tuple[ResultFile, ...]
 
 
 def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress) -> Read:
@@ -55,8 +59,8 @@ def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress)
             output, shown, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC), outside=outside
         )
     with clock.stage("encode"):
-        results = encode(EncodeContext(spec=spec, manifest=bundle.manifest, image=shown, reading=reading))
+        context = EncodeContext(spec=spec, manifest=bundle.manifest, image=shown, reading=reading)
+        results, files = encode(context), encode_view_files(context)
     progress("done", 1.0)
-    notes = output.notes if isinstance(output, Boxes) else ()
     said = tuple(f"read outside the intended use: {reason}" for reason in outside)
-    return Read(reading, results, tuple(clock.timings), said + notes + remarks(reading.output, spec.renditions))
+    return Read(reading, shown, results, tuple(clock.timings), said + remarks(reading.output, spec.renditions), files)

@@ -66,15 +66,16 @@ def _check_set(results: Sequence[Path], sources: Sequence[Path]) -> Iterator[str
     by_modality: dict[str, list[Dataset]] = {}
     for path in results:
         header = dcmread(path, stop_before_pixels=True)
-        by_modality.setdefault(header.Modality, []).append(header)
+        kind = "signed SR" if own_checks.is_signed(header) else header.Modality
+        by_modality.setdefault(kind, []).append(header)
     for modality, headers in by_modality.items():
         if len({header.SeriesInstanceUID for header in headers}) > 1:
             yield f"the {modality} objects are in several series"
-    for report in by_modality.get("SR", []):
+    for report in [*by_modality.get("SR", []), *by_modality.get("signed SR", [])]:
         yield from own_findings.check_regions(report, sources)
         yield from own_findings.check_scores(report)
     for segmentation in by_modality.get("SEG", []):
-        for report in by_modality.get("SR", []):
+        for report in [*by_modality.get("SR", []), *by_modality.get("signed SR", [])]:
             yield from own_checks.check_tracking(segmentation, report)
 
 

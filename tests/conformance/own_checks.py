@@ -22,10 +22,21 @@ _MORE_UCUM = frozenset({"mL", "mm3", "cm3", "1", "%", "{ratio}"})
 def check(dataset: Dataset) -> Iterator[str]:
     """Every complaint about one result object."""
     yield from _codes(dataset)
-    if "NOT REVIEWED" not in dataset.get("SeriesDescription", ""):
+    description = dataset.get("SeriesDescription", "")
+    if is_signed(dataset) and not description.endswith("- REVIEWED"):
+        yield "a person signed it, and the series description does not say REVIEWED"
+    elif not is_signed(dataset) and "NOT REVIEWED" not in description:
         yield "the series description does not say NOT REVIEWED"
     by_modality = {"SR": _report, "SEG": _segmentation, "OT": _picture}
     yield from by_modality[dataset.Modality](dataset)
+
+
+def is_signed(dataset: Dataset) -> bool:
+    """Final, verified by somebody with a name, and it says which report was looked at."""
+    flags = dataset.get("PreliminaryFlag"), dataset.get("CompletionFlag"), dataset.get("VerificationFlag")
+    observers = dataset.get("VerifyingObserverSequence", [])
+    named = bool(observers) and all(o.get("VerifyingObserverName") for o in observers)
+    return flags == ("FINAL", "COMPLETE", "VERIFIED") and named and "PredecessorDocumentsSequence" in dataset
 
 
 def check_tracking(segmentation: Dataset, report: Dataset) -> Iterator[str]:
@@ -42,7 +53,7 @@ def check_tracking(segmentation: Dataset, report: Dataset) -> Iterator[str]:
 
 def _report(dataset: Dataset) -> Iterator[str]:
     flags = dataset.get("PreliminaryFlag"), dataset.get("CompletionFlag"), dataset.get("VerificationFlag")
-    if flags != ("PRELIMINARY", "COMPLETE", "UNVERIFIED"):
+    if not is_signed(dataset) and flags != ("PRELIMINARY", "COMPLETE", "UNVERIFIED"):
         yield f"the report's flags are {flags}"
     if _template(dataset) != "1500":
         yield f"the root says template {_template(dataset)}, not 1500"

@@ -33,6 +33,8 @@ from wetread.store.spool import Spool
 
 CONFIG = """
 data_dir = "data"
+[api]
+enabled = false
 [[peers]]
 name = "pacs"
 ae_title = "ORTHANC"

@@ -30,6 +30,8 @@ Start = Callable[..., tuple[Listeners, int]]
 
 _TOML = """
 data_dir = "data"
+[api]
+enabled = false
 [listener]
 host = "127.0.0.1"
 port = {port}

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Interval
 
+from wetread.api.settings import ApiSettings
 from wetread.bundles.trust import TrustPolicy
 from wetread.config.checks import check_together
 from wetread.deliver.destination import DestinationSettings, PeerAbilities
@@ -141,6 +142,7 @@ class Config:
     service: ServiceSettings = ServiceSettings()
     listener: ListenerSettings = ListenerSettings()
     stow: StowSettings = StowSettings()
+    api: ApiSettings = ApiSettings()
     peers: tuple[PeerSettings, ...] = ()
     completeness: CompletenessSettings = CompletenessSettings()
     spool: SpoolSettings = SpoolSettings()
@@ -233,6 +235,7 @@ def _with_paths(config: Config, base: Path) -> Config:
             config.stow,
             clients=tuple(dataclasses.replace(c, token_file=at(c.token_file)) for c in config.stow.clients),
         ),
+        api=dataclasses.replace(config.api, token_file=at(config.api.token_file)),
         peers=tuple(dataclasses.replace(p, ca=at(p.ca)) for p in config.peers),
         bundles=dataclasses.replace(bundles, folders=folders, trusted_keys=at(bundles.trusted_keys)),
         destinations=tuple(_beside(base, d) for d in config.destinations),

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from wetread.api.settings import check_settings as check_api
 from wetread.deliver.destination import DestinationSettings
 from wetread.dimse.tls import check_pin
 from wetread.errors import Misconfigured
+from wetread.jobs.new_job import BUTTON
 from wetread.receive.listener import ListenerSettings
 from wetread.receive.stow_settings import check_settings
 
@@ -29,6 +31,7 @@ def check_together(config: Config, path: Path) -> None:
     _check_listener_tls(config.listener, path)
     _unique("STOW client", [c.name for c in config.stow.clients], path)
     check_settings(config.stow, config.listener.tls)
+    check_api(config.api, has_certificate=bool(config.listener.tls.certificate))
     _check_peers(config, path)
     _check_same_callers(config, path)
     _check_destinations(config, path)
@@ -129,8 +132,16 @@ def _check_destinations(config: Config, path: Path) -> None:
             raise Misconfigured(f"{path}: destination {destination.name!r} names no known peer: {destination.peer!r}")
         if not peer.host or not peer.port:
             raise Misconfigured(f"{path}: peer {peer.name!r} needs host and port to be a destination")
-    names = {d.name for d in config.destinations}
+    _check_sent_to(config, {d.name for d in config.destinations}, path)
+
+
+def _check_sent_to(config: Config, names: set[str], path: Path) -> None:
+    for name in config.api.destinations:
+        if name not in names:
+            raise Misconfigured(f"{path}: [api] names an unknown destination {name!r}")
     for route in config.routes:
+        if route.name == BUTTON:
+            raise Misconfigured(f"{path}: no route may be called {BUTTON!r}: that is what a person asked for")
         for name in route.destinations:
             if name not in names:
                 raise Misconfigured(f"{path}: route {route.name!r} names an unknown destination {name!r}")

@@ -175,7 +175,8 @@ class Delivery:
         first = rows[0]
         confirmed = first["confirmed"].split("\n")
         stale = too_old(self._clock.age_s(first["last_image_at"]), self._pace.settings.stale_after_h)
-        if stale and stale not in confirmed and not self._outbox.anything_delivered(first["job_id"]):
+        was_signed = any(row["sign_off_id"] for row in rows)  # by a person, who looked at it just then
+        if stale and not was_signed and stale not in confirmed and not self._outbox.anything_delivered(first["job_id"]):
             return stale
         for reason in self._doubts(first):
             if reason and reason not in confirmed:

@@ -16,7 +16,7 @@ WHERE o.destination = :destination AND o.state = 'pending' AND (o.available_at <
 ORDER BY o.available_at, o.id LIMIT 1
 
 -- name: pending_of_study
-SELECT o.id, o.job_id, o.attempts, o.refused, o.confirmed, r.path, r.sha256, r.kind, r.sop_class_uid,
+SELECT o.id, o.job_id, o.attempts, o.refused, o.confirmed, r.sign_off_id, r.path, r.sha256, r.kind, r.sop_class_uid,
     r.sop_instance_uid, r.series_instance_uid, j.study_id, s.study_instance_uid,
     coalesce(nullif(s.last_instance_at, ''), (SELECT max(i.received_at) FROM instances i
         WHERE i.study_id = s.id AND i.role = 'source'), s.created_at) AS last_image_at,
@@ -160,16 +160,19 @@ WHERE o.destination = :destination AND o.state IN ('pending', 'held')
         AND d.state = 'delivered')
 GROUP BY o.job_id ORDER BY o.job_id
 
--- name: waiting_of_job
-SELECT o.id, r.kind FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid
-WHERE o.destination = :destination AND o.job_id = :job_id AND o.state IN ('pending', 'held')
-    AND r.rendition = 'common' ORDER BY o.id
-
--- name: modern_of_job
-SELECT sop_instance_uid, kind FROM results r WHERE job_id = :job_id AND rendition = 'modern'
-    AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.sop_instance_uid = r.sop_instance_uid
-        AND o.destination = :destination)
-ORDER BY position
+-- name: twins_of_waiting
+-- For each common object that waits, the modern one that says the same: of one kind, sign-off and place in its rendition.
+WITH placed AS (
+    SELECT r.sop_instance_uid, r.rendition, r.kind, r.sign_off_id,
+        row_number() OVER (PARTITION BY r.rendition, r.kind, r.sign_off_id ORDER BY r.position) AS place
+    FROM results r WHERE r.job_id = :result_job_id
+)
+SELECT o.id, m.sop_instance_uid FROM outbox o
+JOIN placed c ON c.sop_instance_uid = o.sop_instance_uid AND c.rendition = 'common'
+LEFT JOIN placed m ON m.rendition = 'modern' AND (m.kind, m.sign_off_id, m.place) = (c.kind, c.sign_off_id, c.place)
+    AND NOT EXISTS (SELECT 1 FROM outbox d WHERE d.sop_instance_uid = m.sop_instance_uid
+        AND d.destination = o.destination)
+WHERE o.destination = :destination AND o.job_id = :job_id AND o.state IN ('pending', 'held') ORDER BY o.id
 
 -- name: exchange
 UPDATE outbox SET sop_instance_uid = :sop_instance_uid, refused = 0 WHERE id = :id

@@ -93,9 +93,8 @@ class Negotiation:
     def _exchange(self, tx: Transaction) -> None:
         """Put the modern objects in the places of the common ones of each read of which nothing was sent."""
         for job in tx.fetch(self._queries["jobs_not_begun"], self._key):
-            waiting = tx.fetch(self._queries["waiting_of_job"], {**self._key, "job_id": job["job_id"]})
-            modern = tx.fetch(self._queries["modern_of_job"], {**self._key, "job_id": job["result_job_id"]})
-            if [row["kind"] for row in waiting] != [row["kind"] for row in modern]:
+            twins = tx.fetch(self._queries["twins_of_waiting"], {**self._key, **dict(job)})
+            if any(row["sop_instance_uid"] is None for row in twins):
                 continue  # read when only one rendition was wanted
-            for row, result in zip(waiting, modern, strict=True):
-                tx.run(self._queries["exchange"], {"id": row["id"], "sop_instance_uid": result["sop_instance_uid"]})
+            for row in twins:
+                tx.run(self._queries["exchange"], {"id": row["id"], "sop_instance_uid": row["sop_instance_uid"]})

@@ -56,6 +56,9 @@ def write_config(places: Places, *, bundle_folder: Path, engine: str, pacs_port:
     text = f"""\
 data_dir = {json.dumps(str(places.data))}
 
+[api]
+enabled = false
+
 [listener]
 host = "{HOST}"
 port = 0                                # any free one

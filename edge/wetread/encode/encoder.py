@@ -17,7 +17,7 @@ from wetread.encode.sources import read_headers
 from wetread.encode.sr import encode_report
 from wetread.encode.uids import result_uids
 from wetread.errors import SpoolUnavailable
-from wetread.records.output import ModelOutput
+from wetread.records.output import Boxes, ModelOutput
 from wetread.records.result import EncodedResult, Rendition
 
 __all__ = ["ENCODERS", "EncodeContext", "Encoder", "encode", "remarks"]
@@ -54,10 +54,11 @@ def encode(context: EncodeContext) -> tuple[EncodedResult, ...]:
 
 
 def remarks(output: ModelOutput, renditions: Sequence[Rendition]) -> tuple[str, ...]:
-    """What a person should know about the objects, as sentences."""
+    """What a person should know about answer and objects, as sentences."""
+    notes = output.notes if isinstance(output, Boxes) else ()
     if Rendition.MODERN in renditions and overlap(output):
         return ("structures overlap, which a label map cannot say: the segmentation is BINARY in every rendition",)
-    return ()
+    return notes
 
 
 def _encode(draft: Draft, folder: Path) -> Iterator[EncodedResult]:

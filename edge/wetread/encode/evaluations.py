@@ -17,11 +17,12 @@ from highdicom.sr import (
 from wetread.encode import codes
 from wetread.encode.codes import concept
 from wetread.encode.context import Draft
-from wetread.records.finding import Condition, Detection, Evaluation, Finding, Segment, Undetected
+from wetread.records.finding import Detection, Evaluation, Finding
+from wetread.records.wording import percent, sentence
 
 OUTSIDE_INTENDED_USE = "Read outside the intended use of the model, so nobody knows how good the answer is:"
 
-_EVALUATIONS = {
+EVALUATIONS = {
     Evaluation.PRESENT: codes.PRESENT,
     Evaluation.ABSENT: codes.ABSENT,
     Evaluation.UNDETERMINED: codes.UNDETERMINED,
@@ -42,23 +43,23 @@ def qualitative_evaluations(draft: Draft) -> ContainerContentItem:
 def _items(draft: Draft) -> Iterator[ContentItem]:
     """Silence never means normal: a read that looked for findings says whether there are any."""
     if draft.refused:
-        yield _code(codes.PROCEDURE_SUMMARY, codes.NOT_READ)
-        yield _comment(f"Not read: {draft.refused.reason}.")
-        yield _comment(_status(draft))
+        yield code_item_of(codes.PROCEDURE_SUMMARY, codes.NOT_READ)
+        yield comment_item(f"Not read: {draft.refused.reason}.")
+        yield comment_item(_status(draft))
         return
     findings = draft.context.reading.findings
     summary = _summary(findings)
     if summary is not None:
-        yield _code(codes.PROCEDURE_SUMMARY, summary)
+        yield code_item_of(codes.PROCEDURE_SUMMARY, summary)
     for finding in findings:
         if isinstance(finding, Detection):
-            yield _comment(f"{finding.name} {finding.number}: {_place(draft, finding)}")
-        elif sentence := _sentence(finding):
-            yield _code(concept(finding.type), _EVALUATIONS[finding.evaluation])
-            yield _comment(f"{finding.name}: {sentence}")
+            yield comment_item(f"{finding.name} {finding.number}: {_place(draft, finding)}")
+        elif said := sentence(finding):
+            yield code_item_of(concept(finding.type), EVALUATIONS[finding.evaluation])
+            yield comment_item(f"{finding.name}: {said}")
     for reason in draft.context.reading.outside:
-        yield _comment(f"{OUTSIDE_INTENDED_USE} {reason}.")
-    yield _comment(_status(draft))
+        yield comment_item(f"{OUTSIDE_INTENDED_USE} {reason}.")
+    yield comment_item(_status(draft))
 
 
 def _summary(findings: Sequence[Finding]) -> CodedConcept | None:
@@ -72,55 +73,29 @@ def _summary(findings: Sequence[Finding]) -> CodedConcept | None:
     return codes.WITHOUT_FINDINGS if abnormal or nothing_found else None
 
 
-def _sentence(finding: Finding) -> str:
-    """Why it is called what it is called; nothing about a segment that was found: it has a group of its own."""
-    match finding:
-        case Condition():
-            return _score(finding)
-        case Undetected():
-            return f"no detection with a score of at least {_percent(finding.threshold)}."
-        case Segment() if not finding.voxel_count:
-            return "no voxel found."
-        case _:
-            return ""
-
-
 def _place(draft: Draft, detection: Detection) -> str:
     """For those who read the report as text: there the region is only a reference."""
     index = detection.slice_index
     number = draft.headers[index].get("InstanceNumber")
     image = f"image {number}, " if number is not None else ""
     cut = " It reaches beyond the image and is measured as far as the image goes." if detection.is_cut else ""
-    return f"box on {image}slice {index + 1} of {len(draft.headers)}, score {_percent(detection.score)}.{cut}"
-
-
-def _score(condition: Condition) -> str:
-    meaning = "" if condition.calibrated else " The score is not calibrated: it is not a probability."
-    score = f"score {_percent(condition.score)}"
-    if condition.words:
-        score = f"{condition.words}, {_percent(condition.score)}; it"
-    if condition.threshold is None:
-        return f"{score}; the model has no threshold, so nothing is called.{meaning}"
-    reaches = "reaches" if condition.evaluation is Evaluation.PRESENT else "is below"
-    return f"{score} {reaches} the threshold of {_percent(condition.threshold)}.{meaning}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.4g} %"
+    return f"box on {image}slice {index + 1} of {len(draft.headers)}, score {percent(detection.score)}.{cut}"
 
 
 def _status(draft: Draft) -> str:
-    sentence = "AI result, computed automatically and not reviewed by a physician."
+    status = "AI result, computed automatically and not reviewed by a physician."
     if draft.refused:
-        sentence = "AI did not read this study: nothing is said about it, neither that it is normal nor that it is not."
+        status = "AI did not read this study: nothing is said about it, neither that it is normal nor that it is not."
     if draft.context.manifest.clinical_use:
-        return sentence
-    return f"{sentence} Research use only: not for clinical use."
+        return status
+    return f"{status} Research use only: not for clinical use."
 
 
-def _code(name: CodedConcept, value: CodedConcept) -> CodeContentItem:
+def code_item_of(name: CodedConcept, value: CodedConcept) -> CodeContentItem:
+    """A coded answer, contained in the one above."""
     return CodeContentItem(name=name, value=value, relationship_type=RelationshipTypeValues.CONTAINS)
 
 
-def _comment(text: str) -> TextContentItem:
+def comment_item(text: str) -> TextContentItem:
+    """A sentence for people."""
     return TextContentItem(name=codes.COMMENT, value=text, relationship_type=RelationshipTypeValues.CONTAINS)

@@ -63,13 +63,13 @@ def local_time(draft: Draft) -> datetime:
     Timezone Offset From UTC (0008,0201) speaks for every date and time of an object, also for the copied ones, which
     are never shifted. So a source that names its zone sets ours; else it is the site's.
     """
-    minutes = _offset_minutes(str(draft.headers[0].get("TimezoneOffsetFromUTC", "") or ""))
+    minutes = offset_minutes(str(draft.headers[0].get("TimezoneOffsetFromUTC", "") or ""))
     if minutes is None:
         minutes = draft.context.spec.utc_offset_minutes
     return draft.context.reading.decided_at.astimezone(timezone(timedelta(minutes=minutes)))
 
 
-def _offset_minutes(value: str) -> int | None:
+def offset_minutes(value: str) -> int | None:
     """Minutes of ``&ZZXX`` (PS3.3 C.12.1.1.8), or None if it is not one."""
     if len(value) != 5 or value[0] not in "+-" or not value[1:].isdigit():
         return None

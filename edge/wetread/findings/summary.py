@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from wetread.records.finding import Detection, Finding
+from wetread.findings.place import place_of
+from wetread.records.finding import Detection, Finding, Undetected
+from wetread.records.model_input import ModelInput
 from wetread.records.output import Boxes
+from wetread.records.radiograph import Radiograph
 from wetread.records.reading import Reading
-from wetread.records.result import BoxSummary, FindingSummary, MeasurementSummary
+from wetread.records.result import BoxSummary, FindingSummary, MeasurementSummary, ReadInput
 from wetread.records.volume import Affine
+from wetread.records.wording import sentence
 
 
-def summarize(reading: Reading) -> tuple[FindingSummary, ...]:
-    """One record for each finding: structures and conditions in the bundle's order, detections best score first."""
+def summarize(reading: Reading, image: ModelInput | None = None) -> tuple[FindingSummary, ...]:
+    """One record for each finding: structures and conditions in the bundle's order, detections best score first.
+
+    With ``image``, the one that was read, each also says where a viewer finds it.
+    """
     affine = reading.output.affine if isinstance(reading.output, Boxes) else None
-    return tuple(_summary(finding, affine) for finding in reading.findings)
+    return tuple(_summary(finding, affine, reading, image) for finding in reading.findings)
 
 
-def _summary(finding: Finding, affine: Affine | None) -> FindingSummary:
+def described(image: ModelInput) -> ReadInput:
+    """The image a read is about, without its pixels; a film as it is stored."""
+    uids = tuple(instance.sop_instance_uid for instance in image.instances)
+    series = image.series.series_instance_uid
+    if isinstance(image, Radiograph):
+        return ReadInput("radiograph", series, (1, *image.stored_shape), None, uids, "")
+    slices, rows, columns = image.array.shape
+    affine = tuple(tuple(map(float, row)) for row in image.affine)
+    return ReadInput("volume", series, (slices, rows, columns), affine, uids, image.frame_of_reference_uid)
+
+
+def _summary(finding: Finding, affine: Affine | None, reading: Reading, image: ModelInput | None) -> FindingSummary:
     return FindingSummary(
         name=finding.name,
         role=finding.role,
@@ -29,6 +47,12 @@ def _summary(finding: Finding, affine: Affine | None) -> FindingSummary:
         ),
         evaluation=finding.evaluation.value,
         box=_box(finding, affine) if affine is not None and isinstance(finding, Detection) else None,
+        place=place_of(finding, reading.output, image) if image is not None else None,
+        colour_rgb=getattr(finding, "colour_rgb", None),
+        label_value=getattr(finding, "label_value", None),
+        score=None if isinstance(finding, Undetected) else getattr(finding, "score", None),
+        threshold=getattr(finding, "threshold", None),
+        wording=sentence(finding),
     )
 
 

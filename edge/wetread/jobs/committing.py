@@ -23,11 +23,74 @@ def commit_results(tx: Transaction, queries: Queries, row: Row, outcome: JobOutc
         path = result.path.relative_to(data_folder).as_posix()
         fields = dataclasses.asdict(result) | {"job_id": row["id"], "position": position, "path": path}
         tx.run(queries["add_result"], fields)
+        if row["send"] == "after signing":
+            continue
         for destination in _takers(wanted, result, outcome.results):
             entry = {"job_id": row["id"], "sop_instance_uid": result.sop_instance_uid, "destination": destination}
             tx.run(queries["put_in_outbox"], entry | {"now": now()})
+    _keep_for_viewers(tx, queries, row, outcome, data_folder)
     if outcome.state is JobState.DONE:
         _compare_later(tx, queries, row)
+
+
+def commit_signed(
+    tx: Transaction,
+    queries: Queries,
+    row: Row,
+    signed: Sequence[EncodedResult],
+    *,
+    sign_off_id: str,
+    referred: frozenset[str],
+    data_folder: Path,
+) -> None:
+    """Record the reports that a person signed of job ``row``, and put them into the outbox of its destinations.
+
+    Where results wait for a signature, the segmentation goes before them if they refer to it (``referred``: SOP
+    Instance UIDs). The preliminary report and its pictures never leave then: they say what nobody had reviewed.
+    """
+    committed = committed_results(tx, queries, row["id"], data_folder)
+    for position, result in enumerate(signed, start=len(committed)):
+        path = result.path.relative_to(data_folder).as_posix()
+        fields = dataclasses.asdict(result) | {"job_id": row["id"], "position": position, "path": path}
+        tx.run(queries["add_signed_result"], fields | {"sign_off_id": sign_off_id})
+    first = [r for r in committed if r.kind == "SEG" and r.sop_instance_uid in referred]
+    wanted = _wanted(tx, queries, row)
+    for results in (first if row["send"] == "after signing" else [], signed):
+        for result in results:
+            for destination in _takers(wanted, result, signed):
+                entry = {"job_id": row["id"], "sop_instance_uid": result.sop_instance_uid, "destination": destination}
+                tx.run(queries["put_in_outbox"], entry | {"now": now()})
+
+
+def committed_results(
+    tx: Transaction, queries: Queries, job_id: str, data_folder: Path, *, signed: bool = False
+) -> list[EncodedResult]:
+    """What the read of a job left, in sending order, without what was signed; or what was signed of it."""
+    rows = tx.fetch(queries["signed_results" if signed else "results_of_job_in_order"], {"job_id": job_id})
+    return [_committed(row, data_folder) for row in rows]
+
+
+def _committed(row: Row, data_folder: Path) -> EncodedResult:
+    return EncodedResult(
+        kind=row["kind"],
+        sop_class_uid=row["sop_class_uid"],
+        sop_instance_uid=row["sop_instance_uid"],
+        series_instance_uid=row["series_instance_uid"],
+        transfer_syntax_uid=row["transfer_syntax_uid"],
+        path=data_folder / row["path"],
+        sha256=row["sha256"],
+        rendition=Rendition(row["rendition"]),
+    )
+
+
+def _keep_for_viewers(tx: Transaction, queries: Queries, row: Row, outcome: JobOutcome, data_folder: Path) -> None:
+    """What viewers ask for: the image the read was about, and files beside the DICOM objects."""
+    if outcome.input is not None:
+        document = json.dumps(dataclasses.asdict(outcome.input))
+        tx.run(queries["keep_input"], {"job_id": row["id"], "document": document})
+    for file in outcome.files:
+        path = file.path.relative_to(data_folder).as_posix()
+        tx.run(queries["keep_file"], dataclasses.asdict(file) | {"job_id": row["id"], "path": path})
 
 
 def renditions_to_encode(tx: Transaction, queries: Queries, row: Row) -> tuple[Rendition, ...]:

@@ -11,6 +11,10 @@ from wetread.records.job import ReadOptions
 
 Late = Literal["reread", "ignore", "notify"]
 """What a route does when instances come after its read has begun."""
+Send = Literal["at once", "after signing"]
+"""When results may leave: at once, marked as not reviewed, or only after a person signed."""
+BUTTON = "button"
+"""What stands in place of a route at a read that a person asked for."""
 
 
 class Chosen(NamedTuple):
@@ -52,6 +56,11 @@ class NewJob:
     chosen: tuple[Chosen, ...]
     input_digest: str
     options: ReadOptions = ReadOptions()
+    send: Send = "at once"
+    priority: int = 0
+    """Of the job itself; that of its study counts if it is higher."""
+    asked_by: str = ""
+    """The person who wants it; '' for a route."""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -4,10 +4,10 @@ SELECT max(due) AS due FROM jobs WHERE state IN ('waiting', 'running')
 -- name: enqueue
 INSERT INTO jobs (id, study_id, revision_id, route, mode, destinations, bundle, bundle_version, bundle_digest,
                   bundle_folder, chosen, options, input_digest, config_digest, state, available_at, created_at, due, priority,
-                  held)
+                  held, send, asked_by)
 SELECT :id, s.id, :revision_id, :route, :mode, :destinations, :bundle, :bundle_version, :bundle_digest,
-       :bundle_folder, :chosen, :options, :input_digest, :config_digest, 'waiting', :now, :now, :due, s.priority,
-       s.state = 'held'
+       :bundle_folder, :chosen, :options, :input_digest, :config_digest, 'waiting', :now, :now, :due,
+       max(s.priority, :priority), s.state = 'held', :send, :asked_by
 FROM studies s WHERE s.id = :study_id
 ON CONFLICT (study_id, route, bundle_digest, input_digest) DO NOTHING
 
@@ -107,6 +107,30 @@ VALUES (:sop_instance_uid, :job_id, :position, :kind, :sop_class_uid, :series_in
 -- Two routes can ask one bundle about one input: the read that was committed first stands for both.
 ON CONFLICT (sop_instance_uid) DO NOTHING
 
+-- name: results_of_job_in_order
+-- Where two routes asked for one read, the results belong to the first of its jobs.
+SELECT * FROM results WHERE removed_at IS NULL AND sign_off_id = '' AND job_id = coalesce(
+    (SELECT r.job_id FROM results r WHERE r.job_id = :job_id LIMIT 1),
+    (SELECT o.id FROM jobs o JOIN jobs j ON j.id = :job_id AND o.study_id = j.study_id AND o.id != j.id
+        AND o.bundle_digest = j.bundle_digest AND o.input_digest = j.input_digest AND o.state = 'done'
+     ORDER BY o.finished_at LIMIT 1))
+ORDER BY position
+
+-- name: signed_results
+SELECT * FROM results WHERE removed_at IS NULL AND sign_off_id != '' AND job_id = :job_id ORDER BY position
+
+-- name: add_signed_result
+INSERT INTO results (sop_instance_uid, job_id, position, kind, sop_class_uid, series_instance_uid,
+                     transfer_syntax_uid, path, sha256, rendition, sign_off_id)
+VALUES (:sop_instance_uid, :job_id, :position, :kind, :sop_class_uid, :series_instance_uid,
+        :transfer_syntax_uid, :path, :sha256, :rendition, :sign_off_id)
+
+-- name: keep_input
+INSERT OR REPLACE INTO read_inputs (job_id, document) VALUES (:job_id, :document)
+
+-- name: keep_file
+INSERT OR REPLACE INTO result_files (job_id, kind, name, path, sha256) VALUES (:job_id, :kind, :name, :path, :sha256)
+
 -- name: renditions
 SELECT destination, rendition FROM destination_renditions
 
@@ -176,8 +200,26 @@ ORDER BY j.created_at, j.id
 SELECT id FROM jobs WHERE study_id = :study_id AND route = :route AND bundle_digest = :bundle_digest
     AND input_digest = :input_digest
 
+-- name: asked_for
+-- Reads that people asked for and that still stand.
+SELECT DISTINCT bundle_folder, bundle_digest, options FROM jobs WHERE study_id = :study_id AND route = :route AND superseded_at = ''
+    AND state IN ('waiting', 'running', 'done', 'failed')
+
+-- name: read_that_exists
+-- Of one input by one bundle, on whatever route: those that are sent before those in shadow.
+SELECT id, state, study_id FROM jobs WHERE study_id = :study_id AND bundle_digest = :bundle_digest
+    AND input_digest = :input_digest AND superseded_at = ''
+ORDER BY state IN ('failed', 'cancelled'), mode = 'shadow', created_at LIMIT 1
+
+-- name: hurry
+UPDATE jobs SET priority = :priority WHERE id = :job_id AND state = 'waiting' AND priority < :priority
+
 -- name: mark_superseded
-UPDATE jobs SET superseded_by = :successor WHERE id = :job_id
+UPDATE jobs SET superseded_by = :successor, superseded_at = CASE superseded_at WHEN '' THEN :now ELSE superseded_at END
+WHERE id = :job_id
+
+-- name: mark_sign_off_superseded
+UPDATE sign_offs SET superseded_at = :now WHERE job_id = :job_id AND superseded_at = ''
 
 -- name: cancel_superseded
 UPDATE jobs SET state = 'cancelled', code = 'superseded', reason = :reason, finished_at = :now
@@ -187,7 +229,11 @@ WHERE id = :job_id AND state IN ('waiting', 'failed')
 UPDATE jobs SET cancel_asked = 1 WHERE id = :job_id AND state = 'running'
 
 -- name: withdraw_of_job
-UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held') AND job_id = :job_id
+-- What a person signed goes out all the same, with the segmentation that waited for it, unless it names somebody else.
+UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held') AND job_id = :job_id AND (:signed_too
+    OR NOT EXISTS (SELECT 1 FROM sign_offs g WHERE g.job_id = outbox.job_id)
+    OR sop_instance_uid NOT IN (SELECT r.sop_instance_uid FROM results r JOIN jobs j ON j.id = outbox.job_id
+        WHERE r.sign_off_id != '' OR j.send = 'after signing'))
 
 -- name: withdraw_superseded
 WITH RECURSIVE older (id) AS (
@@ -195,7 +241,21 @@ WITH RECURSIVE older (id) AS (
     UNION
     SELECT j.id FROM jobs j JOIN older o ON j.superseded_by = o.id
 )
-UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held') AND job_id IN (SELECT id FROM older)
+UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held') AND job_id IN (SELECT id FROM older) AND (
+    :signed_too
+    OR NOT EXISTS (SELECT 1 FROM sign_offs g WHERE g.job_id = outbox.job_id)
+    OR sop_instance_uid NOT IN (SELECT r.sop_instance_uid FROM results r JOIN jobs j ON j.id = outbox.job_id
+        WHERE r.sign_off_id != '' OR j.send = 'after signing'))
+
+-- name: signed_predecessors
+-- What was signed of the reads whose place this one took.
+WITH RECURSIVE older (id) AS (
+    SELECT id FROM jobs WHERE superseded_by = :job_id
+    UNION
+    SELECT j.id FROM jobs j JOIN older o ON j.superseded_by = o.id
+)
+SELECT r.sop_class_uid, r.sop_instance_uid, r.series_instance_uid, r.rendition FROM results r JOIN older o ON r.job_id = o.id
+WHERE r.sign_off_id != '' ORDER BY r.sop_instance_uid
 
 -- name: delivered_predecessors
 -- The newest delivered report on each line of superseded jobs: where there is one, no older one is looked for.

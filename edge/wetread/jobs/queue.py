@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,8 @@ from annotated_types import Ge
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.jobs.committing import commit_results, renditions_to_encode, report_of
-from wetread.jobs.new_job import Chosen, NewJob, RouteDecision, chosen_from_json
+from wetread.jobs.enqueueing import add_job
+from wetread.jobs.new_job import BUTTON, Chosen, NewJob, RouteDecision, chosen_from_json
 from wetread.jobs.steady_clock import SteadyClock
 from wetread.jobs.superseding import heed_policy, predecessors, settle, supersede
 from wetread.records.job import JobOutcome, JobState, Prediction, ReadOptions
@@ -103,8 +103,23 @@ class Queue:
         # What the last process queued must not come after what this one will, should the clock have been set back.
         self._clock = SteadyClock(not_before=db.fetch(self._queries["latest_due"])[0]["due"] or "")
 
-    def enqueue(self, *, study_id: int, revision_id: int, decisions: Sequence[RouteDecision]) -> int:
+    def asked_for(self, study_id: int) -> list[tuple[Path, str, ReadOptions]]:
+        """Folder, digest and options of the bundles that people asked to read this study, of reads that still stand."""
+        rows = self._db.fetch(self._queries["asked_for"], {"study_id": study_id, "route": BUTTON})
+        return [(Path(r["bundle_folder"]), r["bundle_digest"], _options(r)) for r in rows]
+
+    def enqueue(
+        self,
+        *,
+        study_id: int,
+        revision_id: int,
+        decisions: Sequence[RouteDecision],
+        still_wanted: Sequence[NewJob] = (),
+    ) -> int:
         """Record what all routes said about a revision and make its jobs, in one transaction; how many new jobs.
+
+        ``still_wanted``: what the reads that people asked for would read of this revision. Those that read something
+        else are superseded; none is made for them, because nobody asked again.
 
         A read of the same input by the same bundle on the same route exists already: it is not done again.
         """
@@ -112,7 +127,8 @@ class Queue:
         with self._db.transaction() as tx:
             for asked in decisions:
                 decision = heed_policy(tx, self._queries, asked, study_id=study_id, revision_id=revision_id)
-                new = sum(self._add(tx, study_id, revision_id, job) for job in decision.jobs)
+                where = {"study_id": study_id, "revision_id": revision_id}
+                new = sum(bool(self._add(tx, job, **where)) for job in decision.jobs)
                 made += new
                 outcome, reason = decision.outcome, decision.reason
                 if decision.jobs and not new and decision.outcome == "read":
@@ -129,6 +145,8 @@ class Queue:
                 tx.event("routed", f"route {decision.route}: {outcome}", study_id=study_id)
             if not decisions:
                 tx.event("routed", "no route is configured", study_id=study_id)
+            wanted = RouteDecision(BUTTON, "read", "", (), tuple(still_wanted))
+            supersede(tx, self._queries, wanted, study_id=study_id, revision_id=revision_id)
             tx.run(self._queries["set_routed"], {"revision_id": revision_id, "now": now()})
         return made
 
@@ -240,25 +258,16 @@ class Queue:
             return None
         return str(heads[0]["id"])
 
-    def _add(self, tx: Transaction, study_id: int, revision_id: int, job: NewJob) -> int:
-        fields = dataclasses.asdict(job)
-        fields |= {
-            "id": uuid.uuid4().hex[:12],
-            "study_id": study_id,
-            "revision_id": revision_id,
-            "destinations": json.dumps(job.destinations),
-            "bundle_folder": str(job.bundle_folder),
-            "chosen": json.dumps(job.chosen, ensure_ascii=False),
-            "options": json.dumps(dataclasses.asdict(job.options), ensure_ascii=False),
-            "config_digest": self._config_digest,
-            "due": self._clock.now(),
-            "now": now(),
-        }
-        made = tx.run(self._queries["enqueue"], fields)
-        if made:
-            detail = f"route {job.route}, bundle {job.bundle} {job.bundle_version}, {job.mode}"
-            tx.event("queued", detail, study_id=study_id, job_id=fields["id"])
-        return made
+    def _add(self, tx: Transaction, job: NewJob, *, study_id: int, revision_id: int) -> str:
+        return add_job(
+            tx,
+            self._queries,
+            job,
+            study_id=study_id,
+            revision_id=revision_id,
+            due=self._clock.now(),
+            config_digest=self._config_digest,
+        )
 
     def _interrupt(self, tx: Transaction, row: Row, outcome: JobOutcome) -> None:
         """End an attempt whose worker is gone with its coordinator."""
@@ -325,5 +334,9 @@ def _claimed(row: Row, attempt: int) -> ClaimedJob:
         chosen=chosen_from_json(row["chosen"]),
         attempt=attempt,
         alone=bool(row["alone"]),
-        options=ReadOptions(**json.loads(row["options"])),
+        options=_options(row),
     )
+
+
+def _options(row: Row) -> ReadOptions:
+    return ReadOptions(**json.loads(row["options"]))

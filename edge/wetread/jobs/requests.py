@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wetread.db import Database, Queries, now
-from wetread.errors import Misconfigured
+from wetread.errors import Conflict, Misconfigured, NotHere
+from wetread.jobs.enqueueing import add_job
+from wetread.jobs.new_job import NewJob
 
 PauseKind = Literal["all", "route", "bundle"]
 
@@ -48,12 +50,33 @@ class Requests:
         with self._db.transaction() as tx:
             rows = tx.fetch(self._queries["job"], {"job_id": job_id})
             if not rows:
-                raise Misconfigured(f"no job {job_id}")
+                raise NotHere(f"no job {job_id}")
             if not tx.run(self._queries["retry"], {"job_id": job_id, "now": now()}):
                 raise Misconfigured(
                     f"job {job_id} is {rows[0]['state']}: only a failed, rejected or cancelled job can be retried"
                 )
             tx.event("retry", f"by {self._who}", study_id=rows[0]["study_id"], job_id=job_id)
+
+    def ask(self, job: NewJob, *, study_id: int, revision_id: int, config_digest: str = "") -> tuple[str, bool]:
+        """A read that a person wants: its job's id, and whether it has to be done.
+
+        A read of the same input by the same bundle is not done twice, whoever asked for it: one that waits comes
+        sooner, one that failed or was cancelled is done again.
+        """
+        key = {"study_id": study_id, "bundle_digest": job.bundle_digest, "input_digest": job.input_digest}
+        with self._db.transaction() as tx:
+            for row in tx.fetch(self._queries["read_that_exists"], key):
+                if row["state"] in ("failed", "cancelled"):
+                    tx.run(self._queries["retry"], {"job_id": row["id"], "now": now()})
+                    tx.event("retry", f"by {job.asked_by}", study_id=study_id, job_id=row["id"])
+                tx.run(self._queries["hurry"], {"job_id": row["id"], "priority": job.priority})
+                return str(row["id"]), row["state"] in ("failed", "cancelled")
+            latest = tx.fetch(self._queries["latest_due"])[0]["due"] or ""
+            where = {"study_id": study_id, "revision_id": revision_id}
+            job_id = add_job(tx, self._queries, job, **where, due=max(now(), latest), config_digest=config_digest)
+            if not job_id:
+                raise Conflict("this read was asked for before and is superseded; look at the study again")
+            return job_id, True
 
     def cancel(self, job_id: str) -> None:
         """Take a waiting job out of the queue, or ask the coordinator to end a running one.
@@ -64,7 +87,7 @@ class Requests:
         with self._db.transaction() as tx:
             rows = tx.fetch(self._queries["job"], key)
             if not rows:
-                raise Misconfigured(f"no job {job_id}")
+                raise NotHere(f"no job {job_id}")
             where = {"study_id": rows[0]["study_id"], "job_id": job_id}
             if tx.run(self._queries["cancel"], key | {"now": now()}):
                 tx.event("cancelled", f"by {self._who}", **where)
@@ -72,7 +95,7 @@ class Requests:
                 tx.event("cancel_asked", f"by {self._who}, while it runs", **where)
             else:
                 state = rows[0]["state"]
-                raise Misconfigured(f"job {job_id} is {state}: only a waiting or running job can be cancelled")
+                raise Conflict(f"job {job_id} is {state}: only a waiting or running job can be cancelled")
 
     def pause(self, kind: PauseKind, name: str, reason: str) -> None:
         """Read and send nothing of it until ``resume``. What runs now ends; its results wait."""

@@ -66,13 +66,20 @@ def supersede(tx: Transaction, queries: Queries, decision: RouteDecision, *, stu
         successor = successor or next((job_id for job_id, _ in successors), "")
         _end(tx, queries, older, successor, study_id)
         if not successor or not older.same_attributes:
-            withdraw(tx, queries, older.job_id, study_id, "the newest revision does not want it")
+            why = "the newest revision does not want it"
+            withdraw(tx, queries, older.job_id, study_id, why, signed_too=not older.same_attributes)
 
 
-def withdraw(tx: Transaction, queries: Queries, job_id: str, study_id: int, why: str) -> None:
-    """Take the results of a job that were not delivered, and those it superseded, out of the outbox."""
-    count = tx.run(queries["withdraw_of_job"], {"job_id": job_id})
-    count += tx.run(queries["withdraw_superseded"], {"job_id": job_id})
+def withdraw(
+    tx: Transaction, queries: Queries, job_id: str, study_id: int, why: str, *, signed_too: bool = False
+) -> None:
+    """Take the results of a job that were not delivered, and those it superseded, out of the outbox.
+
+    What a person signed stays in it, unless ``signed_too``: a signature is an act, and was true of what was read.
+    """
+    key = {"job_id": job_id, "signed_too": signed_too}
+    count = tx.run(queries["withdraw_of_job"], key)
+    count += tx.run(queries["withdraw_superseded"], key)
     if count:
         tx.event("withdrawn", f"{count} objects that were not delivered yet: {why}", study_id=study_id, job_id=job_id)
 
@@ -99,7 +106,7 @@ def settle(tx: Transaction, queries: Queries, row: Row, outcome: JobOutcome) -> 
 
 
 def _succeed(tx: Transaction, queries: Queries, row: Row, delivered: Sequence[Row]) -> None:
-    withdrawn = tx.run(queries["withdraw_superseded"], {"job_id": row["id"]})
+    withdrawn = tx.run(queries["withdraw_superseded"], {"job_id": row["id"], "signed_too": False})
     if withdrawn:
         detail = f"{withdrawn} objects of an earlier revision, not delivered yet"
         tx.event("withdrawn", detail, study_id=row["study_id"], job_id=row["id"])
@@ -143,7 +150,11 @@ def _successors(
 
 
 def _end(tx: Transaction, queries: Queries, older: _Older, successor: str, study_id: int) -> None:
-    tx.run(queries["mark_superseded"], {"job_id": older.job_id, "successor": successor})
+    marked = {"job_id": older.job_id, "now": now()}
+    tx.run(queries["mark_superseded"], marked | {"successor": successor})
+    if tx.run(queries["mark_sign_off_superseded"], marked):
+        said = "what was signed is superseded: the study changed in what had been read"
+        tx.event("sign_off_superseded", said, study_id=study_id, job_id=older.job_id)
     by = f"job {successor} reads a newer revision" if successor else "the newest revision is not read by this route"
     if tx.run(queries["cancel_superseded"], {"job_id": older.job_id, "reason": f"superseded: {by}", "now": now()}):
         tx.event("superseded", f"not read: {by}", study_id=study_id, job_id=older.job_id)

@@ -58,6 +58,8 @@ class TlsSettings:
 class ListenerSettings:
     """``[listener]``: where we listen and how much one listener takes on."""
 
+    enabled: bool = True
+    """Whether DICOM is received over the network; false where studies come by upload alone."""
     host: str = "127.0.0.1"
     """Address to listen on. Loopback unless the site opens it: a fresh installation is reachable by nobody."""
     port: Annotated[int, Interval(ge=0, le=65535)] = 11112

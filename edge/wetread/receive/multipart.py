@@ -26,6 +26,8 @@ class Part:
     content_type: str
     """Lower case, without parameters; empty when the part names none."""
     body: bytes
+    filename: str = ""
+    """Of a form's part, as the sender says it: for messages, never for paths."""
 
 
 def parameters(content_type: str) -> tuple[str, dict[str, str]]:
@@ -45,7 +47,7 @@ class PartReader:
         self._whole: list[Part] = []
         self._body = bytearray()
         self._field = self._value = b""
-        self._content_type = ""
+        self._content_type = self._filename = ""
         self._ended = False
         callbacks = {
             "on_part_begin": self._on_part_begin,
@@ -85,7 +87,7 @@ class PartReader:
 
     def _on_part_begin(self) -> None:
         self._body = bytearray()
-        self._content_type = ""
+        self._content_type = self._filename = ""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._field += data[start:end]
@@ -96,6 +98,9 @@ class PartReader:
     def _on_header_end(self) -> None:
         if self._field.lower() == b"content-type":
             self._content_type = parameters(self._value.decode("latin-1"))[0]
+        elif self._field.lower() == b"content-disposition":
+            named = parameters("form/" + self._value.decode("utf-8", "replace"))[1]
+            self._filename = str(named.get("filename", ""))
         self._field = self._value = b""
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -104,7 +109,7 @@ class PartReader:
         self._body += memoryview(data)[start:end]
 
     def _on_part_end(self) -> None:
-        self._whole.append(Part(self._content_type, bytes(self._body)))
+        self._whole.append(Part(self._content_type, bytes(self._body), self._filename))
         self._body = bytearray()
 
     def _on_end(self) -> None:

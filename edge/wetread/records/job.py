@@ -8,7 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from wetread.records.result import EncodedResult, EngineUsed, FindingSummary, Rendition, ReportRef
+from wetread.records.result import (
+    EncodedResult,
+    EngineUsed,
+    FindingSummary,
+    ReadInput,
+    Rendition,
+    ReportRef,
+    ResultFile,
+)
 from wetread.records.study import SeriesRef, StudyRef
 
 JOB_SPEC_VERSION = 1
@@ -72,6 +80,8 @@ class JobSpec:
     renditions: tuple[Rendition, ...] = (Rendition.COMMON,)
     """Those that the job's destinations take."""
     options: ReadOptions = ReadOptions()
+    for_viewers: bool = False
+    """Also write what viewers need beside the DICOM objects."""
     version: int = JOB_SPEC_VERSION
 
 
@@ -119,6 +129,10 @@ class JobOutcome:
     warnings: tuple[str, ...] = field(default=())
     prediction: Prediction | None = None
     """What was said before it started; None when nothing was known."""
+    input: ReadInput | None = None
+    """The image it is about."""
+    files: tuple[ResultFile, ...] = ()
+    """For viewers."""
 
     def report(self) -> dict[str, Any]:
         """Everything but the state and the results, as JSON values (``packaging/docs/read.schema.json``)."""

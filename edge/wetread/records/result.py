@@ -88,6 +88,17 @@ class BoxSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a viewer goes to show a finding: a point of it, on the slice that shows most of it."""
+
+    sop_instance_uid: str
+    slice_number: int
+    """Along the slice normal, from 1."""
+    centre_mm: tuple[float, float, float]
+    """LPS."""
+
+
+@dataclass(frozen=True, slots=True)
 class FindingSummary:
     """A finding without its mask: for tables, JSON and the timeline."""
 
@@ -102,3 +113,41 @@ class FindingSummary:
     """``present``, ``absent`` or ``undetermined``."""
     box: BoxSummary | None = None
     """Of a detection."""
+    place: Place | None = None
+    """None: the finding is about the whole image, or was not found."""
+    colour_rgb: tuple[int, int, int] | None = None
+    label_value: int | None = None
+    """Of a structure: its value in the label map."""
+    score: float | None = None
+    threshold: float | None = None
+    wording: str = ""
+    """Why it is called what it is called, as a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadInput:
+    """The image that a read is about."""
+
+    kind: str
+    """``volume`` or ``radiograph``."""
+    series_instance_uid: str
+    shape: tuple[int, int, int]
+    """``(slice, row, column)``."""
+    affine: tuple[tuple[float, ...], ...] | None
+    """4×4, indices of voxel centres to LPS mm; None for a film, which lies nowhere in the patient."""
+    sop_instance_uids: tuple[str, ...]
+    """One for each slice."""
+    frame_of_reference_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """What a read leaves for viewers beside its DICOM objects; committed with them."""
+
+    kind: str
+    """``labels``: the label map; ``heatmap``: what a finding rests on. Both uint8, C order, on the grid of the input,
+    gzip."""
+    path: Path
+    sha256: str
+    name: str = ""
+    """Tracking UID of the finding; '' for the label map."""

@@ -41,6 +41,10 @@ class RouteSettings:
     send_rejections: bool = False
     """A study or film that is not read gives a report that says why; without it only the timeline does."""
 
+    send: Literal["at once", "after signing"] = "at once"
+    """When results go to the destinations: at once, marked as not reviewed; or only after a person signed, and then the
+    signed report with its segmentation."""
+
     @property
     def options(self) -> ReadOptions:
         """What its jobs are told."""
@@ -114,10 +118,7 @@ def _decide(study: StudyRef, route: RouteSettings, rule: Rule, bundle: Bundle) -
     selection = select(study, bundle.manifest.inputs, outside=route.outside_intended_use)
     if not selection.reads:
         return _rejected(study, route, bundle, selection)
-    reads = tuple(
-        PlannedRead(chosen, _digest(chosen, study.correction, route.options), route.options)
-        for chosen in selection.reads
-    )
+    reads = planned(study, selection, route.options)
     taken = ", ".join(c.series.label for read in reads for c in read.chosen)
     return Decision(route, bundle, "read", f"the rule matches, {taken}", reads, selection.verdicts)
 
@@ -130,6 +131,11 @@ def _rejected(study: StudyRef, route: RouteSettings, bundle: Bundle, selection: 
         options = replace(route.options, rejected_because=selection.missing)
         reads = (PlannedRead((), _digest(everything, study.correction, options), options),)
     return Decision(route, bundle, "rejected", selection.missing, reads, selection.verdicts)
+
+
+def planned(study: StudyRef, selection: Selection, options: ReadOptions) -> tuple[PlannedRead, ...]:
+    """The reads of what was selected."""
+    return tuple(PlannedRead(chosen, _digest(chosen, study.correction, options), options) for chosen in selection.reads)
 
 
 def _digest(chosen: tuple[ChosenSeries, ...], correction: Correction | None, options: ReadOptions) -> str:

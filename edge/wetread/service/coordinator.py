@@ -20,6 +20,7 @@ from wetread.jobs.comparisons import Comparisons
 from wetread.jobs.executor import LocalExecutor
 from wetread.jobs.queue import Queue
 from wetread.route.router import Router
+from wetread.service.api_process import ApiProcess
 from wetread.service.duties.cleaning import Cleaning
 from wetread.service.duties.commitments import Commitments
 from wetread.service.duties.comparisons import Comparing
@@ -68,8 +69,9 @@ class Service:
         self._duties = self._make_duties(router)
         self.stopping = threading.Event()
 
-    def run(self, *, on_ready: Callable[[int], None] | None = None) -> None:
-        """Run until ``stopping`` is set; ``on_ready`` is told the port once studies can be sent."""
+    def run(self, *, on_ready: Callable[[int, str], None] | None = None) -> None:
+        """Run until ``stopping`` is set; ``on_ready`` is told the port and the HTTP interface's address once both
+        answer."""
         with ExitStack() as stack:
             stack.callback(self._lock.close)
             stack.callback(self._db.close)
@@ -78,17 +80,21 @@ class Service:
                 duty.recover()
             listeners = Listeners(self._config)
             stack.callback(listeners.stop)
-            port = listeners.start()
+            port = listeners.start() if self._config.listener.enabled else 0
             stow = StowProcess(self._config)
             stow.start()
             stack.callback(stow.stop)
+            api = ApiProcess(self._config)
+            api.start()
+            stack.callback(api.stop)
             step_behind_listeners()
             if on_ready is not None:
-                on_ready(port)
+                on_ready(port, api.url)
             rounds = Rounds(self._duties, self.stopping.wait)
             while not self.stopping.is_set():
                 listeners.keep_alive()
                 stow.keep_alive()
+                api.keep_alive()
                 rounds.go()
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from wetread.config import Config
 from wetread.dimse.query import StudyCount, count_study
 from wetread.dimse.scu import Remote
+from wetread.receive.upload import PEER
 from wetread.store.receiving import EvidenceSources
 
 _TIMEOUT_S = 5.0
@@ -23,6 +24,6 @@ def evidence_sources(config: Config) -> EvidenceSources:
     def ask(peer: str, study_instance_uid: str) -> StudyCount | None:
         return count_study(remotes[peer], study_instance_uid)
 
-    releasing = frozenset(p.name for p in config.peers if p.complete_on_release)
+    releasing = frozenset(p.name for p in config.peers if p.complete_on_release) | {PEER}
     authorities = frozenset(p.name for p in config.peers if p.authority)
     return EvidenceSources(releasing=releasing, authorities=authorities, counting=frozenset(remotes), ask=ask)

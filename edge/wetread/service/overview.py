@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wetread.db import Database, Queries, Row
-from wetread.errors import Misconfigured
+from wetread.errors import Misconfigured, NotHere
 from wetread.service.documents import stored_read
 from wetread.store.revisions import corrected_attributes
 
@@ -29,10 +29,11 @@ class Overview:
         self._queries = Queries("wetread.service")
 
     def studies(
-        self, *, state: str = "", patient_id: str = "", accession_number: str = "", limit: int = 100
+        self, *, state: str = "", patient_id: str = "", accession_number: str = "", uid: str = "", limit: int = 100
     ) -> list[Document]:
         """The latest studies with their state and its reason: in one state, of one patient or order if asked for."""
         fields = {"state": state, "patient_id": patient_id, "accession_number": accession_number, "limit": limit}
+        fields["uid"] = uid
         return [_study(row) for row in self._db.fetch(self._queries["studies"], fields)]
 
     def uid_of(self, study: str) -> str:
@@ -53,7 +54,7 @@ class Overview:
         """One study with series, decisions, jobs and timeline. Raises: ``Misconfigured`` if it is not here."""
         rows = self._db.fetch(self._queries["study"], {"study_instance_uid": study_instance_uid})
         if not rows:
-            raise Misconfigured(f"no study {study_instance_uid} here; see: wetread studies list")
+            raise NotHere(f"no study {study_instance_uid} here; see: wetread studies list")
         key = {"study_id": rows[0]["id"]}
         return {
             **_study(rows[0]),
@@ -64,6 +65,11 @@ class Overview:
             "jobs": [_job(r) for r in self._db.fetch(self._queries["jobs_of_study"], key)],
             "timeline": _dicts(self._db.fetch(self._queries["timeline"], key)),
         }
+
+    def study_state(self, study_instance_uid: str) -> str:
+        """The state of a study; '' when it is not here."""
+        rows = self._db.fetch(self._queries["study"], {"study_instance_uid": study_instance_uid})
+        return str(rows[0]["state"]) if rows else ""
 
     def jobs(
         self, *, state: str = "", route: str = "", study: str = "", since: str = "", limit: int = 100
@@ -95,16 +101,28 @@ class Overview:
         rows = self._db.fetch(self._queries["job"], {"prefix": job_id + "*"})
         if len(rows) != 1:
             found = "no job" if not rows else f"{len(rows)} jobs begin with"
-            raise Misconfigured(f"{found} {job_id}; see: wetread jobs list")
+            raise NotHere(f"{found} {job_id}; see: wetread jobs list")
         key = {"job_id": rows[0]["id"]}
         return {
             **_job(rows[0]),
             **stored_read(json.loads(rows[0]["report"]), self._chosen(rows[0]), self._series_of(rows[0])),
             "attempts_made": _dicts(self._db.fetch(self._queries["attempts"], key)),
+            **self._review(key),
             "comparisons": [_comparison(r) for r in self._db.fetch(self._queries["comparisons"], key)],
             "results": _dicts(self._db.fetch(self._queries["results"], key)),
             "deliveries": _dicts(self._db.fetch(self._queries["deliveries"], key)),
         }
+
+    def _review(self, key: Document) -> Document:
+        """Who signed, and whether the study has changed since."""
+        for row in self._db.fetch(self._queries["sign_off"], key):
+            return {
+                "signed_by": row["reader"],
+                "signed_for": row["organization"],
+                "signed_at": row["signed_at"],
+                "signed_superseded_at": row["superseded_at"],
+            }
+        return {}
 
     def _chosen(self, row: Row) -> Document:
         return dict(row) | {"chosen": json.loads(row["chosen"])}
@@ -173,7 +191,8 @@ def _comparison(row: Row) -> Document:
 def _job(row: Row) -> Document:
     shown = (
         "id study_instance_uid route mode bundle bundle_version state priority attempts alone cancel_asked progress"
-        " code reason predicted_mb predicted_s created_at available_at finished_at"
+        " code reason predicted_mb predicted_s created_at available_at finished_at send asked_by superseded_by"
+        " superseded_at"
     )
     return {key: row[key] for key in shown.split()} | {key: bool(row[key]) for key in ("alone", "cancel_asked")}
 

@@ -4,6 +4,7 @@ WHERE (:state = '' OR state = :state)
     AND (:patient_id = '' OR :patient_id IN (attributes ->> '$.patient.patient_id', nullif(correction, '') ->> '$.patient_id'))
     AND (:accession_number = ''
         OR :accession_number IN (attributes ->> '$.accession_number', nullif(correction, '') ->> '$.accession_number'))
+    AND (:uid = '' OR study_instance_uid = :uid)
 ORDER BY created_at DESC LIMIT :limit
 
 -- name: study
@@ -126,3 +127,57 @@ SELECT destination, rendition, decided_by, decided_at FROM destination_rendition
 SELECT destination, sum(state = 'pending') AS pending, sum(state = 'pending' AND refused) AS refused,
     sum(state = 'held') AS held
 FROM outbox WHERE state IN ('pending', 'held') GROUP BY destination
+
+-- name: newest_revision
+SELECT s.state, s.reason, (SELECT max(r.id) FROM revisions r WHERE r.study_id = s.id) AS revision_id
+FROM studies s WHERE s.study_instance_uid = :study_instance_uid
+
+-- name: latest_job
+SELECT id FROM jobs WHERE study_id = :study_id AND bundle = :bundle ORDER BY created_at DESC, rowid DESC LIMIT 1
+
+-- name: reports_of_bundle
+SELECT report FROM jobs WHERE bundle = :bundle AND state = 'done' ORDER BY finished_at DESC LIMIT :limit
+
+-- name: progress
+SELECT j.id, j.state, j.progress, j.reason, j.predicted_s, j.cancel_asked, j.bundle,
+    (SELECT a.started_at FROM attempts a WHERE a.job_id = j.id ORDER BY a.number DESC LIMIT 1) AS started_at,
+    CASE j.state WHEN 'waiting' THEN (SELECT count(*) FROM jobs o WHERE o.state IN ('waiting', 'running') AND o.id != j.id
+        AND (o.state = 'running' OR (o.held = 0 AND julianday(o.due) - o.priority * :head_start_days
+            <= julianday(j.due) - j.priority * :head_start_days))) END AS ahead
+FROM jobs j WHERE j.id = :job_id
+
+-- name: job_by_id
+SELECT j.*, s.study_instance_uid, r.attributes FROM jobs j JOIN studies s ON s.id = j.study_id
+JOIN revisions r ON r.id = j.revision_id WHERE j.id = :job_id
+
+-- name: read_input
+SELECT document FROM read_inputs WHERE job_id = :job_id
+
+-- name: result_files
+SELECT kind, name, path, sha256 FROM result_files WHERE job_id = :job_id ORDER BY kind, name
+
+-- name: objects
+SELECT r.sop_instance_uid, r.series_instance_uid, r.kind, r.path, r.rendition, r.sign_off_id, r.removed_at
+FROM results r WHERE r.job_id = :job_id ORDER BY r.position
+
+-- name: deliveries_of_object
+SELECT destination, state, attempts, last_error, hold_reason, delivered_at, verified FROM outbox
+WHERE sop_instance_uid = :sop_instance_uid ORDER BY destination
+
+-- name: instances_of_series
+SELECT i.sop_instance_uid, i.sop_class_uid, i.instance_number, i.path, i.content_digest, i.removed_at FROM instances i
+JOIN studies s ON s.id = i.study_id
+WHERE s.study_instance_uid = :study_instance_uid AND i.series_instance_uid = :series_instance_uid
+ORDER BY i.instance_number, i.sop_instance_uid
+
+-- name: stored_instance
+SELECT i.path, i.removed_at FROM instances i JOIN studies s ON s.id = i.study_id
+WHERE s.study_instance_uid = :study_instance_uid AND i.sop_instance_uid = :sop_instance_uid
+
+-- name: slice_order
+SELECT document FROM read_inputs p JOIN jobs j ON j.id = p.job_id JOIN studies s ON s.id = j.study_id
+WHERE s.study_instance_uid = :study_instance_uid AND p.document ->> '$.series_instance_uid' = :series_instance_uid
+ORDER BY j.created_at DESC LIMIT 1
+
+-- name: sign_off
+SELECT reader, organization, signed_at, superseded_at FROM sign_offs WHERE job_id = :job_id

@@ -123,7 +123,7 @@ class BundleRunner:
         )
 
     def _read(self, spec: JobSpec, progress: Progress) -> JobOutcome:
-        from wetread.findings.summary import summarize
+        from wetread.findings.summary import described, summarize
         from wetread.pipeline import process
 
         self.model.refresh()
@@ -137,7 +137,9 @@ class BundleRunner:
             job_id=spec.job_id,
             state=JobState.DONE,
             results=read.results,
-            findings=summarize(read.reading),
+            findings=summarize(read.reading, read.shown),
+            input=described(read.shown),
+            files=read.files,
             timings=read.timings,
             supersedes=spec.supersedes,
             peak_memory_mb=peak_mb(),

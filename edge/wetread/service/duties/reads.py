@@ -136,6 +136,7 @@ class Reads:
             supersedes=self._queue.supersedes(job.job_id),
             renditions=job.renditions,
             options=job.options,
+            for_viewers=True,
             series_number_base=self._results.series_number_base,
             utc_offset_minutes=int(offset.total_seconds() // 60) if offset else 0,
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from wetread.failpoint import failpoint
-from wetread.jobs.new_job import Chosen, NewJob, RouteDecision
+from wetread.jobs.new_job import RouteDecision
 from wetread.jobs.queue import Queue
-from wetread.records.job import ChosenSeries
 from wetread.route.router import Decision, Router
+from wetread.service.on_demand import jobs_on_demand, new_job
 from wetread.store.revisions import Revisions
 
 
@@ -30,7 +31,13 @@ class Routing:
         """Route what is new."""
         for revision in self._revisions.unrouted():
             decisions = [_recorded(d, self._bundle_digests[d.bundle.name]) for d in self._router.decide(revision.study)]
-            self._queue.enqueue(study_id=revision.study_id, revision_id=revision.revision_id, decisions=decisions)
+            still_wanted = [
+                job
+                for asked in self._queue.asked_for(revision.study_id)
+                for job in jobs_on_demand(revision.study, *asked)
+            ]
+            where = {"study_id": revision.study_id, "revision_id": revision.revision_id}
+            self._queue.enqueue(**where, decisions=decisions, still_wanted=still_wanted)
             failpoint("study.routed")
 
     def close(self) -> None:
@@ -40,26 +47,14 @@ class Routing:
 def _recorded(decision: Decision, bundle_digest: str) -> RouteDecision:
     """A routing decision in the queue's words."""
     route, bundle = decision.route, decision.bundle
-    films = {rule.name for rule in bundle.manifest.inputs if rule.kind == "radiograph"}
     jobs = tuple(
-        NewJob(
-            route=route.name,
+        dataclasses.replace(
+            new_job(route.name, bundle, bundle_digest, read),
             mode=route.mode,
             destinations=route.destinations,
-            bundle=bundle.name,
-            bundle_version=bundle.version,
-            bundle_digest=bundle_digest,
-            bundle_folder=bundle.folder,
-            chosen=tuple(_chosen(c, film=c.input_name in films) for c in read.chosen),
-            input_digest=read.input_digest,
-            options=read.options,
+            send=route.send,
         )
         for read in decision.reads
     )
     verdicts = tuple(map(str, decision.verdicts))
     return RouteDecision(route.name, decision.outcome, decision.reason, verdicts, jobs, route.late)
-
-
-def _chosen(chosen: ChosenSeries, *, film: bool) -> Chosen:
-    sop_instance_uid = chosen.series.instances[0].sop_instance_uid if film else ""
-    return Chosen(chosen.input_name, chosen.series.series_instance_uid, chosen.reason, sop_instance_uid)
