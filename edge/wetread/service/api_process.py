@@ -18,6 +18,7 @@ from wetread.config import Config
 from wetread.dimse.server import listening_socket
 from wetread.dimse.tls import server_context
 from wetread.errors import Misconfigured
+from wetread.jobs.spawning import Starter
 from wetread.service.listening import RESTART_S, RunningEntrance
 from wetread.service.ownership import mark_listening
 
@@ -31,6 +32,7 @@ class ApiProcess:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._starter = Starter()
         self._socket: socket.socket | None = None
         self._running: RunningEntrance | None = None
 
@@ -53,7 +55,7 @@ class ApiProcess:
             self._socket = listening_socket(api.host, api.port)
         except Misconfigured as exc:
             raise Misconfigured(f"the HTTP interface: {exc}; see [api] port") from exc
-        self._running = RunningEntrance(serve_api, self._config, self._socket)
+        self._running = RunningEntrance(self._starter, serve_api, self._config, self._socket)
         self._running.wait_until_listening()
 
     def keep_alive(self) -> None:
@@ -62,7 +64,7 @@ class ApiProcess:
         if running is not None and not running.process.is_alive() and running.age_s >= RESTART_S:
             logger.error("the HTTP interface ended with exit code %s; it is started again", running.process.exitcode)
             running.end(timeout_s=0.0)
-            self._running = RunningEntrance(serve_api, self._config, self._socket)
+            self._running = RunningEntrance(self._starter, serve_api, self._config, self._socket)
 
     def stop(self) -> None:
         """End calls under way and stop listening."""
@@ -71,6 +73,7 @@ class ApiProcess:
         if self._running is not None:
             self._running.end(timeout_s=10.0)
         self._socket = self._running = None
+        self._starter.close()
 
 
 def serve_api(lifeline: Connection, config: Config, listening: socket.socket) -> None:
