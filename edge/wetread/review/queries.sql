@@ -37,4 +37,4 @@ VALUES (:id, :job_id, :version, :reader, :organization, :reader_id, :signed_at)
 
 -- name: signed_reports
 SELECT r.sop_instance_uid, r.series_instance_uid, r.rendition FROM results r WHERE r.sign_off_id = :id
-ORDER BY r.position
+ORDER BY r.rendition, r.position

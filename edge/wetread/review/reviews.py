@@ -44,8 +44,8 @@ class SignOff:
     version: int
     """Of the review."""
     superseded_at: str = ""
-    reports: tuple[tuple[str, str], ...] = ()
-    """``(SOP Instance UID, Series Instance UID)`` of each rendition."""
+    reports: tuple[tuple[str, str, str], ...] = ()
+    """``(SOP Instance UID, Series Instance UID, rendition)`` of each; a destination gets one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ class Reviews:
                 signed_at=row["signed_at"],
                 version=int(row["version"]),
                 superseded_at=row["superseded_at"],
-                reports=tuple((r["sop_instance_uid"], r["series_instance_uid"]) for r in reports),
+                reports=tuple((r["sop_instance_uid"], r["series_instance_uid"], r["rendition"]) for r in reports),
             )
         return None
 

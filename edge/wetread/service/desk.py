@@ -168,7 +168,7 @@ class _Review:
         signed = _review(review)["signed"]
         deliveries = [
             {"sop_instance_uid": uid, **dict(row)}
-            for uid, _ in (review.signed.reports if review.signed else ())
+            for uid, *_ in (review.signed.reports if review.signed else ())
             for row in self._db.fetch(self._queries["deliveries_of_object"], {"sop_instance_uid": uid})
         ]
         return {**signed, "deliveries": deliveries}
@@ -261,6 +261,9 @@ def _review(there: ReviewOfJob) -> Document:
             "superseded_at": there.signed.superseded_at,
             "sop_instance_uid": reports[0][0] if reports else "",
             "series_instance_uid": reports[0][1] if reports else "",
+            "reports": [
+                dict(zip(("sop_instance_uid", "series_instance_uid", "rendition"), r, strict=True)) for r in reports
+            ],
         }
     return {
         "job_id": there.job_id,
