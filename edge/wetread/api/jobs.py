@@ -47,8 +47,8 @@ def router(parts: Parts) -> APIRouter:
 
     @calls.post("/jobs", status_code=202, responses={200: {"description": "This read exists: its job."}})
     def _ask(wish: Wish, who: Anybody) -> JSONResponse:
-        asked = {"who": who or "somebody with the token", "outside_intended_use": wish.outside_intended_use}
-        job, is_new = parts.jobs.ask(wish.study_instance_uid, wish.bundle, **asked)
+        who, outside = who or "somebody with the token", wish.outside_intended_use
+        job, is_new = parts.jobs.ask(wish.study_instance_uid, wish.bundle, who=who, outside_intended_use=outside)
         return JSONResponse(job, 202 if is_new else 200)
 
     @calls.get("/jobs/{job_id}")

@@ -23,8 +23,8 @@ def commit_results(tx: Transaction, queries: Queries, row: Row, outcome: JobOutc
         path = result.path.relative_to(data_folder).as_posix()
         fields = dataclasses.asdict(result) | {"job_id": row["id"], "position": position, "path": path}
         tx.run(queries["add_result"], fields)
-        if row["send"] == "after signing":
-            continue
+        if row["send"] == "after signing" and outcome.state is JobState.DONE:
+            continue  # a report that nothing was read has nothing to be reviewed
         for destination in _takers(wanted, result, outcome.results):
             entry = {"job_id": row["id"], "sop_instance_uid": result.sop_instance_uid, "destination": destination}
             tx.run(queries["put_in_outbox"], entry | {"now": now()})
