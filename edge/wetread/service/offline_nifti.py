@@ -82,7 +82,7 @@ def _outcome(name: str, model: Model, reading: Reading, *, seconds: float, predi
     return JobOutcome(
         name,
         JobState.DONE,
-        findings=summarize(reading, volume),
+        findings=summarize(reading),
         timings=(StageTiming("read", seconds),),
         peak_memory_mb=peak_mb(),
         prediction=prediction,
