@@ -1,0 +1,89 @@
+"""Files become images on a thread of their own; the GUI thread is told, and never waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from qtpy.QtCore import QObject, Signal
+
+from wetread.errors import WetreadError
+from wetread.records.study import SeriesRef
+from wetread_desktop.hosts.window.files import CannotOpen, OpenedFiles, open_path
+from wetread_desktop.hosts.window.images import Images, fill, open_images
+
+
+class Loader(QObject):
+    """One thing at a time: what is asked for next ends what is being read."""
+
+    files_opened = Signal(object)
+    """``OpenedFiles``."""
+    images_opened = Signal(object)
+    """``Images`` with one slice read."""
+    slice_came = Signal(object, int)
+    """The images, and the index of the slice."""
+    filled = Signal(object, str)
+    """All slices of these images are there, or why not."""
+    failed = Signal(str)
+    """A sentence for the reader."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def open(self, path: Path) -> None:
+        """Look what is there; ``files_opened`` or ``failed`` follows."""
+        self._start(lambda _stop: self._open(path))
+
+    def fetch(self, fetch: Callable[[str], Path], study_instance_uid: str) -> None:
+        """Have a study fetched, then look what came."""
+        self._start(lambda _stop: self._fetch(fetch, study_instance_uid))
+
+    def load(self, series: SeriesRef) -> None:
+        """Read a series; ``images_opened`` follows with the first slice, then one ``slice_came`` for each."""
+        self._start(lambda stop: self._load(series, stop))
+
+    def stop(self) -> None:
+        """End what is being read, and wait for it (one slice at most)."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10.0)
+            self._thread = None
+
+    def _start(self, work: Callable[[threading.Event], None]) -> None:
+        self._stop.set()
+        stop = self._stop = threading.Event()
+        self._thread = threading.Thread(target=work, args=(stop,), daemon=True)
+        self._thread.start()
+
+    def _open(self, path: Path) -> None:
+        try:
+            opened: OpenedFiles = open_path(path)
+        except (CannotOpen, WetreadError, OSError) as exc:
+            self.failed.emit(str(exc))
+            return
+        self.files_opened.emit(opened)
+
+    def _fetch(self, fetch: Callable[[str], Path], study_instance_uid: str) -> None:
+        try:
+            folder = fetch(study_instance_uid)
+        except Exception as exc:  # whatever kept it away is shown to the reader
+            self.failed.emit(str(exc))
+            return
+        self._open(folder)
+
+    def _load(self, series: SeriesRef, stop: threading.Event) -> None:
+        try:
+            images: Images = open_images(series)
+        except (WetreadError, OSError, MemoryError) as exc:
+            if not stop.is_set():
+                self.failed.emit(str(exc) or "there is not enough memory for this series")
+            return
+        if stop.is_set():
+            return
+        self.images_opened.emit(images)
+        problem = fill(images, stopped=stop.is_set, came=lambda k: self.slice_came.emit(images, k))
+        if not stop.is_set():
+            self.filled.emit(images, problem)
