@@ -1,0 +1,1 @@
+"""The panel inside napari. ``napari.yaml`` beside this file is what napari reads of us."""

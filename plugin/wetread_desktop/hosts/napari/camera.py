@@ -1,0 +1,101 @@
+"""napari's camera and letters: nothing mirrored, the head up, and it is written at the edges where is what.
+
+napari moved its camera to ``viewer.scene`` in 0.9; whatever differs between its versions stands here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wetread_desktop.hosts.napari.space import AXIS_LABELS, ORIENTATION_3D, UNITS, orientation_2d
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+LETTERS = "Orientation"
+_FACES = {"H": (0, 1), "F": (0, 0), "P": (1, 1), "A": (1, 0), "L": (2, 1), "R": (2, 0)}
+"""Letter to (world axis, end of the volume)."""
+
+
+def scene_camera(viewer: ViewerModel) -> Any:
+    """The camera, wherever this version of napari keeps it."""
+    scene = getattr(viewer, "scene", None)
+    return viewer.camera if scene is None else scene.camera
+
+
+def hang_right(viewer: ViewerModel) -> None:
+    """Keep the camera as radiologists look, in every plane and in 3-D, and the letters where they belong."""
+    scene_camera(viewer).orientation = ORIENTATION_3D
+
+    def turned(_event: object = None) -> None:
+        camera = scene_camera(viewer)
+        if viewer.dims.ndisplay == 2:
+            camera.orientation2d = orientation_2d(tuple(viewer.dims.order)[-3:])
+        else:
+            camera.orientation = ORIENTATION_3D
+        put_letters(viewer)
+
+    viewer.dims.events.order.connect(turned)
+    viewer.dims.events.ndisplay.connect(turned)
+    viewer.dims.events.point.connect(lambda _event=None: put_letters(viewer))
+    viewer.layers.events.inserted.connect(turned)
+    turned()
+
+
+def put_letters(viewer: ViewerModel) -> None:
+    """R, L, A, P, H and F in the middle of the faces of the volume: of a plane on its slice, so always in sight.
+
+    They are points of the world, not of the screen: should anything ever mirror the picture, they move with it.
+    """
+    letters = next((layer for layer in viewer.layers if layer.name == LETTERS), None)
+    images = [layer for layer in viewer.layers if "wetread" in layer.metadata]
+    if not images:
+        return
+    low, high = _extent(images[-1])
+    shown, names = letter_points(low, high, tuple(viewer.dims.point)[-3:], _displayed(viewer))
+    if letters is None:
+        selected = viewer.layers.selection.active
+        viewer.add_points(
+            shown,
+            name=LETTERS,
+            features={"letter": names},
+            text={"string": "{letter}", "size": 14, "color": "white", "anchor": "center"},
+            size=1e-3,
+            face_color="transparent",
+            border_color="transparent",
+            units=UNITS,
+            axis_labels=AXIS_LABELS,
+        ).editable = False
+        viewer.layers.selection.active = selected
+        return
+    if not (letters.data.shape == shown.shape and np.allclose(letters.data, shown)):
+        letters.data = shown
+        letters.features = {"letter": names}
+
+
+def letter_points(
+    low: np.ndarray[Any, Any], high: np.ndarray[Any, Any], point: tuple[float, ...], displayed: tuple[int, ...]
+) -> tuple[np.ndarray[Any, Any], list[str]]:
+    """Where the letters of the axes on the screen stand, ``(n, 3)`` in the world, and which they are.
+
+    ``low``, ``high``: corners of the volume; ``point``: the slices shown; ``displayed``: axes on the screen.
+    """
+    names = [letter for letter, (axis, _end) in _FACES.items() if axis in displayed]
+    places = []
+    for letter in names:
+        axis, end = _FACES[letter]
+        place = np.where(np.isin(range(3), displayed), (low + high) / 2, point)
+        place[axis] = high[axis] if end else low[axis]
+        places.append(place)
+    return np.array(places), names
+
+
+def _extent(layer: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    low, high = np.asarray(layer.extent.world, dtype=np.float64)
+    return low, high
+
+
+def _displayed(viewer: ViewerModel) -> tuple[int, ...]:
+    return tuple(viewer.dims.order)[-viewer.dims.ndisplay :]
