@@ -35,44 +35,58 @@ def hang_right(viewer: ViewerModel) -> None:
             camera.orientation2d = orientation_2d(tuple(viewer.dims.order)[-3:])
         else:
             camera.orientation = ORIENTATION_3D
-        put_letters(viewer)
+        move_letters(viewer)
+
+    def came(event: Any) -> None:
+        if "wetread" in event.value.metadata:
+            add_letters(viewer)
+            turned()
 
     viewer.dims.events.order.connect(turned)
     viewer.dims.events.ndisplay.connect(turned)
-    viewer.dims.events.point.connect(lambda _event=None: put_letters(viewer))
-    viewer.layers.events.inserted.connect(turned)
+    viewer.dims.events.point.connect(lambda _event=None: move_letters(viewer))
+    viewer.layers.events.inserted.connect(came)
     turned()
 
 
-def put_letters(viewer: ViewerModel) -> None:
+def add_letters(viewer: ViewerModel) -> None:
     """R, L, A, P, H and F in the middle of the faces of the volume: of a plane on its slice, so always in sight.
 
     They are points of the world, not of the screen: should anything ever mirror the picture, they move with it.
     """
-    letters = next((layer for layer in viewer.layers if layer.name == LETTERS), None)
-    images = [layer for layer in viewer.layers if "wetread" in layer.metadata]
-    if not images:
+    shown, names = _letters_now(viewer)
+    if LETTERS in viewer.layers:
         return
-    low, high = _extent(images[-1])
-    shown, names = letter_points(low, high, tuple(viewer.dims.point)[-3:], _displayed(viewer))
-    if letters is None:
-        selected = viewer.layers.selection.active
-        viewer.add_points(
-            shown,
-            name=LETTERS,
-            features={"letter": names},
-            text={"string": "{letter}", "size": 14, "color": "white", "anchor": "center"},
-            size=1e-3,
-            face_color="transparent",
-            border_color="transparent",
-            units=UNITS,
-            axis_labels=AXIS_LABELS,
-        ).editable = False
-        viewer.layers.selection.active = selected
+    selected = viewer.layers.selection.active
+    viewer.add_points(
+        shown,
+        name=LETTERS,
+        features={"letter": names},
+        text={"string": "{letter}", "size": 14, "color": "white", "anchor": "center"},
+        size=1e-3,
+        face_color="transparent",
+        border_color="transparent",
+        units=UNITS,
+        axis_labels=AXIS_LABELS,
+    ).editable = False
+    viewer.layers.selection.active = selected
+
+
+def move_letters(viewer: ViewerModel) -> None:
+    """To the slices and axes that are on the screen now."""
+    if LETTERS not in viewer.layers or not any("wetread" in layer.metadata for layer in viewer.layers):
         return
-    if not (letters.data.shape == shown.shape and np.allclose(letters.data, shown)):
+    letters = viewer.layers[LETTERS]
+    shown, names = _letters_now(viewer)
+    if letters.data.shape != shown.shape or not np.allclose(letters.data, shown):
         letters.data = shown
         letters.features = {"letter": names}
+        letters.refresh_text()
+
+
+def _letters_now(viewer: ViewerModel) -> tuple[np.ndarray[Any, Any], list[str]]:
+    low, high = _extent([layer for layer in viewer.layers if "wetread" in layer.metadata][-1])
+    return letter_points(low, high, tuple(viewer.dims.point)[-3:], _displayed(viewer))
 
 
 def letter_points(

@@ -201,7 +201,7 @@ class NapariHost:
         from PIL import Image
 
         data = io.BytesIO()
-        Image.fromarray(self._viewer.screenshot(canvas_only=True, flash=False)).save(data, "PNG")  # type: ignore[attr-defined]
+        Image.fromarray(self._viewer.screenshot(canvas_only=True, flash=False)).save(data, "PNG")
         return data.getvalue()
 
     def on(self, listener: Callable[[HostEvent], None]) -> Callable[[], None]:
@@ -256,7 +256,7 @@ def show_images(viewer: ViewerModel, study: StudyRef, series: SeriesRef, images:
     low, high = images.window.center - images.window.width / 2, images.window.center + images.window.width / 2
     layer = viewer.add_image(
         opened.space.turned(images.array),
-        name=series.label,
+        name=series.label + (" (oblique: planes of the acquisition)" if opened.space.is_oblique else ""),
         colormap="gray",
         contrast_limits=(low, high),
         metadata={KEY: opened},
