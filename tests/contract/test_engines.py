@@ -222,7 +222,7 @@ def test_network_the_library_cannot_run_is_engine_unavailable(
 def test_auto_takes_openvino_and_says_why() -> None:
     choice = choose_engine("auto", precision="f32")
     assert choice.name == "openvino"
-    assert backend("openvino").library_version() in choice.reason
+    assert backend("openvino").library_version().partition("-")[0] in choice.reason
 
 
 def test_auto_takes_torch_without_openvino_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

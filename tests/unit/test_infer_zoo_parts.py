@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -51,6 +52,28 @@ def test_state_dicts_and_checkpoints_round_them_are_read(wrap: object, tmp_path:
     found = state_dict(tmp_path / "model.pt")
     assert found.keys() == state.keys()
     assert torch.equal(found["weight"], state["weight"])
+
+
+def test_config_without_what_a_read_needs_says_so_in_a_sentence(tmp_path: Path) -> None:
+    """The zoo's generative bundles have no preprocessing."""
+    bundle = write(tmp_path / "b", LOOKALIKES["spleen"]())
+    config = json.loads(bundle.config_path.read_text())
+    del config["preprocessing"]
+    bundle.config_path.write_text(json.dumps(config))
+    with pytest.raises(BundleInvalid, match=r"inference\.json has no 'preprocessing', which a read needs$"):
+        InferenceConfig(bundle).resolved(InferenceConfig(bundle).parser(), "preprocessing")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is installed")
+def test_what_a_config_cannot_make_is_one_line(tmp_path: Path) -> None:
+    """MONAI adds a page about installing things."""
+    bundle = write(tmp_path / "b", LOOKALIKES["spleen"]())
+    config = json.loads(bundle.config_path.read_text())
+    config["network_def"] = {"_target_": "monai.networks.nets.TorchVisionFCModel", "model_name": "inception_v3"}
+    bundle.config_path.write_text(json.dumps(config))
+    with pytest.raises(BundleInvalid) as raised:
+        InferenceConfig(bundle).bare_network("network_def")
+    assert len(str(raised.value).splitlines()) == 1
 
 
 class _Evil:

@@ -228,7 +228,7 @@ def _from_reads(reads: Sequence[DoneRead], voxels: int, *, cold: bool, fixed: bo
         return None
     # Of reads of one size the latest: the first may have exported the network.
     nearest = min(reversed(real), key=lambda r: (abs(log(voxels / r.voxels)), r.cold != cold))
-    memory_mb = nearest.memory_if(cold=cold, compiled_mb=max((r.kept_mb for r in reads if r.cold), default=0.0))
+    memory_mb = nearest.memory_if(cold=cold, compiled_mb=_compiled_mb(reads))
     basis = _basis("the golden case" if nearest.golden else "", 0 if nearest.golden else len(real))
     more = max(0, voxels - nearest.voxels)
     if fixed:
@@ -236,6 +236,12 @@ def _from_reads(reads: Sequence[DoneRead], voxels: int, *, cold: bool, fixed: bo
         return memory_mb + _CASCADE_BYTES * more / _MB, seconds, basis
     growth = voxels / nearest.voxels
     return memory_mb * max(1.0, growth), nearest.seconds * max(0.5, growth), basis
+
+
+def _compiled_mb(reads: Sequence[DoneRead]) -> float:
+    """What an engine keeps once it is compiled, at most; a golden case may have made more than a read does."""
+    cold = [r for r in reads if r.cold]
+    return max((r.kept_mb for r in [r for r in cold if not r.golden] or cold), default=0.0)
 
 
 def _basis(first: str, reads: int) -> str:

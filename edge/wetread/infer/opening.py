@@ -14,7 +14,7 @@ from wetread.bundles.manifest import Manifest
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.adapters import answer
 from wetread.infer.configs.config import InferenceConfig
-from wetread.infer.engines.engine import REFERENCE, Choice, Engine, Resting, backend
+from wetread.infer.engines.engine import OPENVINO, REFERENCE, Choice, Engine, Resting, backend
 from wetread.infer.engines.plan import NetworkPlan
 from wetread.infer.files import translated
 from wetread.infer.forecast import Forecast, SourceGrid
@@ -22,6 +22,7 @@ from wetread.infer.gate.certificate import Certificate
 from wetread.infer.gate.gate import certify, subject
 from wetread.infer.gate.refusal import forget_refusal, note_refusal, noted_refusal
 from wetread.infer.gate.synthetic import certify_without_golden, network_input_shape
+from wetread.infer.graph.export import exported
 from wetread.infer.graph.onnx_check import noise
 from wetread.infer.keys import key_of
 from wetread.infer.plans import network_plans
@@ -111,10 +112,12 @@ class Opening:
             for plan in plans:
                 engines[plan.name] = backend(choice.name).open_engine(plan)
             program = open_program(config, engines)
+            windows = self._windows(config, engines) if choice.name != REFERENCE else {}
+            if self.build and choice.name == OPENVINO:
+                self._export(plans, windows)
             self.tell("comparing with the stored answer", 0.4)
             forecast = Forecast(program, self.cache_folder / key_of(what), channels=_channels(self.bundle))
             certificate = self._certificate(forecast, plans, engines, what)
-            windows = self._windows(config, engines) if choice.name != REFERENCE else {}
             if not self.build:
                 load(engines, windows)
         except BaseException:
@@ -134,6 +137,13 @@ class Opening:
             return certify_without_golden(self.bundle, what, plans, engines, cache_folder=self.cache_folder, make=make)
         run = partial(_watched_answer, forecast, self.bundle.manifest)
         return certify(self.bundle, golden, what, run=run, engines=engines, cache_folder=self.cache_folder, make=make)
+
+    def _export(self, plans: list[NetworkPlan], windows: Mapping[str, Shape]) -> None:
+        """Before the golden case is read: what that takes is what a read takes, and no read exports a network."""
+        for plan in plans:
+            if plan.name in windows:
+                self.tell(f"exporting {plan.name}", 0.3)
+                exported(plan, windows[plan.name])
 
     def _windows(self, config: InferenceConfig, engines: Mapping[str, Engine]) -> dict[str, Shape]:
         with suppress(BundleInvalid):  # the metadata do not say what the network takes: the first study will

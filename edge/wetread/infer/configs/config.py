@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from monai.bundle import ConfigParser
 from torch import nn
 
@@ -103,6 +104,8 @@ class InferenceConfig:
 
     def resolved(self, parser: ConfigParser, name: str) -> Any:
         """What the config makes of ``name``. Raises: ``BundleInvalid`` with what MONAI says."""
+        if name.replace("#", "::").partition("::")[0] not in parser.config:
+            raise BundleInvalid(f"{self.path} has no {name!r}, which a read needs")
         try:
             with warnings.catch_warnings():
                 # MONAI's DICOM reader misses an optional GPU decoder; readers are not used here anyway.
@@ -133,7 +136,7 @@ def _for_engines(network: nn.Module, *, detector: bool) -> nn.Module:
 def _read(path: Path) -> Config:
     try:
         config = ConfigParser.load_config_file(str(path))
-    except Exception as exc:  # json, yaml and MONAI's own checks each have their errors
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as exc:
         raise BundleInvalid(f"{path} cannot be read: {exc}") from exc
     if not isinstance(config, dict):
         raise BundleInvalid(f"{path} must hold one mapping, it holds a {type(config).__name__}")
@@ -153,7 +156,8 @@ def _root(exc: BaseException) -> str:
     """What first went wrong; MONAI's wrappers only say which id was being made."""
     while exc.__cause__ is not None:
         exc = exc.__cause__
-    return f"{type(exc).__name__}: {exc}"
+    said = str(exc).splitlines() or [""]  # MONAI's errors go on about how to install and where to read
+    return f"{type(exc).__name__}: {said[0]}"
 
 
 def _use_scripts(folder: Path) -> None:

@@ -93,7 +93,7 @@ def _loaded(path: Path) -> Any:
         raise BundleInvalid(
             f"{path.name} holds more than tensors, so loading it would run code: {str(exc).splitlines()[0]}"
         ) from exc
-    except Exception as exc:  # what torch raises for a damaged file depends on where the damage is
+    except Exception as exc:  # of a damaged file torch's reader raises what the damage makes of it: any type
         raise BundleInvalid(f"{path.name} is not a file of weights: {type(exc).__name__} {exc!s:.200}") from exc
 
 

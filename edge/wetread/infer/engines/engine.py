@@ -22,6 +22,7 @@ from wetread.infer.engines.plan import NetworkPlan, Precision
 FloatArray = npt.NDArray[np.float32]
 
 REFERENCE = "torch"
+OPENVINO = "openvino"
 ENGINES = {
     "torch": "wetread.infer.engines.torch_engine",
     "openvino": "wetread.infer.engines.openvino_engine",

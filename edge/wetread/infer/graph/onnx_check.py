@@ -215,14 +215,14 @@ class _Graph:
         source = emulated(onnx.load(path)).SerializeToString() if rounding else str(path)
         try:
             self._session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except Exception as exc:  # its errors have no common base of their own
+        except Exception as exc:  # its errors (Fail, InvalidGraph, ...) have no common base of their own
             raise EngineUnavailable(f"ONNX Runtime cannot load the exported graph: {exc}") from exc
 
     def __call__(self, images: FloatArray) -> FloatArray:
         (name,) = (i.name for i in self._session.get_inputs())
         try:
             return np.array(self._session.run(None, {name: images})[0], np.float32)
-        except Exception as exc:
+        except Exception as exc:  # as above: Fail, InvalidArgument and the others derive from Exception alone
             raise EngineUnavailable(
                 f"ONNX Runtime cannot run the exported graph on {len(images)} images: {exc}"
             ) from exc
