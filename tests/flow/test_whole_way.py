@@ -48,7 +48,7 @@ def test_study_sent_by_dcmtk_comes_back_to_orthanc_once(wetread: Start, orthanc:
     results = [i for i in orthanc.instances() if i["Modality"] in RESULTS]
 
     def came_back() -> int:
-        return sum(e["action"] == "derived_received" for e in service.only_study()["timeline"])
+        return sum(series["instances"] for series in service.only_study()["series"] if series["role"] == "own")
 
     until(lambda: came_back() >= len(results), what="Orthanc sent our results back")
     study = service.wait_for_state("read")
