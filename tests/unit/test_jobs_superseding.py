@@ -35,7 +35,10 @@ class Study:
     def revise(
         self, *inputs: tuple[str, str], late: Late = "reread", attributes: str = PATIENT, outcome: str = "read"
     ) -> int:
-        """A new revision in which the route wants these ``(series, input digest)``; how many new jobs."""
+        """A new revision in which the route wants these ``(series, input digest)``; how many new jobs.
+
+        ``S/f`` is film ``f`` of series ``S``.
+        """
         self.revisions += 1
         with self.db.transaction() as tx:
             tx.run(
@@ -44,7 +47,7 @@ class Study:
                 {"n": self.revisions, "attributes": attributes},
             )
         jobs = tuple(
-            NewJob("t1", "live", ("pacs",), "b", "1", "d", self.folder, (Chosen("image", series, ""),), digest)
+            NewJob("t1", "live", ("pacs",), "b", "1", "d", self.folder, (_chosen(series),), digest)
             for series, digest in inputs
         )
         decision = RouteDecision("t1", outcome, "the rule matches", (), jobs, late)
@@ -60,8 +63,8 @@ class Study:
         path = self.folder / f"{job.job_id}.dcm"
         path.touch()
         result = EncodedResult("SR", "1.2.840.10008.5.1.4.1.1.88.34", uid, f"{uid}.1", "1.2.840.10008.1.2.1", path, "s")
-        fields = {"supersedes": self.queue.supersedes(job.job_id)} | outcome
-        done = JobOutcome(job.job_id, JobState.DONE, results=(result,), **fields)  # type: ignore[arg-type]
+        fields = {"state": JobState.DONE, "supersedes": self.queue.supersedes(job.job_id)} | outcome
+        done = JobOutcome(job.job_id, results=(result,), **fields)  # type: ignore[arg-type]
         self.queue.finish(done, data_folder=self.folder)
 
     def read(self) -> ClaimedJob:
@@ -88,6 +91,11 @@ class Study:
 
     def actions(self) -> list[str]:
         return [r["action"] for r in self.db.fetch("SELECT action FROM events ORDER BY id")]
+
+
+def _chosen(place: str) -> Chosen:
+    series, _, film = place.partition("/")
+    return Chosen("image", series, "", film)
 
 
 @pytest.fixture
@@ -278,3 +286,35 @@ def test_crash_while_a_superseded_read_ran_does_not_bring_it_back(study: Study) 
     study.queue = Queue(study.db, RetrySettings(first_delay_s=0.0), owner="next")
     study.queue.recover()
     assert study.jobs() == [("a1", "cancelled"), ("a2", "waiting")]
+
+
+def test_film_that_came_again_is_succeeded_by_its_own_read_and_other_films_stay(study: Study) -> None:
+    study.revise(("S/1", "f1"), ("S/2", "f2"))
+    study.read()
+    second = study.read()
+    study.deliver()
+    study.revise(("S/1", "f1"), ("S/2", "f2 again"))
+    assert study.jobs() == [("f1", "done"), ("f2", "done"), ("f2 again", "waiting")]
+    again = study.claim()
+    (report,) = study.queue.supersedes(again.job_id)
+    assert report.sop_instance_uid == f"2.25.{int(second.job_id, 16)}"
+
+
+def test_late_film_replaces_no_read_of_another_one(study: Study) -> None:
+    study.revise(("S/1", "f1"), late="notify")
+    study.read()
+    assert study.revise(("S/1", "f1"), ("S/2", "f2"), late="notify") == 1
+    assert study.outcomes() == ["read", "read"]
+    assert study.outbox() == [("f1", "pending")]
+
+
+def test_delivered_rejection_is_named_by_the_report_of_a_later_read(study: Study) -> None:
+    study.revise(("S/1", "why not"), outcome="rejected")
+    rejected = study.claim()
+    study.finish(rejected, state=JobState.REJECTED, code="no-suitable-series", reason="no film fits")
+    assert study.jobs() == [("why not", "rejected")]
+    assert study.outbox() == [("why not", "pending")]
+    study.deliver()
+    study.revise(("S/2", "f2"))
+    (report,) = study.queue.supersedes(study.claim().job_id)
+    assert report.sop_instance_uid == f"2.25.{int(rejected.job_id, 16)}"

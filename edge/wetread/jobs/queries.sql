@@ -189,11 +189,13 @@ ON CONFLICT (kind, name) DO UPDATE SET reason = excluded.reason
 DELETE FROM pauses WHERE kind = :kind AND name = :name
 
 -- name: jobs_of_older_revisions
--- Those that still matter: waiting, running, done or dead-lettered, and without a successor that will be read.
+-- Those that still matter: waiting, running, done or dead-lettered, or rejected with a report of that; and without a
+-- successor that will be read.
 SELECT j.id, j.state, j.chosen, j.bundle_digest, j.input_digest, ro.attributes = rn.attributes AS same_attributes
 FROM jobs j JOIN revisions ro ON ro.id = j.revision_id JOIN revisions rn ON rn.id = :revision_id
 WHERE j.study_id = :study_id AND j.route = :route AND j.superseded_by = '' AND j.revision_id < :revision_id
-    AND j.state IN ('waiting', 'running', 'done', 'failed')
+    AND (j.state IN ('waiting', 'running', 'done', 'failed')
+        OR (j.state = 'rejected' AND EXISTS (SELECT 1 FROM results r WHERE r.job_id = j.id)))
 ORDER BY j.created_at, j.id
 
 -- name: same_read

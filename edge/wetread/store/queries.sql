@@ -110,7 +110,7 @@ ORDER BY s.updated_at LIMIT 1
 
 -- name: oldest_results
 SELECT j.study_id, j.id AS name FROM jobs j JOIN studies s ON s.id = j.study_id
-WHERE j.state = 'done' AND j.finished_at < :before AND s.updated_at < :before
+WHERE j.state IN ('done', 'rejected') AND j.finished_at < :before AND s.updated_at < :before
     AND EXISTS (SELECT 1 FROM results r WHERE r.job_id = j.id AND r.removed_at IS NULL)
     AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.job_id = j.id AND (o.state IN ('pending', 'held')
         OR (o.state = 'delivered' AND o.verified = '')))  -- not known to have arrived: it may have to go again
