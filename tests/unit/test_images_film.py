@@ -69,6 +69,7 @@ def test_every_turn_can_be_taken_back(
     [
         (("A", "F"), ("P", "F")),  # lateral view: faces left
         (("P", "F"), ("P", "F")),
+        (("F", "A"), ("P", "F")),  # the same, stored lying
         (("LA", "F"), ("LA", "F")),  # oblique
         (("R", "A"), ("L", "P")),  # axial, e.g. a skull base
         (("A", "R"), ("L", "P")),

@@ -318,3 +318,11 @@ def test_delivered_rejection_is_named_by_the_report_of_a_later_read(study: Study
     study.revise(("S/2", "f2"))
     (report,) = study.queue.supersedes(study.claim().job_id)
     assert report.sop_instance_uid == f"2.25.{int(rejected.job_id, 16)}"
+
+
+def test_rejection_withdraws_the_undelivered_result_whose_place_it_takes(study: Study) -> None:
+    study.revise(("S/1", "f1"))
+    study.read()
+    study.revise(("S/1", "f1 again"))
+    study.finish(study.claim(), state=JobState.REJECTED, code="not-intended", reason="now the age is known")
+    assert study.outbox() == [("f1", "withdrawn"), ("f1 again", "pending")]
