@@ -14,8 +14,18 @@ from wetread.records.study import Film, SeriesRef
 FOR_PROCESSING = "FOR PROCESSING"
 
 
+def why_not(series: SeriesRef, rule: InputRule) -> str:
+    """What a person is told first: another class of images, then what the bundle was made for, then what is missing."""
+    return _other_class(series, rule) or next(iter(unintended(series, rule)), "") or unreadable(series, rule)
+
+
 def unreadable(series: SeriesRef, rule: InputRule) -> str:
     """Why the input cannot be made of this series (of a film: narrowed to it), or ''."""
+    other = _other_class(series, rule)
+    return other or (_not_a_film(series) if rule.kind == "radiograph" else _no_volume(series, rule))
+
+
+def _other_class(series: SeriesRef, rule: InputRule) -> str:
     if series.modality not in rule.modality:
         return f"modality is {series.modality or 'absent'}, expected {' or '.join(rule.modality)}"
     if any(is_derived(uid) for uid in series.sop_class_uids):
@@ -23,7 +33,7 @@ def unreadable(series: SeriesRef, rule: InputRule) -> str:
     foreign = series.sop_class_uids - set(rule.sop_classes)
     if rule.sop_classes and foreign:
         return f"SOP class {sorted(foreign)[0]} is not one the bundle reads"
-    return _not_a_film(series) if rule.kind == "radiograph" else _no_volume(series, rule)
+    return ""
 
 
 def unintended(series: SeriesRef, rule: InputRule) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from wetread.bundles.fit import unintended, unreadable
+from wetread.bundles.fit import unintended, unreadable, why_not
 from wetread.bundles.manifest import InputRule
 from wetread.records.job import ChosenSeries
 from wetread.records.study import SeriesRef, StudyRef
@@ -72,7 +72,7 @@ def _choose(study: StudyRef, rule: InputRule, verdicts: list[Verdict], *, outsid
     for candidate in _candidates(study, rule):
         problem, reasons = unreadable(candidate.series, rule), unintended(candidate.series, rule)
         if problem or (reasons and not outside):
-            verdicts.append(_verdict(candidate, rule, taken=False, reason=problem or reasons[0]))
+            verdicts.append(_verdict(candidate, rule, taken=False, reason=why_not(candidate.series, rule)))
         else:
             fitting.append((candidate, reasons))
     # What the bundle was made for first, then most instances; the UID makes the choice the same every time.
