@@ -229,6 +229,38 @@ def test_decisions_reach_the_edge_with_the_readers_name_and_are_signed(tmp_path:
     assert not desk.presenter.state.sign.enabled
 
 
+def test_nothing_can_be_signed_from_the_key_press_until_the_edge_has_the_decision(
+    tmp_path: Path, edge: FakeEdge
+) -> None:
+    edge_with_result(edge)
+    desk = DeskUnderTest(tmp_path, edge)
+    desk.review_findings()
+    desk.presenter.accept(["2.25.2"])
+    assert desk.states()["1 Lesion"] == "proposed", "it is not on disk yet"
+    assert not desk.presenter.state.sign.enabled
+    assert desk.presenter.sign_off() is None
+    desk.review_findings()
+    assert desk.states()["1 Lesion"] == "accepted"
+
+
+def test_decision_that_cannot_be_kept_is_not_shown_as_decided(
+    tmp_path: Path, edge: FakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = edge_with_result(edge)
+    desk = DeskUnderTest(tmp_path, edge)
+    desk.review_findings()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    desk.presenter.accept(["2.25.2"])
+    card = desk.host.until(lambda: desk.presenter.state.card)
+    assert "No space left on device" in ENGLISH(card.what)
+    assert desk.states()["1 Lesion"] == "proposed"
+    assert job.review.version == 0
+
+
 def test_undo_takes_back_the_last_decision_also_at_the_edge(tmp_path: Path, edge: FakeEdge) -> None:
     job = edge_with_result(edge)
     desk = DeskUnderTest(tmp_path, edge)

@@ -36,8 +36,9 @@ def test_decisions_made_while_the_edge_is_away_are_shown_kept_and_sent_when_it_i
     edge.down()
     desk.presenter.accept(["2.25.2"])
     desk.presenter.reject(["2.25.3"], "no")
-    desk.host.until(lambda: desk.presenter.state.review.unsent == 2)
+    desk.host.until(lambda: desk.states()["2 Lesion"] == "rejected")
     assert desk.states()["1 Lesion"] == "accepted"
+    assert desk.presenter.state.review.unsent == 2
     assert not desk.presenter.state.sign.enabled
     assert ENGLISH(desk.presenter.state.sign.why_not) == "2 decisions are not at the edge yet."
     edge.up()
@@ -94,7 +95,7 @@ def test_decisions_of_another_patient_under_the_same_read_are_not_sent_and_that_
     desk.review_findings()
     edge.answer_first = lambda method, path: {"status": 503} if path.endswith("/holder") else None
     desk.presenter.accept(["2.25.2"])
-    desk.host.until(lambda: desk.presenter.state.review.unsent == 1)
+    desk.host.until(lambda: desk.states()["1 Lesion"] == "accepted")
     desk.presenter.close()
     edge.answer_first = lambda method, path: None
     assert job.result is not None
@@ -138,6 +139,7 @@ def test_reader_who_was_overtaken_is_told_who_and_keeps_what_was_decided(tmp_pat
     job.holder = "Keller^Urs"
     desk.presenter.reject(["2.25.3"])
     card = desk.host.until(lambda: desk.presenter.state.card)
+    desk.host.until(lambda: desk.states()["2 Lesion"] == "rejected")
     assert ENGLISH(card.what).startswith("Keller, Urs has been reviewing this study since")
     assert desk.states()["2 Lesion"] == "rejected"
     assert desk.presenter.state.review.unsent == 1

@@ -43,7 +43,7 @@ class Desk:
         self.background = Background(host.run_on_gui)
         self.state = PanelState(capabilities=host.capabilities())
         self.subject = Subject("", "")
-        self._connect = connect
+        self.connect = connect
         self._edge: Edge | None = None
         self._guard = threading.Lock()
         self._listeners: list[Callable[[PanelState], None]] = []
@@ -87,7 +87,7 @@ class Desk:
         """The edge that is set. Not on the thread of the GUI: it may have to be started. Raises: ``EdgeError``."""
         with self._guard:
             if self._edge is None:
-                self._edge = self._connect(self.settings, self.folder.token())
+                self._edge = self.connect(self.settings, self.folder.token())
             return self._edge
 
     def leave_edge(self) -> None:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from wetread_desktop.client.cards import CardAction
+from wetread_desktop.client.cards import Card, CardAction, card_of
 from wetread_desktop.client.desk import Connect, Desk
-from wetread_desktop.client.edge import Edge
+from wetread_desktop.client.edge import Edge, Health
 from wetread_desktop.client.errors import AnswerInvalid
 from wetread_desktop.client.jobs import Job
 from wetread_desktop.client.opening import Known, Opening
@@ -191,6 +191,15 @@ class Presenter:
         """Sign what ``sign_off`` said."""
         self._reviewing.sign(undecided_ok=undecided_ok)
 
+    def sign_shown(self, off: SignOff, *, undecided_ok: bool) -> None:
+        """Sign what was read in the dialog; if something changed meanwhile, say so and sign nothing."""
+        if self.sign_off() == off:
+            self.sign(undecided_ok=undecided_ok)
+            return
+        todo = say("Look at the findings again; then sign.")
+        what = say("The review changed while you were about to sign. Nothing was signed.")
+        self.desk.show(Card(what, todo, ""))
+
     def accepted_text(self) -> str:
         """Accepted findings, to paste into the report; empty while there is no result."""
         result = self._reviewing.result
@@ -235,6 +244,20 @@ class Presenter:
             self._refresh()
         # The language may be another one: draw everything again.
         self.desk.change(edge=settings.url)
+
+    def test_connection(self, settings: DeskSettings, token: str, tell: Callable[[Sentence], None]) -> None:
+        """Whether an edge answers with these settings and takes the token; nothing is kept."""
+
+        def ask() -> Health:
+            edge = self.desk.connect(settings, token)
+            health = edge.health()
+            edge.studies(limit=1)
+            return health
+
+        def good(health: Health) -> None:
+            tell(say("Wetread {version} answers and takes the token.", version=health.version))
+
+        self.desk.background.run(ask, good, lambda error: tell(card_of(error, settings.url).what))
 
     def refresh_worklist(self) -> None:
         """Ask what studies the edge has."""

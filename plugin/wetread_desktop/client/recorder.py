@@ -33,8 +33,8 @@ class Told:
     """It is on disk."""
     taken: Callable[[ReviewDocument, tuple[str, ...]], None]
     """The edge has these; this is the review now."""
-    refused: Callable[[Decision, EdgeError], None]
-    """The edge will never take it; it is pending no longer."""
+    refused: Callable[[Decision, Exception], None]
+    """The edge will never take it, or it could not be taken down; it is pending no longer."""
     trouble: Callable[[Exception], None]
     """``OSError``, ``JournalBusy``, ``JournalBroken``: nothing can be taken down. ``EdgeError``: tried again if it says
     so, else after ``try_again``."""
@@ -98,7 +98,7 @@ class Recorder:
                     journal.add(decision)
                     self._guard.notify_all()
             except (OSError, ValueError) as error:
-                self._told.trouble(error)
+                self._told.refused(decision, error)
             else:
                 self._told.recorded(decision)
 

@@ -23,6 +23,7 @@ class ReviewSession:
         """``reader``: who decides, as DICOM PN."""
         self._reader = reader
         self._document = document
+        self._asked: set[str] = set()
         self._pending: dict[str, Decision] = {}
         self._undo: list[tuple[FindingReview, ...]] = []
         self._began = False
@@ -35,8 +36,8 @@ class ReviewSession:
 
     @property
     def unsent(self) -> int:
-        """How many decisions the edge does not have yet."""
-        return len(self._pending)
+        """How many decisions the edge does not have yet, those included that are not even on disk yet."""
+        return len(self._pending) + len(self._asked)
 
     @property
     def can_undo(self) -> bool:
@@ -74,6 +75,7 @@ class ReviewSession:
         self._try(made)
         if made:
             self._undo.append(tuple(self.of(d.tracking_uid) for d in made))
+        self._asked.update(d.id for d in made)
         return made
 
     def undo(self) -> list[Decision]:
@@ -83,10 +85,12 @@ class ReviewSession:
         made = [rules.undoing(before, reader=self._reader, at=_now()) for before in self._undo[-1]]
         self._try(made)
         self._undo.pop()
+        self._asked.update(d.id for d in made)
         return made
 
     def recorded(self, decision: Decision) -> None:
         """It is on disk: from now on it is shown."""
+        self._asked.discard(decision.id)
         self._pending[decision.id] = decision
         self._began = True
         self._show()
@@ -99,6 +103,7 @@ class ReviewSession:
     def gone(self, ids: Iterable[str]) -> None:
         """These are pending no longer: the edge has them, or they were given up."""
         for one in ids:
+            self._asked.discard(one)
             self._pending.pop(one, None)
         self._show()
 

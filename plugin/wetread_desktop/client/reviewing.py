@@ -110,17 +110,22 @@ class Reviewing:
         except DecisionRefused as error:
             self._desk.fail(error)
             return False
-        for decision in decisions:
-            opened.recorder.record(decision)
+        self._record(decisions)
         return bool(decisions)
 
     def undo(self) -> str:
         """Take back what was decided last here. Returns: the tracking UID it was about; empty: nothing."""
         opened = self._may()
         decisions = opened.session.undo() if opened else []
-        for decision in decisions:
-            opened.recorder.record(decision)  # type: ignore[union-attr]
+        self._record(decisions)
         return decisions[0].tracking_uid if decisions else ""
+
+    def _record(self, decisions: Sequence[Decision]) -> None:
+        """Hand them to the journal; nothing can be signed until the edge has them."""
+        if self._open is not None and decisions:
+            for decision in decisions:
+                self._open.recorder.record(decision)
+            self.show()
 
     def is_unsent(self, tracking_uid: str) -> bool:
         """Whether the edge does not know of a decision on this finding."""
@@ -237,7 +242,7 @@ class Reviewing:
             self._desk.show(None)
         self.show()
 
-    def _refused(self, decision: Decision, error: EdgeError) -> None:
+    def _refused(self, decision: Decision, error: Exception) -> None:
         self._open.session.gone([decision.id])  # type: ignore[union-attr]
         self.show()
         self._desk.fail(error)

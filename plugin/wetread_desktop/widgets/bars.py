@@ -1,0 +1,128 @@
+"""What is always in sight: whose study it is; why nothing can be done; what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout
+from superqt import QFlowLayout
+
+from wetread_desktop.client.cards import Card, CardAction
+from wetread_desktop.client.panel_state import PatientBar
+from wetread_desktop.client.presenter import Presenter
+from wetread_desktop.client.words import Catalog, Sentence, say
+from wetread_desktop.widgets.parts import button, label, name
+
+_ACTIONS = {
+    CardAction.RETRY: say("Try again"),
+    CardAction.SETTINGS: say("Settings…"),
+    CardAction.TAKE_OVER: say("Take over"),
+    CardAction.GIVE_UP_UNSENT: say("Forget what was not sent"),
+    CardAction.RELOAD: say("See what the edge has"),
+}
+_SEX = {"M": say("male"), "F": say("female"), "O": say("other")}
+
+
+class PatientBarView(QFrame):
+    """Name, ID, birth date, accession number: nothing of it is ever cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("role", "bar")
+        self.who, self.facts = label("name"), label("muted")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 8, 10, 8)
+        layout.setSpacing(2)
+        layout.addWidget(self.who)
+        layout.addWidget(self.facts)
+
+    def show_patient(self, bar: PatientBar | None, words: Catalog) -> None:
+        """Draw it."""
+        if bar is None:
+            self.who.setText(words(say("No study is open")))
+            self.facts.setText("")
+            return
+        self.who.setText(bar.name or words(say("Without a name")))
+        born = words(say("born {date}", date=bar.birth_date)) if bar.birth_date else ""
+        age = words(say("{years} years", years=bar.age_years)) if bar.age_years is not None else ""
+        sex = words(_SEX[bar.sex]) if bar.sex in _SEX else bar.sex
+        number = words(say("Acc. {number}", number=bar.accession_number)) if bar.accession_number else ""
+        first = " · ".join(filter(None, (words(say("ID {id}", id=bar.patient_id)), born, age, sex)))
+        self.facts.setText("\n".join(filter(None, (first, " · ".join(filter(None, (number, bar.study)))))))
+        self.setAccessibleName(f"{self.who.text()}, {self.facts.text()}")
+
+
+class LockBar(QFrame):
+    """Another study is in the viewer."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        super().__init__()
+        self.setProperty("role", "warning")
+        self.text = label()
+        self.go = button(presenter.follow_viewer)
+        layout = QHBoxLayout(self)
+        layout.addWidget(self.text, 1)
+        layout.addWidget(self.go)
+
+    def show_lock(self, lock: Sentence, words: Catalog) -> None:
+        """Draw it, or nothing."""
+        self.text.setText(words(lock))
+        self.go.setText(words(say("Go to that study")))
+        name(self.go, self.go.text())
+        self.setVisible(bool(lock))
+
+
+class CardView(QFrame):
+    """What happened, what to do, details to copy."""
+
+    def __init__(self, presenter: Presenter, open_settings: Callable[[], None]) -> None:
+        super().__init__()
+        self.setProperty("role", "error")
+        self._presenter, self._open_settings = presenter, open_settings
+        self._card: Card | None = None
+        self.what, self.todo = label(), label()
+        font = self.what.font()
+        font.setBold(True)
+        self.what.setFont(font)
+        self.buttons = {action: button(self._pressing(action)) for action in _ACTIONS}
+        self.copy_button, self.close_button = button(self._copy), button(presenter.dismiss)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.what)
+        layout.addWidget(self.todo)
+        row = QFlowLayout()  # their names are long in some languages and the panel is narrow
+        for made in (*self.buttons.values(), self.copy_button, self.close_button):
+            row.addWidget(made)
+        layout.addLayout(row)
+
+    def show_card(self, card: Card | None, words: Catalog) -> None:
+        """Draw it, or nothing."""
+        self._card = card
+        self.setVisible(card is not None)
+        if card is None:
+            return
+        self.what.setText(words(card.what))
+        self.todo.setText(words(card.todo))
+        for action, made in self.buttons.items():
+            made.setText(words(_ACTIONS[action]))
+            made.setVisible(action in card.actions)
+            name(made, made.text())
+        self.copy_button.setText(words(say("Copy details")))
+        self.copy_button.setVisible(bool(card.details))
+        self.close_button.setText(words(say("Close")))
+        name(self.copy_button, self.copy_button.text())
+        name(self.close_button, self.close_button.text())
+        self.setAccessibleName(f"{self.what.text()} {self.todo.text()}")
+
+    def _pressing(self, action: CardAction) -> Callable[[], None]:
+        def pressed() -> None:
+            self._presenter.act(action)
+            if action is CardAction.SETTINGS:
+                self._open_settings()
+
+        return pressed
+
+    def _copy(self) -> None:
+        clipboard = QGuiApplication.clipboard()
+        if clipboard is not None and self._card is not None:
+            clipboard.setText(f"{self.what.text()}\n{self.todo.text()}\n{self._card.details}\n")
