@@ -231,6 +231,10 @@ class FakeEdge:
 
     def post_sign(self, job_id: str, *, body: bytes, headers: Any, **_: Any) -> tuple[int, Document]:
         job, asked = self._job(job_id), json.loads(body)
+        if job.signed and job.signed["id"] == asked["id"]:
+            return 201, job.signed
+        if job.holder != _reader(headers):
+            raise self._held(job)
         if job.superseded:
             raise Refusal(409, "superseded", "this study was read again")
         if headers["If-Match"] != f'"{job.review.version}"':
@@ -242,6 +246,7 @@ class FakeEdge:
         except DecisionRefused as error:
             raise Refusal(409, error.code, str(error)) from error
         job.signed = {
+            "id": asked["id"],
             "sop_instance_uid": "2.25.999",
             "series_instance_uid": "2.25.998",
             "signed_at": "2026-11-22T08:00:00Z",

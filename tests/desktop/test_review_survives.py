@@ -166,9 +166,10 @@ def test_review_that_was_signed_meanwhile_refuses_and_says_so(tmp_path: Path, ed
     job = edge_with_result(edge)
     desk = DeskUnderTest(tmp_path, edge)
     desk.review_findings()
-    edge.answer("PUT", "/jobs/job-1/review/holder", b'{"take_over": false}', {"Wetread-Reader": "Huber%5EEva"})
-    sign = b'{"reader": {"name": "Keller^Urs"}, "confirm": {"patient_id": "P-17"}, "undecided_ok": true}'
-    edge.answer("POST", "/jobs/job-1/sign", sign, {"If-Match": '"0"'})
+    job.holder = "Keller^Urs"
+    sign = b'{"reader": {"name": "Keller^Urs"}, "confirm": {"patient_id": "P-17"}, "undecided_ok": true, "id": "1"}'
+    edge.answer("POST", "/jobs/job-1/sign", sign, {"If-Match": '"0"', "Wetread-Reader": "Keller%5EUrs"})
+    job.holder = ""
     desk.presenter.accept(["2.25.2"])
     card = desk.host.until(lambda: desk.presenter.state.card)
     assert "signed" in ENGLISH(card.what)
@@ -185,6 +186,7 @@ def test_review_that_changed_before_signing_is_not_signed(tmp_path: Path, edge: 
     other = b'[{"id": "8a9d4b0e-7f3c-4b8e-9a34-0d9c5c3f2f11", "tracking_uid": "2.25.1", "action": "reject"}]'
     job.holder = "Keller^Urs"
     edge.answer("POST", "/jobs/job-1/review/decisions", other, {"Wetread-Reader": "Keller%5EUrs"})
+    job.holder = ""
     desk.presenter.sign(undecided_ok=True)
     card = desk.host.until(lambda: desk.presenter.state.card)
     assert "Nothing was signed" in ENGLISH(card.what)
@@ -200,7 +202,8 @@ def test_signature_whose_answer_was_lost_is_signed_once_and_shown(tmp_path: Path
     desk.presenter.sign(undecided_ok=True)
     desk.until(Phase.SIGNED)
     assert job.signed is not None
-    assert [path for _, path in edge.calls].count("/jobs/job-1/sign") == 1
+    assert [path for _, path in edge.calls].count("/jobs/job-1/sign") == 2
+    assert job.review.version == 0
 
 
 def test_signature_that_never_arrived_is_not_shown_as_signed(tmp_path: Path, edge: FakeEdge) -> None:

@@ -12,6 +12,7 @@ import pytest
 from wetread_desktop.client import words
 from wetread_desktop.client.po import CatalogInvalid, Entry, read_po
 from wetread_desktop.client.words import catalog, say, say_n
+from wetread_desktop.hosts.window.shades import CT_PRESETS
 
 PLUGIN = Path(words.__file__).parents[1]
 CATALOG = Path(words.__file__).parent / "locale" / "zh_CN.po"
@@ -21,10 +22,13 @@ def said() -> Iterator[tuple[str, str, str]]:
     """File, sentence and plural of every call of ``say`` and ``say_n``."""
     for path in sorted(PLUGIN.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("say", "say_n"):
+            named = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("say", "say_n")
+            if named and ast.unparse(node.args[0]) != "name":  # type: ignore[attr-defined]
                 sentence = ast.literal_eval(node.args[0])
                 plural = ast.literal_eval(node.args[1]) if node.func.id == "say_n" else ""  # type: ignore[attr-defined]
                 yield path.name, sentence, plural
+    for name, _ in CT_PRESETS:  # said as ``say(name)``
+        yield "shades.py", name, ""
 
 
 def entries() -> dict[str, Entry]:

@@ -148,18 +148,19 @@ class Edge:
         """Send decisions; those it has already change nothing."""
         return self._review(self._send("POST", f"/jobs/{_part(job_id)}/review/decisions", list(decisions)), job_id)
 
-    def sign(self, result: Result, version: int, signer: Signer, *, undecided_ok: bool) -> Signed:
-        """Sign the review as it was shown. Raises: ``ChangedMeanwhile``, ``Conflict``.
+    def sign(self, result: Result, version: int, signer: Signer, sign_off_id: str, *, undecided_ok: bool) -> Signed:
+        """Sign the review as it was shown. ``sign_off_id``: a UUID; the same one twice is one sign-off.
 
-        Not tried again: a second try of one that succeeded is told that the review is signed.
+        Raises: ``ChangedMeanwhile``, ``HeldByAnother``, ``Conflict``.
         """
         body = {
             "reader": {"name": signer.name, "organization": signer.organization, "id": signer.id},
             "confirm": {"patient_id": result.patient.patient_id, "study_instance_uid": result.study_instance_uid},
             "undecided_ok": undecided_ok,
+            "id": sign_off_id,
         }
         path, headers = f"/jobs/{_part(result.job.job_id)}/sign", {"If-Match": f'"{version}"'}
-        return Signed.read(self._send("POST", path, body, headers, again=False).fields("signature"))
+        return Signed.read(self._send("POST", path, body, headers).fields("signature"))
 
     def _volume(
         self, result: Result, what: str, shape: tuple[int, int, int], affine: tuple[tuple[float, ...], ...]
@@ -178,12 +179,10 @@ class Edge:
             raise AnswerInvalid(f"asked for the review of job {job_id} and got that of {review.job_id}")
         return review
 
-    def _send(
-        self, method: str, path: str, document: Any, headers: dict[str, str] | None = None, *, again: bool = True
-    ) -> Answer:
+    def _send(self, method: str, path: str, document: Any, headers: dict[str, str] | None = None) -> Answer:
         body = json.dumps(document, ensure_ascii=False).encode()
         sent = {"Content-Type": "application/json"} | (headers or {})
-        return self.http.call(method, path, body=body, headers=sent, again=again)
+        return self.http.call(method, path, body=body, headers=sent)
 
 
 def _listed(answer: Answer, key: str, read: Callable[[Fields], T]) -> tuple[T, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from wetread_desktop.client import panel_state
 from wetread_desktop.client.cards import Card, CardAction, card_of
 from wetread_desktop.client.desk import Desk
 from wetread_desktop.client.edge import Edge, Signer
-from wetread_desktop.client.errors import EdgeError, HeldByAnother, Interrupted
+from wetread_desktop.client.errors import EdgeError, HeldByAnother
 from wetread_desktop.client.journal import Owner, patient_digest, unfinished
 from wetread_desktop.client.panel_state import Phase, ReviewView
 from wetread_desktop.client.recorder import Recorder, Told
@@ -288,15 +289,10 @@ class Reviewing:
 def signed(edge: Edge, result: Result, version: int, signer: Signer, *, undecided_ok: bool) -> ReviewDocument:
     """Sign, and see what the edge has now. Raises: ``EdgeError``.
 
-    A connection that breaks after the edge has signed looks like one that broke before: the edge is asked which it was.
+    An answer that was lost is asked for again under the same id: that is one sign-off.
     """
-    try:
-        edge.sign(result, version, signer, undecided_ok=undecided_ok)
-    except Interrupted:
-        review = edge.review(result.job.job_id)
-        if review.state is ReviewState.SIGNED and review.signed and review.signed.reader == signer.name:
-            return review
-        raise
+    edge.hold(result.job.job_id)
+    edge.sign(result, version, signer, str(uuid.uuid4()), undecided_ok=undecided_ok)
     return edge.review(result.job.job_id)
 
 
