@@ -81,7 +81,7 @@ def write_film(path: Path, *, side: int = 20, patient: str = "PAT1") -> None:
     ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
     ds.PatientID, ds.IssuerOfPatientID, ds.PatientName, ds.PatientSex, ds.PatientAge = (
-        "PAT1",
+        patient,
         "SITE",
         "A^B",
         "F",

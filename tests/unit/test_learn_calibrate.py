@@ -39,9 +39,12 @@ def test_threshold_has_the_specificity_it_was_chosen_for() -> None:
     assert 0.97 <= specificity < 0.975
 
 
-def test_copies_that_are_harder_make_the_network_less_sure() -> None:
+def test_changed_copies_decide_where_there_are_any() -> None:
     easy, hard = answers(scale=4.0), answers(scale=4.0)
     noisy = hard.logits + np.random.default_rng(1).normal(0, 6.0, len(hard.logits))
-    together = Answers(easy.logits, easy.labels, noisy, hard.labels)
-    alone = fit(easy, prevalence=0.5, specificity=0.95)
-    assert fit(together, prevalence=0.5, specificity=0.95).temperature > 1.2 * alone.temperature
+    both = Answers(easy.logits, easy.labels, noisy, hard.labels)
+    alone = fit(easy, prevalence=0.5, specificity=0.95, strength=2.0)
+    found = fit(both, prevalence=0.5, specificity=0.95, strength=2.0)
+    assert found == fit(Answers(noisy, hard.labels, noisy, hard.labels), prevalence=0.5, specificity=0.95, strength=2.0)
+    assert found.temperature > 1.2 * alone.temperature
+    assert (alone.strength, found.strength) == (0.0, 2.0)

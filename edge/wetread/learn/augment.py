@@ -7,7 +7,7 @@ times faster. Randomness is torch's own, so ``torch.manual_seed`` decides all of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _CURVE_STEPS = 5
+_FREQUENCIES = ("flip", "curve", "cover")
 _KERNEL = torch.tensor([1.0, 2.0, 1.0])
 
 
@@ -50,6 +51,11 @@ class Augmentation:
     noise: float = 0.06
     cover: float = 0.4
     """How often a grey rectangle covers something, as labels and devices do."""
+
+    def scaled(self, strength: float) -> Augmentation:
+        """All that has a size ``strength`` times as much; what happens or not is as frequent as before."""
+        sizes = {f.name: getattr(self, f.name) * strength for f in fields(self) if f.name not in _FREQUENCIES}
+        return replace(self, **sizes)
 
     def __call__(self, images: Tensor) -> Tensor:
         return self._spoiled(self._moved(self._exposed(images)))

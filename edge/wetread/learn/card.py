@@ -44,13 +44,14 @@ def _section(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield f"* Trained on {metrics['data']['name']} (SHA-256 `{metrics['data']['sha256'][:16]}…`): {cases} cases."
     yield (
         f"* {metrics['epochs']} epochs, weights of epoch {metrics['kept_epoch']}; seed {metrics['seed']}; "
-        f"{effort['cpu_s'] / 60:.0f} minutes of CPU time with {effort['threads']} threads."
+        f"{effort['cpu_s'] / 60:.0f} minutes of CPU time with {effort['threads']} threads at most."
     )
     if metrics["calibration"]:
         c = metrics["calibration"]
         yield (
             f"* Calibration: temperature {c['temperature']:.3f}, offset {c['offset']:+.3f}, for {c['prevalence']:.0%} "
-            f"positive cases; present from {c['threshold']:.3f} upwards."
+            f"positive cases; present from {c['threshold']:.3f} upwards, the lowest at which {c['specificity']:.0%} of "
+            f"the negative validation films{_changed(c['strength'])} are called absent."
         )
     if metrics["command"]:
         yield f"* Made with `{metrics['command']}`; all of it is in `training/metrics.json`."
@@ -58,6 +59,10 @@ def _section(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield f"* {note[0].upper()}{note[1:]}."
     yield ""
     yield "![learning curves](../training/learning_curves.png)"
+
+
+def _changed(strength: float) -> str:
+    return f", changed {strength:g} times as strongly as in training," if strength else ""
 
 
 def _cell(measured: Mapping[str, Any], figure: str) -> str:

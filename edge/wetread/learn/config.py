@@ -61,6 +61,9 @@ class TrainConfig:
         self._workflow = workflow
         with _bundle_code(self.path):
             workflow.initialize()
+        batches = self.made("train::dataloader")
+        if batches is not None and len(batches) == 0:
+            raise DataUnusable(f"{len(train)} training cases do not fill one batch of {self.content['batch_size']}")
         for name in (_TRAINER, _EVALUATOR):
             self.made(name)
 

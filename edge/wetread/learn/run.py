@@ -16,13 +16,15 @@ from wetread.bundles import Bundle
 from wetread.bundles.trust import TrustPolicy
 from wetread.errors import Misconfigured
 from wetread.infer.configs.weights import state_dict
+from wetread.learn.calibrate import Answers, network_answers
 from wetread.learn.cases import Cases
 from wetread.learn.checkpoint import CHECKPOINT, Checkpoint, Stateful, seed_epoch
 from wetread.learn.config import TrainConfig
 from wetread.learn.datalist import as_dictionaries
 from wetread.learn.settings import TrainingSettings
-from wetread.learn.watch import BestWeights, Freezing, Progress, Watch, early_stopping
+from wetread.learn.watch import BestWeights, Freezing, Momentum, Progress, Watch, early_stopping
 
+_OPERATING_POINT = {"prevalence": 0.5, "specificity": 0.95, "strength": 1.0}
 _STATEFUL = ("network", "optimizer", "lr_scheduler", "loss")
 
 
@@ -64,6 +66,8 @@ class Run:
         if average is not None:
             average.ema_model.load_state_dict(network.state_dict())
             parts["average"] = average.ema_model
+            if average.momentum_scheduler is not None:
+                parts["momentum"] = Momentum(average.momentum_scheduler)
         if stopping is not None:
             parts["stopping"] = stopping
         self.checkpoint = Checkpoint(folder, _digest(trainee, self.config.content, train, val), parts)
@@ -83,6 +87,16 @@ class Run:
     def kept_epoch(self) -> int:
         """Whose weights are kept."""
         return self._best.epoch if self._keeps_best else len(self.checkpoint.history)
+
+    @property
+    def operating_point(self) -> dict[str, float]:
+        """``operating_point`` of the train config: what calibration and threshold are to be chosen for."""
+        return _OPERATING_POINT | dict(self.config.content.get("operating_point", {}))
+
+    def answers(self) -> Answers:
+        """What the kept network says about the validation cases, and about copies changed at random."""
+        strength = self.operating_point["strength"]
+        return network_answers(self.config, "validate", seed=self.trainee.settings.seed, strength=strength)
 
     def forget(self) -> None:
         """The new version is written: take the state of this training away."""

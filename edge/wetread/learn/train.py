@@ -16,7 +16,7 @@ import torch
 from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.trust import TrustPolicy
 from wetread.errors import DataUnusable, Misconfigured
-from wetread.learn.calibrate import Answers, Calibration, fit, network_answers
+from wetread.learn.calibrate import Answers, Calibration, fit
 from wetread.learn.cases import Cases, Part, check_part
 from wetread.learn.measures import Classification, classification
 from wetread.learn.run import Run, Trainee
@@ -123,7 +123,7 @@ def _cross_validated(trainee: Trainee, parts: Parts, tell: Progress) -> Answers:
             lambda what, share, number=number: tell(f"fold {number}: {what}", share),  # type: ignore[misc]
         )
         run.finish()
-        found.append(network_answers(run.config, "validate", seed=trainee.settings.seed))
+        found.append(run.answers())
     return Answers(*(np.concatenate([getattr(a, name) for a in found]) for name in Answers.__slots__))
 
 
@@ -133,12 +133,12 @@ def _judged(
     """Calibration from the cases that were not trained on; measures of the validation part and of the folds."""
     if len(bundle.manifest.scores) != 1 or not run.config.calibrated:
         return None, None, None
-    own = network_answers(run.config, "validate", seed=run.trainee.settings.seed)
-    wanted = run.config.content.get("operating_point", {})
+    own, wanted = run.answers(), run.operating_point
     calibration = fit(
         outside or own,
-        prevalence=float(wanted.get("prevalence", 0.5)),
-        specificity=float(wanted.get("specificity", 0.95)),
+        prevalence=wanted["prevalence"],
+        specificity=wanted["specificity"],
+        strength=wanted["strength"],
     )
     measured = [
         None

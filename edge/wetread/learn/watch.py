@@ -108,6 +108,21 @@ class BestWeights:
         self.epoch, self.figure, self.weights = state["epoch"], state["figure"], dict(state["weights"])
 
 
+class Momentum:
+    """How far the warm-up of the moving average has come; ignite's own state has code in it."""
+
+    def __init__(self, schedule: Any) -> None:
+        self._schedule = schedule
+
+    def state_dict(self) -> dict[str, int]:
+        """For the checkpoint."""
+        return {"event_index": self._schedule.event_index}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """From the checkpoint."""
+        self._schedule.event_index = state["event_index"]
+
+
 class Freezing:
     """Parameters that stay as they are, and until when."""
 
