@@ -28,8 +28,9 @@ test-desktop: $(VENV)/.test  ## the panel: all of it with PySide6, the way throu
 
 soak: $(VENV)/.test $(WEIGHTS)  ## the slow versions: 200 random kills, a power cut at every moment, a full disk at every write, 100,000 fuzzed conversations
 	packaging/apt-install.sh $(APT)
-	KILL_ROUNDS=200 POWERCUT_CUTS=100000 POWERCUT_SEEDS=3 FUZZ_CONVERSATIONS=100000 $(BIN)/python -m pytest -q --timeout=0 \
-	  tests/flow/test_kill_anywhere.py tests/flow/test_power_cut.py tests/flow/test_fuzz_listener.py $(ARGS)
+	API_EXAMPLES=500 KILL_ROUNDS=200 POWERCUT_CUTS=100000 POWERCUT_SEEDS=3 FUZZ_CONVERSATIONS=100000 $(BIN)/python -m pytest -q --timeout=0 \
+	  tests/flow/test_kill_anywhere.py tests/flow/test_power_cut.py tests/flow/test_fuzz_listener.py \
+	  tests/flow/test_api_fuzz.py $(ARGS)
 
 check: $(VENV)/.test  ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -45,6 +46,7 @@ bench: $(VENV)/.test $(WEIGHTS)  ## speed and memory; packaging/docs/BENCHMARKS.
 	$(BIN)/python tests/bench/bench_service.py
 	$(BIN)/python tests/bench/bench_receive.py
 	$(BIN)/python tests/bench/bench_queue.py
+	$(BIN)/python tests/bench/bench_api.py
 	$(BIN)/python tests/bench/bench_kill.py
 
 bench-gpu: $(VENV)/.test $(WEIGHTS)  ## what only a machine with an NVIDIA GPU can show

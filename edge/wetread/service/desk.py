@@ -40,7 +40,7 @@ def make_parts(config: Config) -> Parts:
     db = Database(config.data_dir / "wetread.db")
     overview = Overview(config.data_dir)
     return Parts(
-        studies=_Studies(overview, StoredImages(db, config.data_dir), OnDemand(config, db)),
+        studies=_Studies(overview, StoredImages(db, config.data_dir), OnDemand(config, db), _Arrival(config, overview)),
         jobs=_Jobs(config, db, overview),
         results=_Results(Viewing(db, config.data_dir, overview)),
         review=_Review(db, config),
@@ -59,6 +59,7 @@ class _Studies:
     overview: Overview
     images: StoredImages
     on_demand: OnDemand
+    arrival: _Arrival
 
     def find(self, *, state: str, patient_id: str, accession_number: str, uid: str, limit: int) -> list[Document]:
         asked = {"patient_id": patient_id, "accession_number": accession_number, "uid": uid}
@@ -74,7 +75,8 @@ class _Studies:
         return self.images.file(study_instance_uid, sop_instance_uid)
 
     def bundles(self, study_instance_uid: str) -> list[Document]:
-        return _once_complete(lambda: self.on_demand.bundles(study_instance_uid), self.overview, study_instance_uid)
+        self.arrival.wait(study_instance_uid)
+        return self.on_demand.bundles(study_instance_uid)
 
 
 class _Jobs:
@@ -82,6 +84,7 @@ class _Jobs:
         self._db = db
         self._overview = overview
         self._on_demand = OnDemand(config, db)
+        self._arrival = _Arrival(config, overview)
         self._progress = Progress(db, head_start_s=config.jobs.priority.head_start_s)
 
     def find(self, *, state: str, study: str, limit: int) -> list[Document]:
@@ -94,11 +97,8 @@ class _Jobs:
         self, study_instance_uid: str, bundle: str, *, who: str, outside_intended_use: bool
     ) -> tuple[Document, bool]:
         options = ReadOptions(outside_intended_use=outside_intended_use)
-
-        def ask() -> tuple[str, bool]:
-            return self._on_demand.ask(study_instance_uid, bundle, who=who, options=options)
-
-        job_id, is_new = _once_complete(ask, self._overview, study_instance_uid)
+        self._arrival.wait(study_instance_uid)
+        job_id, is_new = self._on_demand.ask(study_instance_uid, bundle, who=who, options=options)
         return self._overview.job(job_id), is_new
 
     def cancel(self, job_id: str, *, who: str) -> Document:
@@ -238,14 +238,22 @@ class _Health:
         }
 
 
-def _once_complete(ask: Any, overview: Overview, study_instance_uid: str) -> Any:
+class _Arrival:
     """A study that was uploaded a moment ago is complete in the next: wait for it instead of refusing."""
-    tick = threading.Event()
-    for _ in range(int(_ARRIVES_S / _LOOK_EVERY_S)):
-        if overview.study_state(study_instance_uid) not in ("receiving", ""):
-            break
-        tick.wait(_LOOK_EVERY_S)
-    return ask()
+
+    def __init__(self, config: Config, overview: Overview) -> None:
+        self._spool = Spool(config.data_dir / "spool")
+        self._overview = overview
+
+    def wait(self, study_instance_uid: str) -> None:
+        """Until the study is complete, but not for ever, and not for one of which nothing is on its way."""
+        tick = threading.Event()
+        for _ in range(int(_ARRIVES_S / _LOOK_EVERY_S)):
+            under_way = self._spool.has_waiting()  # asked first: what is not there afterwards is in the index
+            state = self._overview.study_state(study_instance_uid)
+            if state not in ("receiving", "") or (not state and not under_way):
+                return
+            tick.wait(_LOOK_EVERY_S)
 
 
 def _review(there: ReviewOfJob) -> Document:

@@ -12,6 +12,7 @@ from pathlib import Path
 from wetread.config import Config
 from wetread.errors import WetreadError
 from wetread.service.check import Check
+from wetread.service.doctor_api import look_at_api
 from wetread.service.doctor_network import look_at_destinations, look_at_peers, look_at_refused
 from wetread.service.doctor_reading import look_at_bundles, look_at_engine, look_at_routes, look_at_studies
 from wetread.service.ownership import owner_of
@@ -106,6 +107,7 @@ _LOOKS: tuple[Callable[[Config], Iterator[Check]], ...] = (
     look_at_engine,
     _disk,
     _service,
+    look_at_api,
     _tls,
     look_at_bundles,
     look_at_routes,
