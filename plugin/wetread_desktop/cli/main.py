@@ -14,7 +14,9 @@ from pathlib import Path
 from wetread_desktop import __version__
 
 COMMANDS = {
+    "open": "wetread_desktop.cli.open",
     "check": "wetread_desktop.cli.check",
+    "integrate": "wetread_desktop.cli.integrate",
 }
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2

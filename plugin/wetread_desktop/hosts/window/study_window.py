@@ -53,6 +53,7 @@ class StudyWindow(QMainWindow):
         self._words = words or catalog("en")
         self._opened: list[OpenedFiles] = []
         self._wanted: tuple[StudyRef, SeriesRef] | None = None
+        self._named = ("", "")
         self._loader = Loader(self)
         self._loader.files_opened.connect(self._show_files)
         self._loader.images_opened.connect(self._show_images)
@@ -69,13 +70,16 @@ class StudyWindow(QMainWindow):
         """Whether studies of the edge can be opened."""
         return self._fetch is not None
 
-    def open_path(self, path: Path) -> None:
-        """Open a folder, a zip, or the folder of a file; the first series with the most images is shown."""
+    def open_path(self, path: Path, *, study_uid: str = "", series_uid: str = "") -> None:
+        """Open a folder, a zip, or the folder of a file. Shown is the series that is named, else the one with most
+        images."""
+        self._named = (study_uid, series_uid)
         self._status(say("Opening {path} …", path=path.name))
         self._loader.open(path)
 
-    def fetch_study(self, study_instance_uid: str) -> None:
+    def fetch_study(self, study_instance_uid: str, *, series_uid: str = "") -> None:
         """Open a study of the edge."""
+        self._named = (study_instance_uid, series_uid)
         if self._fetch is None:
             self._fail(self._words(say("This window is not connected to an edge")))
             return
@@ -93,6 +97,12 @@ class StudyWindow(QMainWindow):
         self._wanted = (study, series)
         self._status(say("Reading {series} …", series=series.label))
         self._loader.load(series)
+
+    def raise_window(self) -> None:
+        """To the front, as far as the desktop lets programs do that."""
+        self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
+        self.raise_()
+        self.activateWindow()
 
     def add_panel(self, panel: QWidget) -> None:
         """Put the panel at the right."""
@@ -156,7 +166,7 @@ class StudyWindow(QMainWindow):
         menu = QMenu(self._presets)
         self._add_preset(menu, say("As the images say"), None, 0)
         for number, (name, _window) in enumerate(CT_PRESETS, start=1):
-            self._add_preset(menu, say(name), number - 1, number)
+            self._add_preset(menu, name, number - 1, number)
         self._presets.setMenu(menu)
         self._toolbar.addWidget(self._presets)
 
@@ -208,9 +218,12 @@ class StudyWindow(QMainWindow):
             item = QListWidgetItem(f"{series.modality}  {series.label}\n{study.date}  {len(series.instances)}")
             item.setData(_ROLE, (study.study_instance_uid, series.series_instance_uid))
             self._list.addItem(item)
-        first = [pair for pair in self.listed() if pair[0].study_instance_uid in known]
-        if first:
-            self.show_series(*max(first, key=lambda pair: len(pair[1].instances)))
+        study_uid, series_uid = self._named
+        fresh = [pair for pair in self.listed() if pair[0].study_instance_uid in known]
+        named = [p for p in fresh if p[0].study_instance_uid == study_uid or p[1].series_instance_uid == series_uid]
+        if fresh:
+            choice = [p for p in named if p[1].series_instance_uid == series_uid] or named or fresh
+            self.show_series(*max(choice, key=lambda pair: len(pair[1].instances)))
         else:
             self._fail(self._words(say("There are no images in it, only results and documents")))
 
