@@ -14,8 +14,8 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from wetread.records.study import SeriesRef, StudyRef
-from wetread_desktop.client.connecting import connect
 from wetread_desktop.client.presenter import Presenter
+from wetread_desktop.client.private_edge import Connector
 from wetread_desktop.client.settings import SettingsFolder
 from wetread_desktop.client.words import say
 from wetread_desktop.hosts.napari.napari_host import KEY, NapariHost, show_images
@@ -38,7 +38,8 @@ class WetreadDock(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self.host = NapariHost(napari_viewer)
-        self.presenter = Presenter(self.host, profile or SettingsFolder(), connect)
+        self._connect = Connector()
+        self.presenter = Presenter(self.host, profile or SettingsFolder(), self._connect)
         self._loader = Loader(self)
         self._opened: list[OpenedFiles] = []
         self._wanted: tuple[StudyRef, SeriesRef] | None = None
@@ -74,6 +75,7 @@ class WetreadDock(QWidget):
         """What was decided is on disk when this returns."""
         self._loader.stop()
         self.presenter.close()
+        self._connect.close()
         for opened in self._opened:
             opened.close()
         super().closeEvent(event)

@@ -207,7 +207,7 @@ class NapariHost:
     def on(self, listener: Callable[[HostEvent], None]) -> Callable[[], None]:
         """See ``ViewerHost``."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     def run_on_gui(self, call: Callable[[], None]) -> None:
         """See ``ViewerHost``."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from qtpy.QtWidgets import QApplication
 
-from wetread_desktop.client.edge import Edge
 from wetread_desktop.client.fetching import fetch_study
 from wetread_desktop.client.opened import OpenRequest
 from wetread_desktop.client.presenter import Presenter
-from wetread_desktop.client.settings import DeskSettings, SettingsFolder
+from wetread_desktop.client.private_edge import Connector
+from wetread_desktop.client.settings import SettingsFolder
 from wetread_desktop.hosts.window.single import Instance
 from wetread_desktop.hosts.window.study_window import StudyWindow
 from wetread_desktop.hosts.window.window_host import WindowHost
@@ -26,7 +25,7 @@ class Application:
     def __init__(self, profile: SettingsFolder, *, edge: str = "") -> None:
         """``edge``: another address than the one that is set. Raises: ``SettingsInvalid``."""
         self._profile = profile
-        self._edge = edge
+        self.connect = Connector(edge)
         self._fetched = tempfile.TemporaryDirectory(prefix="wetread-desk-")
         self.window = StudyWindow(self._fetch)
         self.host = WindowHost(self.window)
@@ -37,10 +36,6 @@ class Application:
         self.presenter.on_change(lambda _state: self.window.say_in(self.presenter.words))
         self.window.closing.connect(self._close)
         self.presenter.start()
-
-    def connect(self, settings: DeskSettings, token: str) -> Edge:
-        """The edge that is set. Raises: ``EdgeError``."""
-        return Edge((replace(settings, url=self._edge) if self._edge else settings).address(token))
 
     def take(self, request: OpenRequest) -> str:
         """Open what is asked for; '' or why not. What cannot be reached later is said in the window."""
@@ -61,6 +56,7 @@ class Application:
 
     def _close(self) -> None:
         self.presenter.close()
+        self.connect.close()
         self._fetched.cleanup()
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from wetread_desktop.client.words import Say, say
-
 Grey = npt.NDArray[np.uint8]
 
 
@@ -27,15 +25,15 @@ class Window:
 
 _NARROWEST = 0.01
 
-CT_PRESETS: tuple[tuple[Say, Window], ...] = (
-    (say("Soft tissue"), Window(40.0, 400.0)),
-    (say("Lung"), Window(-600.0, 1500.0)),
-    (say("Bone"), Window(400.0, 1800.0)),
-    (say("Brain"), Window(40.0, 80.0)),
-    (say("Liver"), Window(60.0, 160.0)),
-    (say("Mediastinum"), Window(50.0, 350.0)),
+CT_PRESETS: tuple[tuple[str, Window], ...] = (
+    ("Soft tissue", Window(40.0, 400.0)),
+    ("Lung", Window(-600.0, 1500.0)),
+    ("Bone", Window(400.0, 1800.0)),
+    ("Brain", Window(40.0, 80.0)),
+    ("Liver", Window(60.0, 160.0)),
+    ("Mediastinum", Window(50.0, 350.0)),
 )
-"""In Hounsfield units; values as textbooks give them."""
+"""In Hounsfield units; values as textbooks give them. The names are message ids of the catalogue."""
 
 
 def grey(values: npt.NDArray[np.generic], window: Window) -> Grey:

@@ -166,7 +166,7 @@ class StudyWindow(QMainWindow):
         menu = QMenu(self._presets)
         self._add_preset(menu, say("As the images say"), None, 0)
         for number, (name, _window) in enumerate(CT_PRESETS, start=1):
-            self._add_preset(menu, name, number - 1, number)
+            self._add_preset(menu, say(name), number - 1, number)
         self._presets.setMenu(menu)
         self._toolbar.addWidget(self._presets)
 
