@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from monai.bundle import ConfigWorkflow
 
 from learning import SHIPPED
 from wetread.bundles import load_bundle
 from wetread.bundles.bundle import file_sha256
+from wetread.infer.configs.config import InferenceConfig
 from wetread.learn.evaluate import as_document, evaluate
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "pneumoniamnist" / "trainval.npz"
-NAMES = ["cxr_pneumonia", "cxr_pneumonia_vit"]
+NAMES = ["cxr_pneumonia", "cxr_pneumonia_vit", "cxr_pneumonia_pair"]
 needs_data = pytest.mark.skipif(not DATA.is_file(), reason=f"{DATA.name} of PneumoniaMNIST is not beside the checkout")
 
 
@@ -71,6 +73,19 @@ def test_figures_of_the_model_card_are_what_the_engine_measures(name: str, tmp_p
         assert document[figure] == pytest.approx(metrics["validation"]["figures"][figure], abs=0.002), figure
     assert document["auroc"] > 0.99  # type: ignore[operator]
     assert document["seconds_per_image"] < 0.2  # type: ignore[operator]
+
+
+def test_pair_says_the_mean_of_what_the_two_say() -> None:
+    film = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    said = {}
+    for name in NAMES:
+        bundle = load_bundle(SHIPPED / name)
+        config = InferenceConfig(bundle)
+        network = config.make_network(bundle.manifest.weights[0])
+        scale = config.config["calibration"]
+        said[name] = (network(film), scale["temperature"], scale["offset"])
+    mean = sum(logit / temperature + offset for logit, temperature, offset in list(said.values())[:2]) / 2
+    torch.testing.assert_close(said["cxr_pneumonia_pair"][0], mean)
 
 
 @pytest.mark.parametrize("name", NAMES)

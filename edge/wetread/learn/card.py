@@ -42,10 +42,11 @@ def _section(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield ""
     effort = metrics["effort"]
     yield f"* Trained on {metrics['data']['name']} (SHA-256 `{metrics['data']['sha256'][:16]}…`): {cases} cases."
-    yield (
-        f"* {metrics['epochs']} epochs, weights of epoch {metrics['kept_epoch']}; seed {metrics['seed']}; "
-        f"{effort['cpu_s'] / 60:.0f} minutes of CPU time with {effort['threads']} threads at most."
-    )
+    if metrics["epochs"]:
+        yield (
+            f"* {metrics['epochs']} epochs, weights of epoch {metrics['kept_epoch']}; seed {metrics['seed']}; "
+            f"{effort['cpu_s'] / 60:.0f} minutes of CPU time with {effort['threads']} threads at most."
+        )
     if metrics["calibration"]:
         c = metrics["calibration"]
         yield (
@@ -57,8 +58,9 @@ def _section(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield f"* Made with `{metrics['command']}`; all of it is in `training/metrics.json`."
     for note in metrics["notes"]:
         yield f"* {note[0].upper()}{note[1:]}."
-    yield ""
-    yield "![learning curves](../training/learning_curves.png)"
+    if metrics["epochs"]:
+        yield ""
+        yield "![learning curves](../training/learning_curves.png)"
 
 
 def _changed(strength: float) -> str:

@@ -117,3 +117,20 @@ class Stem(ResNet):
         """Features of the third stage."""
         features: Tensor = self.layer3(self.layer2(self.layer1(self.act(self.bn1(self.conv1(x))))))
         return features
+
+
+class Averaged(nn.Module):
+    """Several networks on the same film; the answer is the mean of what each says, calibrated by itself.
+
+    Input as that of each network; output ``(batch, scores)`` logits: the mean of ``logit / temperature + offset``.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], temperatures: Sequence[float], offsets: Sequence[float]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.temperatures, self.offsets = tuple(temperatures), tuple(offsets)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        scales = zip(self.networks, self.temperatures, self.offsets, strict=True)
+        return torch.stack([network(x) / temperature + offset for network, temperature, offset in scales]).mean(0)
