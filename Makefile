@@ -18,12 +18,11 @@ demo: $(VENV)/.edge $(WEIGHTS)  ## the whole way on this machine; ARGS="--keep" 
 test: $(VENV)/.test $(WEIGHTS) check  ## linters, types, import contracts, all tests that need no GPU
 	packaging/apt-install.sh $(APT)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
-
 	$(MAKE) test-desktop
 
 test-desktop: $(VENV)/.test  ## the panel: all of it with PySide6, the way through it also with PyQt6
 	packaging/apt-install.sh $(APT_QT)
-	tests/desktop/run.sh $(BIN)/python pyside6 $(ARGS)
+	tests/desktop/run.sh $(BIN)/python pyside6 -n 2 --dist loadfile $(ARGS)
 	tests/desktop/run.sh $(BIN)/python pyqt6 -m both_bindings $(ARGS)
 
 soak: $(VENV)/.test $(WEIGHTS)  ## the slow versions: 200 random kills, a power cut at every moment, a full disk at every write, 100,000 fuzzed conversations
@@ -63,7 +62,7 @@ $(VENV)/.edge: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml packaging/constraints.txt | $(VENV)/bin/python
-	$(PIP) -e '.[edge,demo,desktop,test]'
+	$(PIP) -e '.[edge,learn,demo,desktop,napari,test]'
 	# The reference for brain extraction, without the GUI it drags in. Tests only: the last three are LGPL or GPL.
 	$(PIP) --no-deps deepbet==1.0.2 connected-components-3d==4.1.1 fill_voids==2.1.2 fastremap==1.21.0
 	touch $@ $(VENV)/.edge
