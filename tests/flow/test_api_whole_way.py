@@ -14,7 +14,7 @@ from pydicom import dcmread
 
 from conformance import own_checks
 from conformance.gate import check_files
-from peers import Orthanc, WetreadProcess
+from peers import PLAIN, Orthanc, WetreadProcess
 from phantoms import write_series
 from reader import JOHN, ReadersProgram, decision
 from waiting import until
@@ -61,9 +61,9 @@ def test_uploaded_study_is_read_reviewed_signed_and_only_then_in_the_pacs(
     there = orthanc.fetch({"SEG", "SR"}, tmp_path / "pacs")
     assert len(there) == 2
     report = next(dcmread(p) for p in there if p.name.startswith("SR"))
-    assert report.SOPInstanceUID in {r["sop_instance_uid"] for r in signed.json()["reports"]}
+    renditions = {r["sop_instance_uid"]: r["rendition"] for r in signed.json()["reports"]}
     assert own_checks.is_signed(report)
-    preliminary = _download(jane, job, "SR", tmp_path / "preliminary.dcm")
+    preliminary = _download(jane, job, renditions[report.SOPInstanceUID], tmp_path / "preliminary.dcm")
     assert check_files([*there, preliminary], list(phantom.paths)) == []
     assert jane.result(job)["status"] == "signed"
 
@@ -139,7 +139,7 @@ def test_private_service_for_one_reader_ends_with_its_parent(threshold_bundles: 
     data = tmp_path / "home"
     data.mkdir()
     (data / "bundles").symlink_to(threshold_bundles)
-    command = [sys.executable, "-m", "wetread", "serve", "--private", "--data", str(data)]
+    command = [sys.executable, *PLAIN, "serve", "--private", "--data", str(data)]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdin is not None
@@ -156,8 +156,10 @@ def test_private_service_for_one_reader_ends_with_its_parent(threshold_bundles: 
     process.stdout.close()
 
 
-def _download(program: ReadersProgram, job: str, kind: str, path: Path) -> Path:
-    found = next(o for o in program.get(f"/jobs/{job}/objects") if o["kind"] == kind and not o["signed"])
+def _download(program: ReadersProgram, job: str, rendition: str, path: Path) -> Path:
+    """The preliminary report of a rendition."""
+    there = [o for o in program.get(f"/jobs/{job}/objects") if o["kind"] == "SR" and not o["signed"]]
+    (found,) = (o for o in there if o["rendition"] == rendition)
     path.write_bytes(program.http.get(f"/jobs/{job}/objects/{found['sop_instance_uid']}").content)
     return path
 
