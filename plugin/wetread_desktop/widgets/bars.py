@@ -41,8 +41,9 @@ class PatientBarView(QFrame):
         """Draw it."""
         if bar is None:
             self.who.setText(words(say("No study is open")))
-            self.facts.setText("")
+            self.facts.setVisible(False)
             return
+        self.facts.setVisible(True)
         self.who.setText(bar.name or words(say("Without a name")))
         born = words(say("born {date}", date=bar.birth_date)) if bar.birth_date else ""
         age = words(say("{years} years", years=bar.age_years)) if bar.age_years is not None else ""
@@ -91,6 +92,7 @@ class CardView(QFrame):
         layout.addWidget(self.what)
         layout.addWidget(self.todo)
         row = QFlowLayout()  # their names are long in some languages and the panel is narrow
+        row.setSpacing(6)
         for made in (*self.buttons.values(), self.copy_button, self.close_button):
             row.addWidget(made)
         layout.addLayout(row)

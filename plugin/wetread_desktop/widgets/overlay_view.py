@@ -43,7 +43,6 @@ class LegendView(QWidget):
         self.opacity.valueChanged.connect(lambda value: opacity(value / 100))
         self.classes = QListWidget()
         self.classes.setIconSize(QSize(26, 18))
-        self.classes.setMaximumHeight(150)
         self.classes.itemChanged.connect(self._changed)
         self.classes.itemDoubleClicked.connect(lambda item: only_class(item.data(_LABEL)))
         layout = QGridLayout(self)
@@ -82,6 +81,7 @@ class LegendView(QWidget):
         if legend == self._drawn:
             return
         self._drawn = legend
+        self.classes.setFixedHeight(min(150, 12 + 21 * max(len(legend), 1)))
         self.classes.blockSignals(True)
         if self.classes.count() != len(legend):
             self.classes.clear()

@@ -136,6 +136,7 @@ def style_sheet(p: Palette) -> str:
   border-radius: 3px; background: {p.raised}; }}
 #wetread QListView::indicator:checked, #wetread QCheckBox::indicator:checked {{ background: {p.accent};
   border-color: {p.accent}; image: url("{_icon("tick", p)}"); }}
+#wetread QSlider {{ min-height: 22px; }}
 #wetread QSlider::groove:horizontal {{ height: 4px; background: {p.border}; border-radius: 2px; }}
 #wetread QSlider::sub-page:horizontal {{ background: {p.accent}; border-radius: 2px; }}
 #wetread QSlider::handle:horizontal {{ width: 14px; margin: -6px 0; background: {p.raised};
