@@ -79,6 +79,8 @@ class FakeEdge:
         """A fault: a problem document for this call instead of its answer, or none."""
         self.break_after: set[tuple[str, str]] = set()
         """Calls (method, end of the path) that are done and whose answer is lost; each once."""
+        self.break_always: set[tuple[str, str]] = set()
+        """The same, every time."""
         self.on_upload: Callable[[], None] = lambda: None
         self.changed = threading.Condition()
         self._tls = tls
@@ -343,7 +345,7 @@ class _Handler(BaseHTTPRequestHandler):
         except Refusal as refusal:
             self._send(refusal.status, refusal.document)
             return
-        for lost in self.edge.break_after:
+        for lost in self.edge.break_after | self.edge.break_always:
             if self.command == lost[0] and path.endswith(lost[1]):
                 self.edge.break_after.discard(lost)
                 with_closed(self.connection)

@@ -12,6 +12,7 @@ from desk_under_test import READER, DeskUnderTest, edge_with_result
 
 import desk_documents as documents
 from fake_edge import FakeEdge
+from waiting import until
 from wetread_desktop.client.cards import CardAction
 from wetread_desktop.client.journal import unfinished
 from wetread_desktop.client.panel_state import Phase
@@ -65,22 +66,31 @@ def test_window_that_was_killed_sends_its_decisions_the_next_time(tmp_path: Path
     refuse = {"status": 503, "detail": "draining"}
     if moment == "before":
         edge.answer_first = lambda method, path: refuse if path.endswith("/decisions") else None
+    else:
+        edge.break_always.add(("POST", "/decisions"))
     code = f"""
 import os, sys; sys.path[:0] = {sys.path!r}
 from pathlib import Path
 from desk_under_test import DeskUnderTest
 class Somewhere:
     url = {edge.url!r}
+    def may_die(self):
+        return os.path.exists({str(tmp_path / "may-die")!r})
 desk = DeskUnderTest(Path({str(tmp_path)!r}), Somewhere())
 desk.review_findings()
 desk.presenter.accept(["2.25.2"])
 desk.presenter.reject(["2.25.3"], "no")
 desk.host.until(lambda: desk.states()["2 Lesion"] == "rejected")
+desk.host.until(lambda: desk.edge.may_die())
 os.kill(os.getpid(), 9)
 """
-    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parent)
-    assert done.returncode == -9
+    window = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
+    until(lambda: job.review.version or moment == "before")
+    (tmp_path / "may-die").touch()
+    assert window.wait(60) == -9
+    assert (moment == "after") == bool(job.review.version)
     edge.answer_first = lambda method, path: None
+    edge.break_always.clear()
     desk = DeskUnderTest(tmp_path, edge)
     desk.host.until(lambda: desk.presenter.state.findings and desk.states()["2 Lesion"] == "rejected")
     desk.host.until(lambda: desk.presenter.state.review.unsent == 0 and job.review.version == 2)
