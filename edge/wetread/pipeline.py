@@ -50,7 +50,7 @@ def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress)
     with clock.stage("images"):
         images = {c.input_name: read_image(c.series, rules[c.input_name]) for c in spec.chosen}
     with clock.stage("guard"):
-        outside = check_input(spec, bundle.manifest, images)
+        outside = check_input(spec, bundle, images)
     with clock.stage("infer"):
         output = model.run(images)
     shown = images[bundle.manifest.inputs[0].name]  # what results refer to

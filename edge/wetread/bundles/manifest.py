@@ -105,6 +105,12 @@ class Manifest(Strict):
         return self
 
     @model_validator(mode="after")
+    def _films_are_looked_at(self) -> Manifest:
+        if (self.guard or self.explain) and any(rule.kind != "radiograph" for rule in self.inputs):
+            raise ValueError("guard and explain look at films: they go with radiograph inputs alone")
+        return self
+
+    @model_validator(mode="after")
     def _ensemble_has_weights(self) -> Manifest:
         missing = sorted(set(self.ensemble) - {weights.network for weights in self.weights})
         if missing:

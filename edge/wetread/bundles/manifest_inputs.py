@@ -63,6 +63,6 @@ class GuardRule(Strict):
     """What the bundle's training data looked like: images unlike them are rejected."""
 
     statistics: str
-    """File in the bundle folder: intensity and embedding statistics of the training data, and the threshold."""
+    """File in the bundle folder (safetensors), as ``wetread bundle train`` and ``wetread bundle guard`` write it."""
     sha256: str
     """Of that file."""

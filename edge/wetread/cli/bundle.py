@@ -19,6 +19,7 @@ _ACTIONS = {
     "bench": ("wetread.cli.bundle_engines", "bench"),
     "train": ("wetread.cli.bundle_learn", "train"),
     "evaluate": ("wetread.cli.bundle_learn", "evaluate"),
+    "guard": ("wetread.cli.bundle_learn", "guard"),
     "install": ("wetread.cli.bundle_install", "install"),
     "sign": ("wetread.cli.bundle_install", "sign"),
     "export": ("wetread.cli.bundle_install", "export"),
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _bench(action("bench", "speed, memory and agreement of each engine on this machine"))
     _train(action("train", "train a new version of a bundle on labelled images"))
     _evaluate(action("evaluate", "how good a bundle is on labelled images"))
+    _guard(action("guard", "learn what a bundle's training films look like, so that it refuses others"))
     _install(action("install", "install a folder, a .zip or an exported archive; or fetch the weights of a bundle"))
     _sign(action("sign", "sign a bundle for other sites, or make a key"))
     _export(action("export", "write a bundle, with its ready engines if wanted, into one file"))
@@ -106,6 +108,12 @@ def _evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--part", choices=["train", "val", "test"], help="default: test, else val")
     evaluate.add_argument("--engine", default="auto", choices=["auto", *_ENGINES])
     evaluate.add_argument("--html", type=Path, metavar="FILE", help="a page with plots")
+
+
+def _guard(guard: argparse.ArgumentParser) -> None:
+    guard.add_argument("name", help="bundle name or folder; its wetread.json and models/ are changed")
+    _data(guard)
+    guard.add_argument("--seed", type=int, default=0)
 
 
 def _data(action: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``wetread bundle train | evaluate``."""
+"""``wetread bundle train | evaluate | guard``."""
 
 from __future__ import annotations
 
@@ -94,6 +94,28 @@ def evaluate(args: argparse.Namespace) -> int:
         report[score.rule.name] = _shown(score.measured, as_json=False)
     report["note"] = "95 % bootstrap intervals; figures on these images, no claim about others"
     show(report, as_json=False)
+    return 0
+
+
+def guard(args: argparse.Namespace) -> int:
+    """Learn what the training films look like, and put it into the bundle."""
+    from wetread.bundles import find_bundle, load_bundle
+    from wetread.cli.bundle_show import show
+
+    with _learn_extra():
+        from wetread.learn.appearance import guard_from, write_guard
+    bundle = find_bundle(args.name, bundle_folders(args))
+    learned = guard_from(bundle, args.data, seed=args.seed)
+    write_guard(bundle.folder, learned)
+    changed = load_bundle(bundle.folder)
+    report: dict[str, Any] = {
+        "state": "guarded",
+        "bundle": bundle.name,
+        **learned.document(),
+        "digest": changed.digest(),
+        "next": f"wetread bundle install {shlex.quote(str(bundle.folder))} --trust-local --replace",
+    }
+    show(report, as_json=args.json)
     return 0
 
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from wetread.bundles import Bundle
 from wetread.bundles.fit import unintended
 from wetread.bundles.manifest import Manifest, PatientRule
 from wetread.errors import NotIntended
+from wetread.guard.appearance import SAID, read_appearance
 from wetread.guard.grid import check_same_grid
 from wetread.guard.intended import check_age, check_sex, check_spacing
 from wetread.records.job import JobSpec, ReadOptions
 from wetread.records.model_input import ModelInput
+from wetread.records.radiograph import Radiograph
 
 _Check = Callable[[], None]
 
 
-def check_input(spec: JobSpec, manifest: Manifest, images: Mapping[str, ModelInput]) -> tuple[str, ...]:
+def check_input(spec: JobSpec, bundle: Bundle, images: Mapping[str, ModelInput]) -> tuple[str, ...]:
     """Why the images (by input name) lie outside the bundle's intended use; nothing for what it was made for.
 
     Raises: ``NotIntended`` with the first reason, unless the job's options allow it; ``GeometryInvalid`` for volumes
-    that do not lie on one grid.
+    that do not lie on one grid; ``BundleInvalid`` for statistics that are not those of the manifest.
     """
-    check_same_grid(images, manifest.inputs)
+    check_same_grid(images, bundle.manifest.inputs)
     reasons: list[str] = []
-    for check in _checks(spec, manifest, images):
+    for check in _checks(spec, bundle, images):
         try:
             check()
         except NotIntended as exc:
@@ -34,7 +37,9 @@ def check_input(spec: JobSpec, manifest: Manifest, images: Mapping[str, ModelInp
     return tuple(reasons)
 
 
-def _checks(spec: JobSpec, manifest: Manifest, images: Mapping[str, ModelInput]) -> Iterator[_Check]:
+def _checks(spec: JobSpec, bundle: Bundle, images: Mapping[str, ModelInput]) -> Iterator[_Check]:
+    """What is written about the study first, then what it looks like."""
+    manifest = bundle.manifest
     rules = {rule.name: rule for rule in manifest.inputs}
     patient = patient_rule(manifest, spec.options)
     for chosen in spec.chosen:
@@ -43,6 +48,22 @@ def _checks(spec: JobSpec, manifest: Manifest, images: Mapping[str, ModelInput])
     yield from (partial(check, spec.study, patient) for check in (check_age, check_sex))
     for name, image in images.items():
         yield partial(check_spacing, image, rules[name])
+    for image in images.values():
+        if isinstance(image, Radiograph):
+            yield partial(check_appearance, image, bundle)
+
+
+def check_appearance(film: Radiograph, bundle: Bundle) -> None:
+    """Refuse a film that looks unlike those the bundle was trained on. Raises: ``NotIntended``, ``BundleInvalid``."""
+    known = read_appearance(bundle)
+    if known is None:
+        return
+    found = known.unlikeness(film.array)
+    if not found.value <= 1.0:
+        raise NotIntended(
+            f"{film.instance.label}: does not look like the films the bundle was trained on: {SAID[found.index]} "
+            f"(unlikeness {found.value:.2f}, accepted up to 1)"
+        )
 
 
 def patient_rule(manifest: Manifest, options: ReadOptions) -> PatientRule:

@@ -54,6 +54,14 @@ def _section(metrics: Mapping[str, Any]) -> Iterator[str]:
             f"positive cases; present from {c['threshold']:.3f} upwards, the lowest at which {c['specificity']:.0%} of "
             f"the negative validation films{_changed(c['strength'])} are called absent."
         )
+    if metrics.get("guard"):
+        g = metrics["guard"]
+        held = g["false_rejection_validation"]
+        seen = "" if held is None else f", {held:.1%} of the validation part"
+        yield (
+            f"* Guard: from {g['films']} training films; refuses {g['false_rejection_left_out']:.1%} of those it was "
+            f"made without{seen}."
+        )
     if metrics["command"]:
         yield f"* Made with `{metrics['command']}`; all of it is in `training/metrics.json`."
     for note in metrics["notes"]:

@@ -16,6 +16,7 @@ import torch
 from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.trust import TrustPolicy
 from wetread.errors import DataUnusable, Misconfigured
+from wetread.learn.appearance import FEWEST, Learned, learn_appearance
 from wetread.learn.calibrate import Answers, Calibration, fit
 from wetread.learn.cases import Cases, Part, check_part
 from wetread.learn.measures import Classification, classification
@@ -68,6 +69,9 @@ def train(
     weights = run.finish()
     tell("calibrating", 1.0)
     calibration, measured, crossed = _judged(run, bundle, outside)
+    guard = _guard(parts, bundle, settings)
+    if guard is None:
+        notes = (*notes, f"no guard: it is made of at least {FEWEST} training films")
     version = Version(
         settings=settings,
         command=shlex.join(command),
@@ -81,6 +85,7 @@ def train(
         wall_s=time.monotonic() - began,
         cpu_s=time.process_time() - cpu_began,
         threads=torch.get_num_threads(),
+        guard=guard,
         notes=(*notes, *run.notes),
     )
     folder = write_version(bundle, target, weights, version)
@@ -106,6 +111,15 @@ def _parts(source: Source, bundle: Bundle, settings: TrainingSettings) -> tuple[
     for part in ("train", "val"):
         check_part(parts[part], part, names)
     return parts, notes
+
+
+def _guard(parts: Parts, bundle: Bundle, settings: TrainingSettings) -> Learned | None:
+    """What the training films look like; None of volumes and of too few films."""
+    films = all(rule.kind == "radiograph" for rule in bundle.manifest.inputs)
+    if not films or len(parts["train"]) < FEWEST:
+        return None
+    train, val = ([case.image for case in parts[part]] for part in ("train", "val"))
+    return learn_appearance(train, seed=settings.seed, validation=val)
 
 
 def _cross_validated(trainee: Trainee, parts: Parts, tell: Progress) -> Answers:

@@ -21,6 +21,7 @@ from wetread.bundles.bundle import file_sha256
 from wetread.durable import make_folder, sync_folder
 from wetread.infer.gate.golden import golden_images
 from wetread.infer.model import open_model
+from wetread.learn.appearance import Learned, write_guard
 from wetread.learn.calibrate import Calibration
 from wetread.learn.card import write_figures
 from wetread.learn.cases import Part
@@ -57,6 +58,8 @@ class Version:
     cpu_s: float
     threads: int
     notes: tuple[str, ...]
+    guard: Learned | None = None
+    """What the training films look like."""
 
     def document(self) -> dict[str, Any]:
         """``training/metrics.json``."""
@@ -71,6 +74,7 @@ class Version:
             "calibration": None if self.calibration is None else asdict(self.calibration),
             "validation": _figures(self.validation),
             "cross_validation": _figures(self.cross_validation),
+            "guard": None if self.guard is None else self.guard.document(),
             "effort": {"wall_s": round(self.wall_s, 1), "cpu_s": round(self.cpu_s, 1), "threads": self.threads},
             "machine": f"{platform.machine()}, {platform.system()}",
             "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
@@ -91,6 +95,8 @@ def write_version(bundle: Bundle, target: Path, weights: Mapping[str, Tensor], v
         shutil.copytree(bundle.folder, folder, ignore=ignored)
         _write_weights(folder, bundle, weights)
         _write_configs(folder, bundle, version)
+        if version.guard is not None:
+            write_guard(folder, version.guard)
         _write_golden_answer(folder, bundle)
         training = folder / TRAINING
         training.mkdir(exist_ok=True)
@@ -129,6 +135,7 @@ def _write_configs(folder: Path, bundle: Bundle, version: Version) -> None:
     manifest = _read_json(configs / "wetread.json")
     path = _weights_path(bundle)
     network = bundle.manifest.weights[0].network
+    manifest.pop("guard", None)  # what the films of the old version looked like
     manifest["weights"] = [{"path": path, "network": network, "sha256": file_sha256(folder / path)}]
     if version.calibration is not None:
         manifest["scores"][0] |= {"threshold": version.calibration.threshold, "calibrated": True}
