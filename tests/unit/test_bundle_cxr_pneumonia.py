@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
@@ -12,8 +15,10 @@ from monai.bundle import ConfigWorkflow
 from learning import SHIPPED
 from wetread.bundles import load_bundle
 from wetread.bundles.bundle import file_sha256
+from wetread.guard.appearance import picture, read_appearance
 from wetread.infer.configs.config import InferenceConfig
 from wetread.learn.evaluate import as_document, evaluate
+from wrong_films import REAL_FILMS, SLICES, drawn, noise, real_film, slices, spoiled
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "pneumoniamnist" / "trainval.npz"
 NAMES = ["cxr_pneumonia", "cxr_pneumonia_vit", "cxr_pneumonia_pair"]
@@ -54,6 +59,36 @@ def test_monais_own_runner_gives_the_golden_answer(name: str, tmp_path: Path) ->
     _, said = (tmp_path / "predictions.csv").read_text().strip().rsplit(",", 1)
     stored = json.loads((folder / "golden" / "scores.json").read_text())["scores"][0]
     assert float(said) == pytest.approx(stored, abs=1e-5)
+
+
+@pytest.mark.shared_data
+@needs_data
+@pytest.mark.parametrize("name", NAMES)
+def test_guard_refuses_95_of_100_wrong_films_and_at_most_5_of_100_children(name: str) -> None:
+    known = read_appearance(load_bundle(SHIPPED / name))
+    assert known is not None
+    with np.load(DATA) as archive:
+        children = list(archive["val_images"].astype(np.float32) / 255)
+    wrong = spoiled(children) | noise(100) | drawn(100)
+    wrong |= {what: slices(files) for what, files in SLICES.items()}
+    wrong["ankle (real)"] = [real_film("RG3_UNCR.dcm")]
+
+    def refused(films: Sequence[npt.NDArray[np.float32]]) -> float:
+        indices = known.indices(np.stack([picture(film) for film in films]))
+        return float(np.any([values > known.limit[index] for index, values in indices.items()], axis=0).mean())
+
+    assert refused(children) <= 0.05
+    shares = {what: refused(films) for what, films in wrong.items()}
+    assert np.mean(list(shares.values())) >= 0.95
+    assert min(shares.values()) >= 0.9, shares
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_guard_does_not_tell_an_adults_chest_from_a_childs(name: str) -> None:
+    """Written down because it is so: view and age in the header are what keeps adults out."""
+    known = read_appearance(load_bundle(SHIPPED / name))
+    assert known is not None
+    assert not known.unlikeness(real_film(REAL_FILMS["adult chest, PA (real)"])).unusual
 
 
 @pytest.mark.shared_data

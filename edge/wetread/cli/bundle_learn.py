@@ -103,10 +103,10 @@ def guard(args: argparse.Namespace) -> int:
     from wetread.cli.bundle_show import show
 
     with _learn_extra():
-        from wetread.learn.appearance import guard_from, write_guard
+        from wetread.learn.appearance import guard_again, guard_from
     bundle = find_bundle(args.name, bundle_folders(args))
     learned = guard_from(bundle, args.data, seed=args.seed)
-    write_guard(bundle.folder, learned)
+    guard_again(bundle, learned)
     changed = load_bundle(bundle.folder)
     report: dict[str, Any] = {
         "state": "guarded",

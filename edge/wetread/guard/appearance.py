@@ -47,8 +47,8 @@ class Unlikeness:
 
     value: float
     """Of the index that is furthest out: 0 for the middle one of the training films, above 1 for what is rejected."""
-    index: str
-    """One of ``SAID``."""
+    unusual: tuple[str, ...]
+    """What is beyond its limit, in the words of ``SAID``; the furthest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,8 +98,9 @@ class Appearance:
             name: (float(values[0]) - self.middle[name]) / (self.limit[name] - self.middle[name])
             for name, values in self.indices(picture(film)[None]).items()
         }
-        index = max(found, key=lambda name: found[name])
-        return Unlikeness(found[index], index)
+        by_distance = sorted(found, key=lambda name: -found[name])
+        unusual = tuple(SAID[name] for name in by_distance if not found[name] <= 1.0)
+        return Unlikeness(found[by_distance[0]], unusual)
 
     def dump(self) -> bytes:
         """The statistics file (safetensors); ``read_appearance`` reads it."""

@@ -9,7 +9,7 @@ from wetread.bundles import Bundle
 from wetread.bundles.fit import unintended
 from wetread.bundles.manifest import Manifest, PatientRule
 from wetread.errors import NotIntended
-from wetread.guard.appearance import SAID, read_appearance
+from wetread.guard.appearance import read_appearance
 from wetread.guard.grid import check_same_grid
 from wetread.guard.intended import check_age, check_sex, check_spacing
 from wetread.records.job import JobSpec, ReadOptions
@@ -59,10 +59,10 @@ def check_appearance(film: Radiograph, bundle: Bundle) -> None:
     if known is None:
         return
     found = known.unlikeness(film.array)
-    if not found.value <= 1.0:
+    if found.unusual:
         raise NotIntended(
-            f"{film.instance.label}: does not look like the films the bundle was trained on: {SAID[found.index]} "
-            f"(unlikeness {found.value:.2f}, accepted up to 1)"
+            f"{film.instance.label}: does not look like the films the bundle was trained on: "
+            f"{'; '.join(found.unusual)} (unlikeness {found.value:.2f}, accepted up to 1)"
         )
 
 
