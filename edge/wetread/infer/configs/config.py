@@ -128,7 +128,7 @@ def _for_engines(network: nn.Module, *, detector: bool) -> nn.Module:
     """Engines answer with one tensor; a detector's network answers with many, which are packed into one."""
     if not detector:
         return network
-    from wetread.infer.networks.detection import packed
+    from wetread.infer.networks.packing import packed
 
     return packed(network)
 
