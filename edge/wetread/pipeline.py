@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from wetread.bundles import Bundle
 from wetread.encode.encoder import EncodeContext, encode, remarks
 from wetread.encode.view_files import encode_view_files
+from wetread.findings.explained import heat_maps
 from wetread.findings.from_output import read_output
 from wetread.guard.guard import check_input
 from wetread.images.model_input import read_image
 from wetread.progress import Progress, StageClock
+from wetread.records.heat_map import HeatMap
 from wetread.records.job import JobSpec, StageTiming
 from wetread.records.model_input import ModelInput
 from wetread.records.reading import Reading
@@ -24,7 +26,7 @@ from wetread.records.result import EncodedResult, ResultFile
 if TYPE_CHECKING:  # whoever hands in another reader needs no torch
     from wetread.infer.model import Reader
 
-_SHARE = {"images": 0.0, "guard": 0.25, "infer": 0.3, "findings": 0.8, "encode": 0.85}
+_SHARE = {"images": 0.0, "guard": 0.25, "infer": 0.3, "findings": 0.8, "explain": 0.82, "encode": 0.85}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,12 @@ def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress)
         reading = read_output(
             output, shown, bundle=bundle, engine=model.identity, decided_at=datetime.now(UTC), outside=outside
         )
+    maps: tuple[HeatMap, ...] = ()
+    if bundle.manifest.explain:
+        with clock.stage("explain"):
+            maps = heat_maps(reading, model.explain(images))
     with clock.stage("encode"):
-        context = EncodeContext(spec=spec, manifest=bundle.manifest, image=shown, reading=reading)
+        context = EncodeContext(spec=spec, manifest=bundle.manifest, image=shown, reading=reading, heat_maps=maps)
         results, files = encode(context), encode_view_files(context)
     progress("done", 1.0)
     said = tuple(f"read outside the intended use: {reason}" for reason in outside)

@@ -1,9 +1,8 @@
-"""What viewers get beside the DICOM objects: the label map as it is, ready to be drawn over the image."""
+"""What viewers get beside the DICOM objects: label map and heat maps as they are, ready to be drawn over the image."""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ _LEVEL = 1
 
 
 def encode_view_files(context: EncodeContext) -> tuple[ResultFile, ...]:
-    """Write the label map into ``context.spec.out_folder``, if viewers are to get it and the answer is one.
+    """Write label map and heat maps into ``context.spec.out_folder``, if viewers are to get them and there are any.
 
     Structures that overlap cannot be said by one label map: then there is none.
     Raises: ``SpoolUnavailable`` when the disk is full or cannot be written.
@@ -31,11 +30,15 @@ def encode_view_files(context: EncodeContext) -> tuple[ResultFile, ...]:
     if not context.spec.for_viewers:
         return ()
     labels = _labels(context.reading.output) if isinstance(context.image, Volume) else None
-    path = context.spec.out_folder / "labels.u8.gz"
+    folder = context.spec.out_folder
     try:
-        return tuple(_written(labels, path)) if labels is not None else ()
+        made = [] if labels is None else [_written(labels, folder / "labels.u8.gz", "labels")]
+        for number, heat_map in enumerate(context.heat_maps, start=1):
+            heat = np.rint(np.clip(heat_map.array, 0.0, 1.0) * 255).astype(np.uint8)[None]
+            made.append(_written(heat, folder / f"heatmap-{number}.u8.gz", "heatmap", heat_map.tracking_uid))
+        return tuple(made)
     except OSError as exc:
-        raise SpoolUnavailable(f"the label map cannot be written to {path}: {exc.strerror or exc}") from exc
+        raise SpoolUnavailable(f"what viewers get cannot be written to {folder}: {exc.strerror or exc}") from exc
 
 
 def _labels(output: ModelOutput) -> npt.NDArray[np.uint8] | None:
@@ -50,11 +53,11 @@ def _labels(output: ModelOutput) -> npt.NDArray[np.uint8] | None:
     return merged
 
 
-def _written(labels: npt.NDArray[np.uint8], path: Path) -> Iterator[ResultFile]:
+def _written(values: npt.NDArray[np.uint8], path: Path, kind: str, name: str = "") -> ResultFile:
     def write(part: Path) -> None:
         with part.open("wb") as raw, gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as packed:
-            for plane in labels:  # slice by slice: the volume is large enough as it is
+            for plane in values:  # slice by slice: the volume is large enough as it is
                 packed.write(np.ascontiguousarray(plane).data)
 
     write_atomically(path, write)
-    yield ResultFile("labels", path, file_sha256(path))
+    return ResultFile(kind, path, file_sha256(path), name)

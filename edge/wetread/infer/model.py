@@ -7,16 +7,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from torch import nn
+
 from wetread.bundles import Bundle
 from wetread.bundles.check import check_supported
-from wetread.bundles.manifest import Manifest
 from wetread.bundles.trust import TrustPolicy, admit
 from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.adapters import answer
+from wetread.infer.configs.config import InferenceConfig
 from wetread.infer.engines.engine import choose_engine, next_choice, standby_choice
+from wetread.infer.explain.explain import explain
 from wetread.infer.forecast import Forecast
 from wetread.infer.opening import Opened, Opening, load
+from wetread.infer.program import stage
 from wetread.infer.tiers import Tier
+from wetread.records.heat_map import ScoreMap
 from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
@@ -56,11 +61,15 @@ class Reader(Protocol):
         """What the bundle says about these images."""
         ...
 
+    def explain(self, images: Mapping[str, ModelInput]) -> tuple[ScoreMap, ...]:
+        """Where it looked, one map for each score; none of a bundle that explains nothing."""
+        ...
+
 
 class Model:
     """Answers for one bundle with one engine. Not for several threads at once."""
 
-    def __init__(self, opened: Opened, manifest: Manifest, *, reason: str, waiting: str) -> None:
+    def __init__(self, opened: Opened, bundle: Bundle, *, reason: str, waiting: str) -> None:
         self.tier: Tier = opened.tier
         """How the bundle is driven, and why."""
         self.identity: EngineIdentity = opened.identity
@@ -74,7 +83,8 @@ class Model:
         """What a read will take."""
         self._program = opened.program
         self._opened = opened
-        self._manifest = manifest
+        self._bundle, self._manifest = bundle, bundle.manifest
+        self._network: nn.Module | None = None
         self._closed = False
 
     def refresh(self) -> None:
@@ -91,6 +101,15 @@ class Model:
             raise RuntimeError("the model is closed")
         return answer(self._program, self._manifest, volumes)
 
+    def explain(self, images: Mapping[str, ModelInput]) -> tuple[ScoreMap, ...]:
+        """Where it looked, one map for each score, on the stored pixels of the film; none of a bundle that explains
+        nothing.
+
+        Raises: ``BundleInvalid`` when the manifest's method does not go with the network or the transforms.
+        """
+        with stage("the explanation"):
+            return explain(self._program, self._own_network, self._manifest, images)
+
     def load(self) -> None:
         """Build or load now what the first study would. Raises: ``EngineUnavailable``, ``EngineDisagrees``."""
         load(self._opened.engines, self._opened.windows)
@@ -98,6 +117,13 @@ class Model:
     def prepare(self, network: str, shape: tuple[int, ...]) -> None:
         """Build what ``network`` needs for images of ``shape``. Raises: ``EngineUnavailable``, ``EngineDisagrees``."""
         load(self._opened.engines, {network: shape})
+
+    def _own_network(self) -> nn.Module:
+        """The bundle's network in PyTorch, made when it is first asked for."""
+        if self._network is None:
+            config, name = InferenceConfig(self._bundle), self._manifest.runtime.network
+            self._network = config.make_network(next(w for w in self._manifest.weights if w.network == name))
+        return self._network
 
     def close(self) -> None:
         """Free the engines; the model cannot be used any more."""
@@ -145,4 +171,4 @@ def open_model(
             choice = instead
         else:
             reason = f"serves until {waiting} is ready: {why}" if waiting else choice.reason
-            return Model(opened, bundle.manifest, reason=reason, waiting=waiting)
+            return Model(opened, bundle, reason=reason, waiting=waiting)

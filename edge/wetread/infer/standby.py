@@ -15,6 +15,7 @@ from wetread.infer.forecast import Forecast
 from wetread.infer.model import Model, open_model
 from wetread.infer.rebuild import Building, BuildProcess, Order, order_for
 from wetread.infer.tiers import Tier
+from wetread.records.heat_map import ScoreMap
 from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
@@ -105,6 +106,10 @@ class Standby:
             self._order = replace(self._order, more=tuple(dict.fromkeys((*self._order.more, wanted)))[-_SHAPES:])
         self._have_built()
         return self._model.run(volumes)
+
+    def explain(self, images: Mapping[str, ModelInput]) -> tuple[ScoreMap, ...]:
+        """As ``Model.explain``, by the one that answered last."""
+        return self._model.explain(images)
 
     def close(self) -> None:
         """End what is being built, free the model."""

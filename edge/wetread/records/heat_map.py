@@ -20,3 +20,13 @@ class HeatMap:
     """As people know it: ``Grad-CAM``, ``Grad-CAM++``, ``attention rollout``, ``occlusion``."""
     parameters: tuple[str, ...] = ()
     """What it takes to compute it again, e.g. ``layer: features.denseblock4``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreMap:
+    """A heat map before anybody knows which finding its score becomes."""
+
+    array: npt.NDArray[np.float32]
+    """As of ``HeatMap``."""
+    method: str
+    parameters: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Where in a film a model looked."""
