@@ -13,8 +13,12 @@ import pytest
 
 from received import received
 from served import Served
+from wetread.bundles.bundle import file_sha256
 from wetread.cli.main import run
+from wetread.durable import write_atomically
 from wetread.errors import Misconfigured
+from wetread.records.job import JobOutcome, JobState
+from wetread.records.result import EncodedResult, ResultFile
 from wetread.service import backup
 from wetread.service.backup import back_up, restore
 from wetread.store import index
@@ -45,6 +49,35 @@ def test_finished_studies_come_back_byte_for_byte_and_nothing_is_sent_again(serv
     assert box.states() == ["read"]
     assert box.delivery.deliver_due() is False
     assert box.actions()[-1] == "restored"
+
+
+def test_both_renditions_signed_reports_and_files_for_viewers_come_back(served: Served, tmp_path: Path) -> None:
+    served.receive(*served.images("a"))
+    served.complete()
+    job = served.queue.claim()
+    assert job is not None
+    folder = served.folder / "results" / job.job_id
+    places = ("1/common/sr-1.dcm", "1/modern/sr-1.dcm", "signed/0b6f4c1e-7a52-4d4b-9a57-6f2f1f0f4c11/sr-common.dcm")
+    results = tuple(_object(folder / place, n) for n, place in enumerate(places, start=1))
+    labels, heatmap = (_viewer_file(folder / "1" / name) for name in ("labels.u8.gz", "heatmap-2.25.9.u8.gz"))
+    files = (ResultFile("labels", *labels), ResultFile("heatmap", *heatmap, name="2.25.9"))
+    outcome = JobOutcome(job.job_id, JobState.DONE, results=results, files=files)
+    served.queue.finish(outcome, data_folder=served.folder)
+    back_up(served.folder, tmp_path / "b.tar")
+    box = restored(served, tmp_path / "b.tar")
+    made = [p.relative_to(served.folder) for p in (served.folder / "results").rglob("*") if p.is_file()]
+    assert len(made) == 5
+    assert all((box.folder / name).read_bytes() == (served.folder / name).read_bytes() for name in made)
+
+
+def _object(path: Path, number: int) -> EncodedResult:
+    digest = _viewer_file(path)[1]
+    return EncodedResult("SR", "1.2.840.10008.5.1.4.1.1.88.33", f"2.25.{number}", "2.25.7", "1.2.1", path, digest)
+
+
+def _viewer_file(path: Path) -> tuple[Path, str]:
+    write_atomically(path, lambda part: part.write_bytes(str(path).encode()))
+    return path, file_sha256(path)
 
 
 def test_result_that_was_pending_at_the_backup_is_held_and_not_sent_by_the_restored_box(
@@ -159,6 +192,7 @@ def _newer(archive: Path) -> None:
         (lambda a: a.write_bytes(b""), "not a whole Wetread backup"),
         (lambda a: _rewritten(a, "../evil", b"x"), "which is not part of a Wetread backup"),
         (lambda a: _rewritten(a, "spool/studies/../../../evil", b"x"), "which is not part of a Wetread backup"),
+        (lambda a: _rewritten(a, "results/1/../../../evil", b"x"), "which is not part of a Wetread backup"),
         (lambda a: _rewritten(a, "spool/incoming/x", b"", tarfile.SYMTYPE), "which is not part of a Wetread backup"),
         (lambda a: a.unlink(), "there is no backup"),
     ],

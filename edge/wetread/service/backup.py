@@ -35,7 +35,8 @@ from wetread.store.spool import Spool
 FORMAT = 1
 _DATABASE = "wetread.db"
 _MANIFEST = "manifest.json"
-_MEMBER = re.compile(r"wetread\.db|(spool/(incoming|unreadable|comparing|studies/\w+)|results/\w+/\d+)/[\w.-]+")
+_MEMBER = re.compile(r"wetread\.db|(spool/(incoming|unreadable|comparing|studies/\w+)|results(/\w[\w.-]*)+)/\w[\w.-]*")
+"""Below ``results`` any depth: a read in two renditions and a signed report have folders of their own."""
 _CHUNK = 2**20
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
@@ -133,6 +134,7 @@ def _members(data_dir: Path, snapshot: Path) -> Iterator[tuple[str, tuple[Path, 
     known = {f"spool/{r['path']}" for r in db.fetch("SELECT path FROM instances WHERE removed_at IS NULL")}
     known |= {f"spool/{r['path']}" for r in db.fetch("SELECT path FROM unreadable UNION SELECT path FROM recompressed")}
     known |= {r["path"] for r in db.fetch("SELECT path FROM results WHERE removed_at IS NULL")}
+    known |= {r["path"] for r in db.fetch("SELECT path FROM result_files")}
     db.close()
     for name in sorted(known):
         # Rows are written first: the file may still lie in incoming/ under the same name, or be moved this moment.
