@@ -138,6 +138,11 @@ def test_a_file_that_holds_no_statistics_is_named(guarded: Bundle) -> None:
         read_appearance(load_bundle(guarded.folder))
 
 
+def test_the_same_films_and_seed_give_the_same_file_to_the_byte(learned: Learned) -> None:
+    again = learn_appearance(children(200, seed=1), seed=SEED)
+    assert again.appearance.dump() == learned.appearance.dump()
+
+
 def test_too_few_films_make_no_guard() -> None:
     with pytest.raises(DataUnusable, match=r"at least 100 training films .* got 99"):
         learn_appearance(children(99, seed=1), seed=SEED)

@@ -26,6 +26,7 @@ SIDE = 28
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 VERSION = "1"
 _SMALLEST_DEVIATION = 1e-3
+_ABOUT = "wetread.appearance"
 _KEYS = ("mean", "components", "variances", "grey_mean", "grey_precision", "hidden", "hidden_bias", "out", "out_bias")
 
 Picture = npt.NDArray[np.float32]
@@ -105,8 +106,9 @@ class Appearance:
     def dump(self) -> bytes:
         """The statistics file (safetensors); ``read_appearance`` reads it."""
         arrays = {name: np.ascontiguousarray(getattr(self, name), np.float32) for name in _KEYS}
-        about = {"version": VERSION, "middle": json.dumps(dict(self.middle)), "limit": json.dumps(dict(self.limit))}
-        return save(arrays, about)
+        scales = {name: {"middle": self.middle[name], "limit": self.limit[name]} for name in SAID}
+        # One entry: safetensors writes several in an order that differs from run to run.
+        return save(arrays, {_ABOUT: json.dumps({"version": VERSION, "scales": scales})})
 
 
 def picture(film: npt.NDArray[np.floating[Any]]) -> Picture:
@@ -153,11 +155,11 @@ def _read(path: Path, sha256: str) -> Appearance:
         raise BundleInvalid(f"{path} has SHA-256 {found[:16]}…, guard.sha256 of the manifest is {sha256[:16]}…")
     try:
         with safe_open(path, "numpy") as stored:
-            about = stored.metadata() or {}
+            about = json.loads((stored.metadata() or {}).get(_ABOUT, "{}"))
             if about.get("version") != VERSION:
                 raise BundleInvalid(f"{path} has the version {about.get('version')!r}, expected {VERSION!r}")
             arrays = {name: np.asarray(stored.get_tensor(name), np.float64) for name in _KEYS}
-            middle, limit = (json.loads(about[name]) for name in ("middle", "limit"))
+            middle, limit = ({n: float(about["scales"][n][what]) for n in SAID} for what in ("middle", "limit"))
     except (SafetensorError, KeyError, ValueError) as exc:
         raise BundleInvalid(f"{path} holds no statistics of films: {exc}") from exc
     return Appearance(**arrays, middle=middle, limit=limit)
