@@ -31,22 +31,27 @@ class Complaint:
         return f"{self.file or 'all files'}: {self.tool}: {self.text}"
 
 
-def check_files(results: Sequence[Path], sources: Sequence[Path]) -> list[Complaint]:
+def check_files(
+    results: Sequence[Path], sources: Sequence[Path], *, alone: Sequence[Path] | None = None
+) -> list[Complaint]:
     """Everything that is wrong with ``results``, which were made from ``sources``.
 
+    ``alone``: those that are looked at one by one, too; all of them if not given.
     Raises: ``ToolMissingError`` when a validator is not installed; a missing check is never a passed one.
     """
-    return list(complaints(results, sources))
+    return list(complaints(results, sources, alone=alone))
 
 
-def complaints(results: Sequence[Path], sources: Sequence[Path]) -> Iterator[Complaint]:
+def complaints(
+    results: Sequence[Path], sources: Sequence[Path], *, alone: Sequence[Path] | None = None
+) -> Iterator[Complaint]:
     """The same one by one, from the fastest check to the slowest."""
     if not results:
         yield Complaint("gate", "", "there are no result files")
         return
     yield from (Complaint("own", "", text) for text in _check_set(results, sources))
     yield from (Complaint("dcentvfy", "", text) for text in outside.check_entities(results, sources))
-    for path in results:
+    for path in results if alone is None else alone:
         yield from _check_file(path)
 
 
