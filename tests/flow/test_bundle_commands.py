@@ -183,6 +183,23 @@ def test_codes_that_were_left_empty_are_named_as_such(source: Path, command: Com
     assert "procedure.value: is empty, fill it in" in command("check", source, code=2)["reason"]
 
 
+def test_keys_that_are_missing_or_unknown_are_named_as_such(source: Path, command: Command) -> None:
+    path = source / "configs" / "wetread.json"
+    manifest = json.loads(path.read_text())
+    manifest["clinical_usage"] = manifest.pop("clinical_use")
+    path.write_text(json.dumps(manifest))
+    reason = command("check", source, code=2)["reason"]
+    assert "clinical_use: is missing" in reason
+    assert "clinical_usage: Wetread knows no such key here" in reason
+
+
+def test_missing_inference_config_is_not_blamed_on_a_key_that_nobody_wrote(source: Path, command: Command) -> None:
+    for path in (source / "configs").glob("inference.*"):
+        path.unlink()
+    reason = command("check", source, code=2)["reason"]
+    assert reason.endswith("configs/inference.json is missing, and so are inference.yaml and inference.yml")
+
+
 def test_weights_without_a_publisher_are_not_said_to_be_fetched(source: Path, command: Command) -> None:
     (source / "models" / "model.safetensors").unlink()
     reason = command("check", source, code=2)["reason"]

@@ -112,6 +112,15 @@ def test_waiting_read_of_an_older_input_is_cancelled_and_the_newer_one_read(stud
     assert study.outbox() == [("a2", "pending")]
 
 
+def test_reason_of_a_study_is_not_that_of_a_read_which_another_took_the_place_of(study: Study) -> None:
+    study.revise(("A", "a1"))
+    study.revise(("A", "a2"))
+    study.read()
+    study.deliver()
+    (status,) = study.db.fetch("SELECT state, reason FROM study_status")
+    assert (status["state"], status["reason"]) == ("read", "")
+
+
 def test_running_read_of_an_older_input_commits_nothing(study: Study) -> None:
     study.revise(("A", "a1"))
     running = study.claim()

@@ -141,8 +141,10 @@ def test_doctor_shows_refused_callers_with_what_to_do(
     assert check.advice == "differs from 'CT1'; see: wetread peers refused"
     assert check.ok, "months ago"
     today = datetime.now(UTC).isoformat(timespec="milliseconds")
-    note(config, dataclasses.replace(REFUSAL, address="10.0.0.6", last_at=today))
-    assert [c.ok for c in examine(config) if c.name == "refused caller"] == [False, True]
+    note(config, dataclasses.replace(REFUSAL, address="10.0.0.6", last_at=today, count=1))
+    latest, earlier = [c for c in examine(config) if c.name == "refused caller"]
+    assert (latest.ok, earlier.ok) == (False, True)
+    assert "ct1 at 10.0.0.6, once: calling" in latest.found
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,9 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleInvalid(f"{manifest_path}: {problems}") from exc
     bundle = Bundle(folder.resolve(), folder.resolve().name, str(metadata["version"]), str(metadata["task"]), manifest)
     if not bundle.config_path.is_file():
-        raise BundleInvalid(f"{bundle.config_path} is missing; the manifest's runtime.config names it")
+        named = bundle.manifest.runtime.config
+        why = "; the manifest's runtime.config names it" if named else ", and so are inference.yaml and inference.yml"
+        raise BundleInvalid(f"{bundle.config_path} is missing{why}")
     return bundle
 
 
@@ -147,8 +149,15 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+_WORDS = {
+    "string_too_short": "is empty, fill it in",
+    "missing": "is missing",
+    "extra_forbidden": "Wetread knows no such key here; packaging/docs/BUNDLES.md lists them",
+}
+
+
 def _what_is_wrong(error: ErrorDetails) -> str:
-    return "is empty, fill it in" if error["type"] == "string_too_short" else str(error["msg"])
+    return _WORDS.get(error["type"], error["msg"])
 
 
 def _read_json(path: Path, *, comments: bool = False) -> dict[str, object]:

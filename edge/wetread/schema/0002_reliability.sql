@@ -221,7 +221,7 @@ SELECT s.id, s.study_instance_uid, s.attributes, s.correction, s.created_at, s.u
              ON p.kind = 'all' OR (p.kind = 'route' AND p.name = j.route) OR (p.kind = 'bundle' AND p.name = j.bundle)
          WHERE j.study_id = s.id AND (j.state = 'waiting'
              OR EXISTS (SELECT 1 FROM outbox o WHERE o.job_id = j.id AND o.state = 'pending')) LIMIT 1),
-        (SELECT nullif(j.reason, '') FROM jobs j WHERE j.study_id = s.id
+        (SELECT nullif(j.reason, '') FROM jobs j WHERE j.study_id = s.id AND j.superseded_by = ''
          ORDER BY j.state IN ('failed', 'rejected', 'cancelled') DESC, j.created_at DESC LIMIT 1),
         (SELECT nullif(o.hold_reason, '') FROM outbox o JOIN jobs j ON j.id = o.job_id
          WHERE j.study_id = s.id AND o.state = 'held' LIMIT 1),

@@ -54,7 +54,8 @@ def look_at_refused(config: Config) -> Iterator[Check]:
     for refused in Overview(config.data_dir).refusals(limit=5):
         last = datetime.fromisoformat(refused["last_at"])
         who = f"{refused['calling'] or '?'} at {refused['address']}"
-        found = f"{last.astimezone():%Y-%m-%d %H:%M:%S%z} {who}, {refused['count']} times: {refused['reason']}"
+        times = "once" if refused["count"] == 1 else f"{refused['count']} times"
+        found = f"{last.astimezone():%Y-%m-%d %H:%M:%S%z} {who}, {times}: {refused['reason']}"
         advice = refused["hint"] or "if it should send: correct its settings, or our [[peers]]"
         yield Check("refused caller", last < since, found, f"{advice}; see: wetread peers refused")
 
