@@ -120,6 +120,17 @@ def test_folds_never_part_a_patient_and_balance_the_classes() -> None:
     assert not {c.patient for c in parts["train"]} & {c.patient for c in parts["val"]}
 
 
+def test_films_of_unnamed_patients_that_look_alike_are_never_parted_by_the_folds() -> None:
+    """Every film and one taken again: brighter, noisier, twice as large; a pair lies far apart in the list."""
+    random = np.random.default_rng(0)
+    first = random.random((30, 28, 28)).astype(np.float32)
+    again = np.kron(0.3 + 0.6 * first + random.normal(0, 0.03, first.shape), np.ones((1, 2, 2))).astype(np.float32)
+    cases = [Case(f"{n}", image, (n % 2,)) for n, image in enumerate(first)]
+    cases += [Case(f"{n} again", image, (n % 2,)) for n, image in enumerate(again)]
+    for train, val in fold_indices(cases, folds=5, seed=0):
+        assert {n % 30 for n in train}.isdisjoint(n % 30 for n in val)
+
+
 def test_too_few_patients_for_the_folds_are_refused() -> None:
     with pytest.raises(DataUnusable, match="of 1 patients cannot be split into 5 folds"):
         split(tuple(case(str(n), patient="A") for n in range(9)), seed=0)

@@ -6,11 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array, vstack
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from wetread.errors import DataUnusable
+from wetread.guard.appearance import picture
 from wetread.learn.cases import Case, Cases, Part
 
+ALIKE = 0.93
+"""Correlation of two films, as the guard sees them, from which they may be of one patient: a copy, or taken again."""
+_BLOCK = 1024
 _NAMED = 3
 
 
@@ -41,14 +47,36 @@ def split(cases: Cases, *, seed: int, folds: int = 5) -> dict[Part, Cases]:
 
 
 def fold_indices(cases: Sequence[Case], *, folds: int, seed: int) -> list[tuple[list[int], list[int]]]:
-    """Indices of the train and validation cases of each fold, by patient. Raises: ``DataUnusable``."""
-    groups = np.array([case.patient or f"case {number}" for number, case in enumerate(cases)])
+    """Indices of the train and validation cases of each fold, by patient; films that look alike stay together, too.
+
+    Raises: ``DataUnusable``.
+    """
+    groups = _patients(cases)
     patients = len(set(groups.tolist()))
     if patients < folds:
         raise DataUnusable(f"{len(cases)} cases of {patients} patients cannot be split into {folds} folds by patient")
     strata: npt.NDArray[np.int64] = np.array([_stratum(case) for case in cases])
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [(train.tolist(), val.tolist()) for train, val in splitter.split(strata, strata, groups)]
+
+
+def _patients(cases: Sequence[Case]) -> npt.NDArray[np.str_]:
+    """``(case,)``: who it is. Films that name nobody and correlate by ``ALIKE`` or more count as of one patient."""
+    names = np.array([case.patient or f"case {number}" for number, case in enumerate(cases)], object)
+    films = [number for number, case in enumerate(cases) if not case.patient and case.image.ndim == 2]
+    if films:
+        pictures = np.stack([picture(cases[number].image).reshape(-1) for number in films])
+        names[films] = [f"alike {group}" for group in _alike(pictures)]
+    return np.asarray(names, np.str_)
+
+
+def _alike(pictures: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+    """``(picture,)``: number of the group, which a chain of pairs joins; ``pictures``: ``(picture, pixel)``."""
+    centred = pictures - pictures.mean(1, keepdims=True)
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    near = [csr_array(centred[start : start + _BLOCK] @ centred.T >= ALIKE) for start in range(0, len(centred), _BLOCK)]
+    groups: npt.NDArray[np.int32] = connected_components(vstack(near), directed=False)[1]
+    return groups
 
 
 def _stratum(case: Case) -> int:
