@@ -6,6 +6,7 @@ tries until the edge has them.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -73,15 +74,33 @@ class Recorder:
             self._journal.dropped(ids, reason)
             return ids
 
-    def close(self, timeout_s: float = 2.0) -> None:
-        """Write what is to be written; what is not sent by then stays in the journal."""
+    def close(self, timeout_s: float = 2.0, *, held: bool = False) -> None:
+        """Write what is to be written; what is not sent by then stays in the journal, and the review in our hands.
+
+        Where nothing is left to be sent, another reader may decide from now on. ``held``: this reader holds the review,
+        whether or not anything was sent from here.
+        """
         self._writes.put(None)
         self._writer.join(timeout_s)
         with self._guard:
+            lets_go = not self._closed and not self._pending() and (held or self._holds)
             self._closed = True
             self._guard.notify_all()
             if self._journal is not None:
                 self._journal.close()
+        if lets_go:
+            self._let_go(timeout_s)
+
+    def _let_go(self, timeout_s: float) -> None:
+        """On a thread of its own: nobody who closes a window waits for a network that is down."""
+
+        def call() -> None:
+            with contextlib.suppress(EdgeError):  # then the next one asks for it, as from a window that died
+                self._edge.let_go(self._owner.job_id)
+
+        thread = threading.Thread(target=call, name="wetread-let-go", daemon=True)
+        thread.start()
+        thread.join(timeout_s)
 
     def _write(self) -> None:
         try:
@@ -140,18 +159,27 @@ class Recorder:
         if self._closed:
             return  # the window went while we asked: the next one sends them, if they are the same patient's
         try:
-            self._taken(self._edge.decide(job_id, [_wire(d) for d in pending]), pending)
+            self._taken(self._decided(pending), pending)
         except NotAcceptable as error:
             if len(pending) > 1:
                 self._one_by_one(pending)
             else:
                 self._refused(pending[0], error)
 
+    def _decided(self, pending: Sequence[Decision]) -> ReviewDocument:
+        """Send these. Another window of this reader that was closed let go of the review for us, too: then hold again."""
+        job_id, wires = self._owner.job_id, [_wire(d) for d in pending]
+        try:
+            return self._edge.decide(job_id, wires)
+        except HeldByAnother:
+            self._edge.hold(job_id)
+            return self._edge.decide(job_id, wires)
+
     def _one_by_one(self, pending: Sequence[Decision]) -> None:
         """One of them is not acceptable: find out which, and send the others."""
         for decision in pending:
             try:
-                self._taken(self._edge.decide(self._owner.job_id, [_wire(decision)]), [decision])
+                self._taken(self._decided([decision]), [decision])
             except NotAcceptable as error:
                 self._refused(decision, error)
 

@@ -77,12 +77,13 @@ class Reviewing:
         """Leave the review; what is not sent stays on disk."""
         was, self._open, self._ready = self._open, None, False
         if was is not None:
-            self._desk.background.run(was.recorder.close, lambda _: None, lambda _: None)
+            held = self._holds(was.session.document)
+            self._desk.background.run(lambda: was.recorder.close(held=held), lambda _: None, lambda _: None)
 
     def close(self) -> None:
         """The viewer is about to end: wait until what was decided is on disk."""
         if self._open is not None:
-            self._open.recorder.close()
+            self._open.recorder.close(held=self._holds(self._open.session.document))
             self._open = None
 
     def why_not(self) -> Sentence:
@@ -219,6 +220,11 @@ class Reviewing:
         actions = (CardAction.TAKE_OVER, CardAction.RELOAD) if held else actions
         self._desk.show(Card(say("Nothing can be decided now."), why, "", actions))
         return None
+
+    def _holds(self, document: ReviewDocument) -> bool:
+        """Whether the review is in this reader's hands."""
+        holder, here = document.holder, self._desk.settings.reader
+        return holder is not None and holder.reader == here and document.state is not ReviewState.SIGNED
 
     def _held_by(self, document: ReviewDocument) -> str:
         """Who else holds the review."""

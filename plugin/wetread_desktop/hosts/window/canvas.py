@@ -5,8 +5,10 @@ The canvas knows pixels of one plane; what they mean in the patient is the busin
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
-from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
+from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPixmap, QWheelEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from wetread_desktop.hosts.window.painting import Picture, paint_marks, paint_picture, paint_words
@@ -35,14 +37,26 @@ class Canvas(QWidget):
         self.setMinimumSize(160, 160)
         self.setMouseTracking(False)
         self._picture: Picture | None = None
+        self._painted: tuple[QRectF, QPixmap] | None = None
         self._zoom = 1.0
         self._shift = QPointF(0, 0)
         self._drag: tuple[Qt.MouseButton, QPointF] | None = None
 
+    @property
+    def picture(self) -> Picture | None:
+        """What is painted."""
+        return self._picture
+
     def show_picture(self, picture: Picture | None) -> None:
         """Paint this from now on; zoom and pan stay."""
-        self._picture = picture
+        self._picture, self._painted = picture, None
         self.update()
+
+    def show_cross(self, cross: tuple[float, float] | None) -> None:
+        """The same picture with the cross elsewhere: nothing but the lines is painted anew."""
+        if self._picture is not None and self._picture.cross != cross:
+            self._picture = replace(self._picture, cross=cross)
+            self.update()
 
     def fit(self) -> None:
         """The whole picture, in the middle."""
@@ -99,7 +113,7 @@ class Canvas(QWidget):
         if self._picture is None:
             return
         target = self.target()
-        paint_picture(painter, self._picture, target)
+        painter.drawPixmap(0, 0, self._pixels(self._picture, target))
         paint_marks(painter, self._picture, target)
         paint_words(painter, self._picture, target, QRectF(self.rect()), self.font())
         if self.hasFocus():
@@ -166,6 +180,19 @@ class Canvas(QWidget):
             self.fit()
         else:
             super().keyPressEvent(event)
+
+    def _pixels(self, picture: Picture, target: QRectF) -> QPixmap:
+        """Grey values and layers as they are on the screen, kept until one of them or the place changes."""
+        ratio = self.devicePixelRatioF()
+        if self._painted is None or self._painted[0] != target or self._painted[1].size() != self.size() * ratio:
+            pixmap = QPixmap(self.size() * ratio)
+            pixmap.setDevicePixelRatio(ratio)
+            pixmap.fill(QColor(0, 0, 0))
+            painter = QPainter(pixmap)
+            paint_picture(painter, picture, target)
+            painter.end()
+            self._painted = (target, pixmap)
+        return self._painted[1]
 
     def _point(self, place: QPointF) -> None:
         pixel = self.pixel_at(place)

@@ -52,6 +52,11 @@ class Viewer(QWidget):
         grid.setColumnStretch(0, 2)
         grid.setColumnStretch(1, 1)
 
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The planes that are shown now."""
+        return tuple(self._planes)
+
     def canvas(self, view: View) -> Canvas:
         """The canvas of one plane; of a film ``View.CORONAL``."""
         return self._canvases[view]
@@ -132,9 +137,20 @@ class Viewer(QWidget):
         return float(found), self.cross[1], self.cross[2]
 
     def _move_to(self, index: tuple[float, float, float]) -> None:
-        self.cross = index
-        self.refresh()
+        before, self.cross = self.cross, index
+        for view, plane in self._planes.items():
+            if self.images is None:
+                break
+            if self._at(self.images, plane, before) != self._at(self.images, plane, index):
+                self._canvases[view].show_picture(self._picture(self.images, view))
+            elif self.images.affine is not None:
+                self._canvases[view].show_cross(plane.on_screen(index, self.images.shape))
         self.moved.emit()
+
+    @staticmethod
+    def _at(images: Images, plane: Plane, index: tuple[float, float, float]) -> int:
+        """The slice of this plane that goes through an index."""
+        return min(max(round(index[plane.axis]), 0), images.shape[plane.axis] - 1)
 
     def _point(self, view: View, down: float, right: float) -> None:
         if self.images is None:
@@ -152,7 +168,7 @@ class Viewer(QWidget):
 
     def _picture(self, images: Images, view: View) -> Picture:
         plane = self._planes[view]
-        at = min(max(round(self.cross[plane.axis]), 0), images.shape[plane.axis] - 1)
+        at = self._at(images, plane, self.cross)
         layers = []
         for overlay in self.layers.overlays.values():
             if overlay.look.visible:
