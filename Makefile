@@ -47,6 +47,8 @@ bench: $(VENV)/.test $(WEIGHTS)  ## speed and memory; packaging/docs/BENCHMARKS.
 	$(BIN)/python tests/bench/bench_queue.py
 	$(BIN)/python tests/bench/bench_api.py
 	$(BIN)/python tests/bench/bench_kill.py
+	packaging/apt-install.sh $(APT_QT)
+	xvfb-run --auto-servernum --server-args="-screen 0 1920x1200x24" $(BIN)/python tests/bench/bench_desktop.py
 
 bench-gpu: $(VENV)/.test $(WEIGHTS)  ## what only a machine with an NVIDIA GPU can show
 	$(BIN)/python tests/bench/bench_gpu.py

@@ -32,6 +32,7 @@ __all__ = [
     "read_dataset",
     "read_header",
     "read_instance",
+    "reference_of",
 ]
 
 _PIXEL_GROUP = 0x7FE0
@@ -99,12 +100,17 @@ def describe_instance(path: Path) -> tuple[FileDataset, InstanceRef]:
     Raises: ``NotDicom`` also when the file names no study, series or instance.
     """
     ds, digest, _ = read_instance(path)
+    return ds, reference_of(path, ds, digest)
+
+
+def reference_of(path: Path, ds: FileDataset, digest: str = "") -> InstanceRef:
+    """The instance whose header is ``ds``. Raises: ``NotDicom`` when it names no study, series or instance."""
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
         if not text(ds, keyword):
             raise NotDicom(f"{path.name}: has no {keyword}, so it belongs to no study")
     uid, sop_class = text(ds, "SOPInstanceUID"), text(ds, "SOPClassUID")
     number = integer(ds, "InstanceNumber")
-    return ds, InstanceRef(uid, sop_class, path, digest, number, film=describe_film(ds))
+    return InstanceRef(uid, sop_class, path, digest, number, film=describe_film(ds))
 
 
 def _digest(path: Path, ds: FileDataset) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from wetread.dimse.attributes import text
-from wetread.dimse.dataset import build_study, describe_instance, read_header
+from wetread.dimse.dataset import build_study, content_digest, describe_instance, read_header, reference_of
 from wetread.errors import NotDicom
 from wetread.records.study import InstanceRef, StudyRef
 
@@ -54,6 +54,33 @@ def scan_folder(folder: Path) -> FolderScan:
         if (instance.sop_instance_uid, instance.digest) not in seen:
             seen.add((instance.sop_instance_uid, instance.digest))
             items.append((ds, instance))
+    return FolderScan(tuple(build_study(items)), tuple(skipped))
+
+
+def scan_headers(folder: Path) -> FolderScan:
+    """As ``scan_folder``, for looking only: no pixel data is read, and the instances have no digest.
+
+    Raises: ``NotDicom`` when ``folder`` is not a folder.
+    """
+    if not folder.is_dir():
+        raise NotDicom(f"{folder}: is not a folder, a folder of DICOM files was expected")
+    items: list[tuple[Dataset, InstanceRef]] = []
+    skipped: list[SkippedFile] = []
+    seen: dict[str, list[Path]] = {}
+    for path in _files(folder):
+        try:
+            ds = read_header(path)
+            if text(ds.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+                continue
+            instance = reference_of(path, ds)
+            same = seen.setdefault(instance.sop_instance_uid, [])
+            if same and content_digest(path)[0] in {content_digest(other)[0] for other in same}:
+                continue
+        except NotDicom as exc:
+            skipped.append(SkippedFile(path, str(exc)))
+            continue
+        same.append(path)
+        items.append((ds, instance))
     return FolderScan(tuple(build_study(items)), tuple(skipped))
 
 

@@ -167,7 +167,7 @@ class Recorder:
                 self._refused(pending[0], error)
 
     def _decided(self, pending: Sequence[Decision]) -> ReviewDocument:
-        """Send these. Another window of this reader that was closed let go of the review for us, too: then hold again."""
+        """Send these. A window of this reader that closed let go of the review for us, too: then hold it again."""
         job_id, wires = self._owner.job_id, [_wire(d) for d in pending]
         try:
             return self._edge.decide(job_id, wires)

@@ -1,4 +1,4 @@
-"""The radiologist's button on a real display: the window, a running ``wetread serve`` and Orthanc, until it is signed."""
+"""The radiologist's button on a real display: the window, a running ``wetread serve`` and Orthanc, to the signature."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Desk:
 
     def sign(self) -> str:
         """Read the dialog, then sign in it; what it said."""
-        self.until(lambda: self.panel.sign_button.isEnabled())
+        self.until(self.panel.sign_button.isEnabled)
         self._qtbot.mouseClick(self.panel.sign_button, Qt.MouseButton.LeftButton)
         dialog = self.panel.findChild(SignDialog)
         assert dialog is not None

@@ -46,9 +46,9 @@ def window(qtbot: QtBot) -> Iterator[StudyWindow]:
     window.close()
 
 
-def opened(qtbot: QtBot, window: StudyWindow, path: Path) -> None:
+def opened(qtbot: QtBot, window: StudyWindow, path: Path, *, timeout_s: float = 30.0) -> None:
     """Open it and wait until every slice is there."""
-    with qtbot.waitSignal(window.filled, timeout=30_000):
+    with qtbot.waitSignal(window.filled, timeout=int(timeout_s * 1000)):
         window.open_path(path)
 
 
@@ -221,6 +221,63 @@ def test_gui_thread_is_not_blocked_while_300_slices_are_read(qtbot: QtBot, windo
     assert isinstance(blocked, Blocked)
     print("longest pause of the GUI thread:", blocked.longest_ms)  # noqa: T201 for the log of the run
     assert blocked.longest_ms < 100.0
+
+
+def test_3000_slices_open_and_leaf_without_blocking_the_gui_thread(
+    qtbot: QtBot, window: StudyWindow, tmp_path: Path
+) -> None:
+    write_series(tmp_path, shape=(3000, 16, 16), modality="CT")
+    with watched(qtbot) as blocked:
+        opened(qtbot, window, tmp_path, timeout_s=240)
+        viewer = window.viewer
+        viewer.step(View.AXIAL, -3000)
+        viewer.step(View.AXIAL, 2999)
+        qtbot.wait(1)
+    assert viewer.images is not None
+    assert viewer.images.read.all()
+    picture = viewer.canvas(View.AXIAL).picture
+    assert picture is not None
+    assert picture.corner.startswith("3000 / 3000")
+    assert blocked.longest_ms < 100.0
+
+
+def test_folder_with_broken_files_shows_what_is_whole_and_says_what_is_not(
+    qtbot: QtBot, window: StudyWindow, tmp_path: Path
+) -> None:
+    phantom = write_series(tmp_path, shape=(12, 32, 32))
+    phantom.paths[3].write_bytes(phantom.paths[3].read_bytes()[:-200])  # cut inside its pixel data
+    (tmp_path / "noise.dcm").write_bytes(b"\x00" * 128 + b"DICM" + b"\xff" * 300)
+    (tmp_path / "empty").touch()
+    opened(qtbot, window, tmp_path)
+    images = window.viewer.images
+    assert images is not None
+    assert images.read.sum() == 11
+    assert "not all images could be read" in window.statusBar().currentMessage()
+    with qtbot.waitSignal(window.failed, timeout=10_000) as said:
+        for path in phantom.paths:
+            path.write_bytes(path.read_bytes()[:300])
+        window.open_path(tmp_path)
+    assert "holds no DICOM images" in said.args[0]
+    assert window.viewer.images is images, "what was shown stays"
+
+
+def test_leafing_paints_one_plane_anew_and_only_moves_the_lines_in_the_others(
+    qtbot: QtBot, window: StudyWindow, tmp_path: Path
+) -> None:
+    write_series(tmp_path, shape=(12, 32, 32))
+    opened(qtbot, window, tmp_path)
+    viewer = window.viewer
+    before = {view: viewer.canvas(view).picture for view in View}
+    viewer.step(View.AXIAL, 1)
+    after = {view: viewer.canvas(view).picture for view in View}
+    for view in View:
+        assert before[view] is not None
+        assert after[view] is not None
+        same = after[view].grey is before[view].grey
+        assert same is (view is not View.AXIAL), view
+    for view in (View.SAGITTAL, View.CORONAL):
+        plane = viewer.plane(view)
+        assert after[view].cross == plane.on_screen(viewer.cross, (12, 32, 32)) != before[view].cross
 
 
 def _is_red(colour: QColor) -> bool:

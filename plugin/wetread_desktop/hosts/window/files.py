@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wetread.images.folder import SkippedFile, scan_folder
+from wetread.images.folder import SkippedFile, scan_headers
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import SeriesRef, StudyRef
 
@@ -60,7 +60,7 @@ def image_series(study: StudyRef) -> tuple[SeriesRef, ...]:
 
 
 def _scanned(folder: Path, asked: Path, unpacked: TemporaryDirectory[str] | None) -> OpenedFiles:
-    scan = scan_folder(folder)
+    scan = scan_headers(folder)
     if not scan.studies:
         why = f"; the first of {len(scan.skipped)} other files: {scan.skipped[0].reason}" if scan.skipped else ""
         raise CannotOpen(f"{asked}: holds no DICOM images{why}")
