@@ -92,9 +92,6 @@ class Manifest(Strict):
     """Without it the rules of ``inputs`` and ``patient`` are all that is checked."""
     explain: ExplainRule | None = None
     """Without it scores come without a heat map."""
-    ensemble: tuple[str, ...] = ()
-    """Ids of the networks in the inference config whose answers it averages (MONAI's ``EnsembleEvaluator`` with
-    ``MeanEnsembled``), each with a file in ``weights``; empty: one network answers."""
 
     @model_validator(mode="after")
     def _films_are_scored(self) -> Manifest:
@@ -108,13 +105,6 @@ class Manifest(Strict):
     def _films_are_looked_at(self) -> Manifest:
         if (self.guard or self.explain) and any(rule.kind != "radiograph" for rule in self.inputs):
             raise ValueError("guard and explain look at films: they go with radiograph inputs alone")
-        return self
-
-    @model_validator(mode="after")
-    def _ensemble_has_weights(self) -> Manifest:
-        missing = sorted(set(self.ensemble) - {weights.network for weights in self.weights})
-        if missing:
-            raise ValueError(f"ensemble names {', '.join(missing)}, for which there are no weights")
         return self
 
     @model_validator(mode="after")
