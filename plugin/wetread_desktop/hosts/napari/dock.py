@@ -36,7 +36,7 @@ class WetreadDock(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer, profile: SettingsFolder | None = None) -> None:
         """``profile``: other settings than those of this user."""
         super().__init__()
-        self._viewer = napari_viewer
+        self.viewer = napari_viewer
         self.host = NapariHost(napari_viewer)
         self._connect = Connector()
         self.presenter = Presenter(self.host, profile or SettingsFolder(), self._connect)
@@ -49,7 +49,8 @@ class WetreadDock(QWidget):
         self._button.clicked.connect(self.ask_folder)
         self._said = QLabel("", self, wordWrap=True)
         layout = QVBoxLayout(self)
-        for part in (self._button, self._said, Panel(self.presenter)):
+        self.panel = Panel(self.presenter)
+        for part in (self._button, self._said, self.panel):
             layout.addWidget(part)
         self._loader.files_opened.connect(self._files)
         self._loader.images_opened.connect(self._images)
@@ -59,6 +60,16 @@ class WetreadDock(QWidget):
         self._repaint = QTimer(self, singleShot=True, interval=_REPAINT_MS)
         self._repaint.timeout.connect(self._refresh)
         self.presenter.start()
+
+    @property
+    def said(self) -> str:
+        """The sentence below the button; empty when there is nothing to say."""
+        return self._said.text()
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether all slices of what was opened last are read."""
+        return self._layer is not None and bool(self._layer.metadata[KEY].images.read.all())
 
     def ask_folder(self) -> None:
         """Let the reader choose a folder."""
@@ -93,7 +104,7 @@ class WetreadDock(QWidget):
         if self._wanted is None or self._wanted[1] is not images.series:
             return
         self._said.setText("")
-        self._layer = show_images(self._viewer, *self._wanted, images)
+        self._layer = show_images(self.viewer, *self._wanted, images)
 
     def _slice(self, images: Images, _index: int) -> None:
         if self._shows(images) and not self._repaint.isActive():
@@ -108,7 +119,7 @@ class WetreadDock(QWidget):
         return self._layer is not None and self._layer.metadata[KEY].images is images
 
     def _refresh(self) -> None:
-        if self._layer in self._viewer.layers:
+        if self._layer in self.viewer.layers:
             self._layer.refresh()
 
 
