@@ -17,7 +17,7 @@ from wetread_desktop.widgets.parts import button, label, name, qt_palette
 from wetread_desktop.widgets.settings_dialog import SettingsDialog
 from wetread_desktop.widgets.sign_dialog import SignDialog
 from wetread_desktop.widgets.study_view import StudyView
-from wetread_desktop.widgets.theme import palette_of, style_sheet
+from wetread_desktop.widgets.theme import Palette, palette_of, style_sheet
 
 _RESULT = (Phase.FINDINGS, Phase.REVIEWING, Phase.SIGNED)
 
@@ -154,13 +154,17 @@ class Panel(QWidget):
         name(self.reason, self.reason.placeholderText())
 
     def _use_theme(self) -> None:
-        dark = QApplication.palette().color(QPalette.ColorRole.Window).lightness() < 128
-        colours = palette_of(self.presenter.desk.settings.theme, system_is_dark=dark)
-        sheet = style_sheet(colours)
+        sheet = style_sheet(colours := self.colours)
         if sheet != self.styleSheet():
             self.setPalette(qt_palette(colours))
             self.setStyleSheet(sheet)
             self.findings.use(colours)
+
+    @property
+    def colours(self) -> Palette:
+        """Of the theme that is set, or that the desktop has."""
+        dark = QApplication.palette().color(QPalette.ColorRole.Window).lightness() < 128
+        return palette_of(self.presenter.desk.settings.theme, system_is_dark=dark)
 
     def _dress(self, dialog: QWidget) -> None:
         dialog.setPalette(self.palette())

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QColor
 
+from films import write_film
 from gui_thread import Blocked, watched
 from phantoms import Phantom, write_series
 from wetread_desktop.host import (
@@ -278,6 +279,20 @@ def test_leafing_paints_one_plane_anew_and_only_moves_the_lines_in_the_others(
     for view in (View.SAGITTAL, View.CORONAL):
         plane = viewer.plane(view)
         assert after[view].cross == plane.on_screen(viewer.cross, (12, 32, 32)) != before[view].cross
+
+
+def test_film_has_the_room_of_all_planes_and_a_volume_gets_it_back(
+    qtbot: QtBot, window: StudyWindow, tmp_path: Path
+) -> None:
+    write_film(tmp_path / "film")
+    write_series(tmp_path / "volume", shape=(8, 24, 24))
+    viewer = window.viewer
+    film = viewer.canvas(View.CORONAL)
+    opened(qtbot, window, tmp_path / "film")
+    qtbot.waitUntil(lambda: film.size() == viewer.size(), timeout=5000)
+    assert viewer.plane(View.CORONAL).letters.left == "R"
+    opened(qtbot, window, tmp_path / "volume")
+    qtbot.waitUntil(lambda: viewer.canvas(View.AXIAL).width() > film.width() > 0, timeout=5000)
 
 
 def _is_red(colour: QColor) -> bool:

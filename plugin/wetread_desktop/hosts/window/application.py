@@ -33,7 +33,8 @@ class Application:
         self.window.say_in(self.presenter.words)
         self.panel = Panel(self.presenter)
         self.window.add_panel(self.panel)
-        self.presenter.on_change(lambda _state: self.window.say_in(self.presenter.words))
+        self.window.use(self.panel.colours)
+        self.presenter.on_change(lambda _state: self._changed())
         self.window.closing.connect(self._close)
         self.presenter.start()
 
@@ -47,6 +48,10 @@ class Application:
         elif request.study_uid:
             self.window.fetch_study(request.study_uid, series_uid=request.series_uid)
         return ""
+
+    def _changed(self) -> None:
+        self.window.say_in(self.presenter.words)
+        self.window.use(self.panel.colours)
 
     def _fetch(self, study_instance_uid: str) -> Path:
         folder = Path(tempfile.mkdtemp(dir=self._fetched.name))

@@ -20,12 +20,15 @@ from qtpy.QtWidgets import (
 )
 
 from wetread.records.study import SeriesRef, StudyRef
+from wetread_desktop.client.wording import shown_date
 from wetread_desktop.client.words import Catalog, Sentence, catalog, say
 from wetread_desktop.hosts.window.files import OpenedFiles, image_series
 from wetread_desktop.hosts.window.images import Images
 from wetread_desktop.hosts.window.loader import Loader
 from wetread_desktop.hosts.window.shades import CT_PRESETS
 from wetread_desktop.hosts.window.viewer import Viewer
+from wetread_desktop.widgets.parts import qt_palette
+from wetread_desktop.widgets.theme import Palette
 
 _REPAINT_MS = 150
 _ROLE = Qt.ItemDataRole.UserRole
@@ -111,6 +114,12 @@ class StudyWindow(QMainWindow):
         dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
         dock.setWidget(panel)
         self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+
+    def use(self, colours: Palette) -> None:
+        """Lists and tools in the colours of the panel."""
+        palette = qt_palette(colours)
+        if palette != self.palette():
+            self.setPalette(palette)
 
     def say_in(self, words: Catalog) -> None:
         """Speak another language from now on."""
@@ -215,7 +224,7 @@ class StudyWindow(QMainWindow):
         self.studies = [s for s in self.studies if s.study_instance_uid not in known] + list(opened.studies)
         self._list.clear()
         for study, series in self.listed():
-            item = QListWidgetItem(f"{series.modality}  {series.label}\n{study.date}  {len(series.instances)}")
+            item = QListWidgetItem(_line(study, series))
             item.setData(_ROLE, (study.study_instance_uid, series.series_instance_uid))
             self._list.addItem(item)
         study_uid, series_uid = self._named
@@ -263,3 +272,8 @@ class StudyWindow(QMainWindow):
 
     def _status(self, sentence: Sentence) -> None:
         self.statusBar().showMessage(self._words(sentence))
+
+
+def _line(study: StudyRef, series: SeriesRef) -> str:
+    """What it is; when, and of how many images."""
+    return f"{series.modality}  {series.label}\n{shown_date(study.date)}  ·  {len(series.instances)} ×"
