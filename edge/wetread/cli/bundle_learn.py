@@ -13,6 +13,7 @@ from wetread.cli.options import bundle_folders, engine_cache, trust_policy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wetread.bundles import Bundle
     from wetread.learn.measures import Classification
     from wetread.learn.settings import TrainingSettings
 
@@ -67,6 +68,8 @@ def evaluate(args: argparse.Namespace) -> int:
         from wetread.learn.evaluate import evaluate as measure
     _quietly()
     bundle = find_bundle(args.name, bundle_folders(args))
+    if bundle.manifest.labels:
+        return _evaluate_masks(bundle, args)
     with stage_progress(args.json) as progress:
         evaluation = measure(
             bundle,
@@ -93,6 +96,40 @@ def evaluate(args: argparse.Namespace) -> int:
     for score in evaluation.scores:
         report[score.rule.name] = _shown(score.measured, as_json=False)
     report["note"] = "95 % bootstrap intervals; figures on these images, no claim about others"
+    show(report, as_json=False)
+    return 0
+
+
+def _evaluate_masks(bundle: Bundle, args: argparse.Namespace) -> int:
+    from wetread.cli.bundle_show import show
+    from wetread.cli.progress import stage_progress
+    from wetread.cli.table import print_json
+    from wetread.errors import Misconfigured
+    from wetread.learn.evaluate_masks import as_document, evaluate_masks
+
+    if args.html:
+        raise Misconfigured(f"--html is for classifiers, {args.name} segments: leave it out, or take --json")
+    with stage_progress(args.json) as progress:
+        evaluation = evaluate_masks(
+            bundle,
+            args.data,
+            cache_folder=engine_cache(args),
+            engine=args.engine,
+            part=args.part,
+            trust=trust_policy(args),
+            progress=progress,
+        )
+    if args.json:
+        print_json(as_document(evaluation))
+        return 0
+    report: dict[str, Any] = {
+        "bundle": f"{bundle.name} {bundle.version}",
+        "engine": f"{evaluation.engine.name} {evaluation.engine.precision} {evaluation.engine.library_version}",
+        "data": f"{args.data}, {evaluation.part} part, {evaluation.n} images",
+    }
+    for structure in evaluation.structures:
+        report[structure.name] = [f"{name} {figure}" for name, figure in structure.figures.items()]
+    report["note"] = "means over the cases, 95 % bootstrap intervals; no claim about others"
     show(report, as_json=False)
     return 0
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wetread.errors import DataUnusable
+from wetread.records.volume import Affine
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -27,6 +28,8 @@ class Case:
     """0 or 1 for each score of the bundle, in its order."""
     mask: npt.NDArray[np.uint8] | None = None
     """Of a segmentation: the label map on the grid of ``image``."""
+    affine: Affine | None = None
+    """Of a volume: indices ``(slice, row, column)`` to LPS mm."""
     patient: str = ""
     """The same for all images of one patient, in every part; empty: not known."""
     about: Mapping[str, str] = field(default_factory=dict)

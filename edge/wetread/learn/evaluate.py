@@ -77,9 +77,9 @@ def evaluate(
     tell = progress or (lambda _what, _share: None)
     rules = bundle.manifest.scores
     if not rules or len(bundle.manifest.inputs) != 1:
-        raise Misconfigured(f"bundle {bundle.name} is no classifier of one image; only those are evaluated so far")
+        raise Misconfigured(f"bundle {bundle.name} is no classifier of one image")
     source = read_source(data, bundle.manifest)
-    name, cases = _chosen(source, part)
+    name, cases = chosen_part(source, part)
     model = open_model(
         bundle, engine=engine, cache_folder=cache_folder, trust=trust, progress=lambda what, _: tell(what, 0.0)
     )
@@ -94,7 +94,8 @@ def evaluate(
     return Evaluation(bundle, identity, source, name, len(cases), measured, labels, answers, seconds)
 
 
-def _chosen(source: Source, part: Part | None) -> tuple[str, Cases]:
+def chosen_part(source: Source, part: Part | None) -> tuple[str, Cases]:
+    """Its name and its cases. Raises: ``DataUnusable``."""
     if part is None and not any(name in source.parts for name in PREFERRED) and source.unsplit:
         return "all", source.unsplit
     return one_part(dict(source.parts), (part,) if part else PREFERRED)

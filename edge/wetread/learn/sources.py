@@ -18,7 +18,7 @@ from wetread.errors import DataUnusable, WetreadError
 from wetread.learn.cases import Case, Cases, Part, check_same_kind, checked_targets
 from wetread.learn.films import is_dicom, read_film
 from wetread.learn.npz import read_npz
-from wetread.nifti import is_nifti, read_nifti, read_nifti_labels
+from wetread.nifti import foreseen_grid, is_nifti, read_nifti, read_nifti_labels
 
 TABLE = "cases.csv"
 _ABOUT = ("sex", "age_years", "manufacturer", "spacing_mm")
@@ -119,7 +119,8 @@ class _Table:
             mask = self._mask(row["label"], image, where)
         else:
             targets = self._targets(row, where)
-        return Case(path.name, image, targets, mask, patient, about)
+        affine = foreseen_grid(path)[1] if is_nifti(path) else None
+        return Case(path.name, image, targets, mask, affine, patient, about)
 
     def _path(self, given: str, where: str) -> Path:
         path = (self._folder / given).resolve()
