@@ -49,6 +49,7 @@ class Viewer(QWidget):
         grid.addWidget(self._canvases[View.AXIAL], 0, 0, 2, 1)
         grid.addWidget(self._canvases[View.SAGITTAL], 0, 1)
         grid.addWidget(self._canvases[View.CORONAL], 1, 1)
+        grid.setColumnStretch(0, 2)
         grid.setColumnStretch(1, 1)
         self._grid = grid
 
@@ -80,8 +81,9 @@ class Viewer(QWidget):
         self._planes = _film_planes(images) if images.affine is None else planes_of(images.affine)
         for view, canvas in self._canvases.items():
             canvas.setVisible(view in self._planes)
-        # A film has the room of all planes: none is kept for the axial one.
-        self._grid.setColumnStretch(0, 2 if View.AXIAL in self._planes else 0)
+        # A film has the room of all planes.
+        place = (1, 1, 1, 1) if View.AXIAL in self._planes else (0, 0, 2, 2)
+        self._grid.addWidget(self._canvases[View.CORONAL], *place)
         self.refresh()
 
     def refresh(self) -> None:
