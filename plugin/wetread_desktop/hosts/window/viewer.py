@@ -204,8 +204,9 @@ class Viewer(QWidget):
         window = f"C {level.center:.4g}  W {level.width:.4g}"
         if images.is_film:
             return window
-        missing = "" if images.read.all() else f"   {int(images.read.sum())}/{len(images.read)} …"
-        return f"{at + 1} / {images.shape[plane.axis]}{missing}\n{window}"
+        # On a line of its own: in a narrow plane it would run into the letter at the top.
+        missing = "" if images.read.all() else f"\n{int(images.read.sum())}/{len(images.read)} …"
+        return f"{at + 1} / {images.shape[plane.axis]}\n{window}{missing}"
 
 
 _RESAMPLED = "overlay resampled to these images: edges are approximate"
