@@ -219,7 +219,8 @@ def test_cancel_ends_a_running_read_and_frees_its_worker_within_two_seconds(tmp_
 def test_images_come_in_slice_order_byte_for_byte(jane: ReadersProgram, tmp_path: Path) -> None:
     phantom = write_series(tmp_path / "study", study_seed="order", orientation="oblique", reverse=True)
     study = jane.upload(phantom.paths)
-    until(lambda: jane.get(f"/studies/{study}")["state"] == "not read", what="the study is complete")
+    # An upload is acknowledged when it is on disk; a moment later the study is in the index.
+    until(lambda: jane.http.get(f"/studies/{study}").json().get("state") == "not read", what="the study is complete")
     listed = jane.get(f"/studies/{study}/series/{phantom.series().series_instance_uid}/instances")
     order = [i["sop_instance_uid"] for i in listed]
     job = jane.read(study)

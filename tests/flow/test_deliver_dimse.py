@@ -351,7 +351,7 @@ def test_peer_reports_in_the_role_of_provider_and_is_answered_after_the_report_i
 
 def test_modality_that_asks_us_for_commitment_is_told_no(bed: Bed, listening: int) -> None:
     remote = Remote(HOST, listening, "WETREAD", calling_ae_title="ORTHANC", timeout_s=5.0)
-    with pytest.raises(DestinationUnavailable, match="answered the storage commitment request with 0x0110"):
+    with pytest.raises(DestinationUnavailable, match="answered the storage commitment request with 0x0124"):
         ask_commitment(remote, "1.2.9", [("1.2", "1.5")], wait_s=0.0)
 
 

@@ -102,7 +102,7 @@ def test_other_certificate_than_the_pinned_one_is_not_called(serve: Serve, autho
     port = serve(authority.issue("pacs"))
     other = authority.issue("other")
     for pin in (other.fingerprint, "CN=other,O=Hospital", "CN=pacs"):
-        with pytest.raises(DestinationUnavailable, match="CN=pacs,O=Hospital, not the one pinned"):
+        with pytest.raises(DestinationUnavailable, match="CN=pacs,O=Hospital, not the pinned one"):
             echo(Remote("127.0.0.1", port, "PACS", tls=RemoteTls(ca=str(authority.certificate), pin=pin)))
 
 

@@ -91,7 +91,7 @@ def test_score_without_threshold_is_undetermined_and_the_reason_is_given(tmp_pat
     assert _meanings(report, "36118008") == ["Undetermined"]
     assert "the model has no threshold, so nothing is called." in _texts(report)
     assert "not a probability" not in _texts(report)
-    assert _legend(case) == ["Pneumothorax: score 87.4 %, no threshold: not called"]
+    assert _legend(case) == ["Pneumothorax: likely, 87.4 %, no threshold: not called"]
 
 
 def test_picture_of_scores_is_the_middle_slice_with_the_calls_below(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from wetread.records.output import Box, Boxes, Masks, ModelOutput, Scores, mask_
 from wetread.records.reading import EngineIdentity, Reading
 from wetread.records.study import SeriesRef
 from wetread.records.volume import LabelMap, Volume
-from wetread.service.offline import _write_segmentation
+from wetread.service.offline_nifti import _write_segmentation
 
 ENGINE = EngineIdentity("openvino", "f32", "2026.4", "CPU", "c0ffee")
 AFFINE = np.array([[0.0, 0.1, 1.1, -30.0], [0.2, 0.9, -0.1, 12.5], [2.5, 0.0, 0.0, 7.0], [0.0, 0.0, 0.0, 1.0]])

@@ -183,7 +183,7 @@ def test_template_that_somebody_is_filling_in_is_left_alone(tmp_path: Path) -> N
     ("damage", "said"),
     [
         ("config", "there is no configs/inference.json or inference.yaml"),
-        ("weights", "there is no models/model.pt"),
+        ("weights", "there is none of models/model.safetensors, models/model.pt"),
         ("network", "'network_def' cannot be made: .*NoSuchNet"),
         ("json", "cannot be read"),
         ("other weights", "the weights do not fit"),
