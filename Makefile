@@ -17,7 +17,7 @@ demo: $(VENV)/.edge $(WEIGHTS)  ## the whole way on this machine; ARGS="--keep" 
 
 test: $(VENV)/.test $(WEIGHTS) check  ## linters, types, import contracts, all tests that need no GPU
 	packaging/apt-install.sh $(APT)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 	$(MAKE) test-desktop
 
 test-desktop: $(VENV)/.test  ## the panel: all of it with PySide6, the way through it also with PyQt6

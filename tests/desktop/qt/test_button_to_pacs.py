@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,7 @@ def test_window_closed_with_decisions_the_edge_does_not_have_sends_them_at_its_n
     eva.until(lambda: eva.state.sign.enabled)
     service.toml = service.toml.replace("\nport = 0\n", f"\nport = {urlsplit(service.api).port}\n")
     service.kill()
+    eva.until(lambda: not _answers(service.api))  # the interface is a process of its own, and ends a moment later
     eva.type(Qt.Key.Key_J, Qt.Key.Key_R)
     eva.until(eva.panel.reason.isVisible)
     QTest.keyClicks(eva.panel.reason, "a vessel")
@@ -212,3 +214,12 @@ def test_folder_that_says_another_patient_shows_no_findings_of_the_first(
     assert eva.state.findings == ()
     assert not eva.window.viewer.layers.overlays
     assert not eva.state.sign.enabled
+
+
+def _answers(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((str(parts.hostname), int(parts.port or 0)), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
