@@ -44,11 +44,11 @@ def run(args: argparse.Namespace) -> int:
     except OpenInvalid as exc:
         print(f"wetread-desk: {exc}", file=sys.stderr)
         return 2
+    request = _checked(profile, request, args.edge)
     if args.stay:
         from wetread_desktop.hosts.window.application import run_window
 
         return run_window(profile, request, edge=args.edge)
-    request = _checked(profile, request, args.edge)
     try:
         _hand_over(profile.folder, request, args)
     except CannotHandOver as exc:
@@ -102,7 +102,7 @@ def _hand_over(profile: Path, request: OpenRequest, args: argparse.Namespace) ->
     from wetread_desktop.hosts.window.single import hand_over
 
     _qt = QCoreApplication.instance() or QCoreApplication(sys.argv[:1])
-    problem = hand_over(profile, request)
+    problem = hand_over(profile, request, edge=args.edge)
     if problem is None:
         window = _start_window(profile, args.edge)
         until = time.monotonic() + _STARTS_WITHIN_S
@@ -111,7 +111,7 @@ def _hand_over(profile: Path, request: OpenRequest, args: argparse.Namespace) ->
                 raise CannotHandOver(f"the window ended at once with exit code {window.returncode}; try --stay")
             if time.monotonic() > until:
                 raise CannotHandOver(f"the window did not open within {_STARTS_WITHIN_S:.0f} s")
-            problem = hand_over(profile, request, timeout_ms=200)
+            problem = hand_over(profile, request, edge=args.edge, timeout_ms=200)
             if problem is None:
                 time.sleep(0.05)
     if problem:

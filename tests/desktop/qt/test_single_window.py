@@ -41,6 +41,11 @@ def test_later_start_hands_over_to_the_window_that_runs(qtbot: QtBot, tmp_path: 
     qtbot.waitUntil(lambda: not thread.is_alive(), timeout=60_000)
     assert json.loads(answers[0]) == ["", "nothing to open"]
     assert taken == [OpenRequest(UID), OpenRequest()]
+    other_edge = hand_over(tmp_path, OpenRequest(UID), edge="https://other.example", timeout_ms=200)
+    assert other_edge is None, "a window that shows studies of one edge is not asked for those of another"
+    second = Instance(tmp_path, take)
+    assert not second.listens, "of two that start at once the second leaves the pipe to the first"
+    assert instance.listens
     instance.close()
     assert hand_over(tmp_path, OpenRequest(UID), timeout_ms=200) is None, "nobody is there any more"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from qtpy.QtWidgets import QApplication
@@ -53,10 +54,10 @@ class Application:
         self.window.say_in(self.presenter.words)
         self.window.use(self.panel.colours)
 
-    def _fetch(self, study_instance_uid: str) -> Path:
+    def _fetch(self, study_instance_uid: str, stopped: Callable[[], bool]) -> Path:
         folder = Path(tempfile.mkdtemp(dir=self._fetched.name))
         edge = self.connect(self._profile.load(), self._profile.token())
-        fetch_study(edge, study_instance_uid, folder, stopped=lambda: False)
+        fetch_study(edge, study_instance_uid, folder, stopped=stopped)
         return folder
 
     def _close(self) -> None:
@@ -69,7 +70,7 @@ def run_window(profile: SettingsFolder, request: OpenRequest, *, edge: str = "")
     """Run until the window is closed; the exit code."""
     qt = QApplication.instance() or QApplication(sys.argv[:1])
     application = Application(profile, edge=edge)
-    instance = Instance(profile.folder, application.take)
+    instance = Instance(profile.folder, application.take, edge=edge)
     application.window.show()
     application.take(request)
     code = int(qt.exec())

@@ -35,11 +35,11 @@ class Loader(QObject):
 
     def open(self, path: Path) -> None:
         """Look what is there; ``files_opened`` or ``failed`` follows."""
-        self._start(lambda _stop: self._open(path))
+        self._start(lambda stop: self._open(path, stop))
 
-    def fetch(self, fetch: Callable[[str], Path], study_instance_uid: str) -> None:
+    def fetch(self, fetch: Callable[[str, Callable[[], bool]], Path], study_instance_uid: str) -> None:
         """Have a study fetched, then look what came."""
-        self._start(lambda _stop: self._fetch(fetch, study_instance_uid))
+        self._start(lambda stop: self._fetch(fetch, study_instance_uid, stop))
 
     def load(self, series: SeriesRef) -> None:
         """Read a series; ``images_opened`` follows with the first slice, then one ``slice_came`` for each."""
@@ -58,21 +58,29 @@ class Loader(QObject):
         self._thread = threading.Thread(target=work, args=(stop,), daemon=True)
         self._thread.start()
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, stop: threading.Event) -> None:
         try:
             opened: OpenedFiles = open_path(path)
         except (CannotOpen, WetreadError, OSError) as exc:
-            self.failed.emit(str(exc))
+            if not stop.is_set():
+                self.failed.emit(str(exc))
             return
-        self.files_opened.emit(opened)
+        if stop.is_set():  # something else was asked for meanwhile, or the window is closed
+            opened.close()
+        else:
+            self.files_opened.emit(opened)
 
-    def _fetch(self, fetch: Callable[[str], Path], study_instance_uid: str) -> None:
+    def _fetch(
+        self, fetch: Callable[[str, Callable[[], bool]], Path], study_instance_uid: str, stop: threading.Event
+    ) -> None:
         try:
-            folder = fetch(study_instance_uid)
+            folder = fetch(study_instance_uid, stop.is_set)
         except Exception as exc:  # whatever kept it away is shown to the reader
-            self.failed.emit(str(exc))
+            if not stop.is_set():
+                self.failed.emit(str(exc))
             return
-        self._open(folder)
+        if not stop.is_set():
+            self._open(folder, stop)
 
     def _load(self, series: SeriesRef, stop: threading.Event) -> None:
         try:

@@ -1,4 +1,4 @@
-"""One window for each person and profile: a second start hands its request over and ends."""
+"""One window for each person, profile and edge: a second start hands its request over and ends."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from wetread_desktop.client.opened import OpenInvalid, OpenRequest, request_of_l
 _LONGEST_LINE = 64 * 1024
 
 
-def pipe_name(profile: Path) -> str:
-    """Of the pipe to the window that runs with these settings."""
-    return "wetread-desk-" + hashlib.sha256(str(profile.resolve()).encode()).hexdigest()[:20]
+def pipe_name(profile: Path, edge: str = "") -> str:
+    """Of the pipe to the window that runs with these settings, and with another edge than theirs if one is given."""
+    return "wetread-desk-" + hashlib.sha256(f"{profile.resolve()}\n{edge}".encode()).hexdigest()[:20]
 
 
-def hand_over(profile: Path, request: OpenRequest, *, timeout_ms: int = 3000) -> str | None:
+def hand_over(profile: Path, request: OpenRequest, *, edge: str = "", timeout_ms: int = 3000) -> str | None:
     """Give the request to the window that runs.
 
     Returns: None when there is no window; '' when it took the request; else why it did not, as a sentence.
     """
     socket = QLocalSocket()
-    socket.connectToServer(pipe_name(profile))
+    socket.connectToServer(pipe_name(profile, edge))
     if not socket.waitForConnected(timeout_ms):
         return None
     socket.write(request.line())
@@ -41,16 +41,18 @@ def hand_over(profile: Path, request: OpenRequest, *, timeout_ms: int = 3000) ->
 class Instance(QObject):
     """Listens for the requests of later starts."""
 
-    def __init__(self, profile: Path, take: Callable[[OpenRequest], str], parent: QObject | None = None) -> None:
+    def __init__(
+        self, profile: Path, take: Callable[[OpenRequest], str], parent: QObject | None = None, *, edge: str = ""
+    ) -> None:
         """``take``: opens it, on the GUI thread; returns '' or why not."""
         super().__init__(parent)
         self._take = take
         self._server = QLocalServer(self)
         self._server.setSocketOptions(QLocalServer.SocketOption.UserAccessOption)
         self._server.newConnection.connect(self._connected)
-        name = pipe_name(profile)
-        if not self._server.listen(name):
-            QLocalServer.removeServer(name)  # left by one that was killed: nobody answered there before we came here
+        name = pipe_name(profile, edge)
+        if not _somebody_answers(name):  # asked first: on Unix listening would take the pipe away from whoever has it
+            QLocalServer.removeServer(name)  # left by one that was killed
             self._server.listen(name)
 
     @property
@@ -81,3 +83,12 @@ class Instance(QObject):
         socket.write(json.dumps({"problem": problem}).encode() + b"\n")
         socket.flush()
         socket.disconnectFromServer()
+
+
+def _somebody_answers(name: str) -> bool:
+    """Whether a window listens there: of two that start at once the second leaves the pipe to the first."""
+    socket = QLocalSocket()
+    socket.connectToServer(name)
+    answers = socket.waitForConnected(1000)
+    socket.abort()
+    return answers

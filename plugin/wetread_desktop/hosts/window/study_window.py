@@ -32,8 +32,9 @@ from wetread_desktop.widgets.theme import Palette
 
 _REPAINT_MS = 150
 _ROLE = Qt.ItemDataRole.UserRole
-Fetch = Callable[[str], Path]
-"""Study Instance UID to a folder with its files, from the edge; takes its time, on another thread."""
+Fetch = Callable[[str, Callable[[], bool]], Path]
+"""Study Instance UID to a folder with its files, from the edge; takes its time, on another thread, and asks the second
+argument whether anybody waits still."""
 
 
 class StudyWindow(QMainWindow):
