@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import pydicom
 import pytest
 
 from faults import others
@@ -27,6 +28,10 @@ from remembering_pacs import RememberingPacs
 from waiting import until
 from wetread.errors import WetreadError
 from wetread.failpoint import REVIEW_POINTS
+from wetread_desktop.client.edge import Edge
+from wetread_desktop.client.errors import NotHere
+from wetread_desktop.client.fetching import fetch_study
+from wetread_desktop.client.http import EdgeAddress
 
 pytestmark = [pytest.mark.peer, pytest.mark.plain]
 
@@ -232,6 +237,25 @@ def test_images_come_in_slice_order_byte_for_byte(jane: ReadersProgram, tmp_path
     picture = jane.http.get(f"/jobs/{job}/key-images/1.png")
     assert picture.content.startswith(b"\x89PNG")
     assert pictures[0]["sop_instance_uid"] == order[pictures[0]["slice_number"] - 1]
+
+
+def test_desktop_fetches_the_images_of_a_study_as_they_were_received_and_stops_when_nobody_waits(
+    service: WetreadProcess, jane: ReadersProgram, tmp_path: Path
+) -> None:
+    phantom = write_series(tmp_path / "study", study_seed="fetched", shape=(9, 16, 16))
+    study = jane.upload(phantom.paths)
+    until(lambda: jane.http.get(f"/studies/{study}").json().get("instances") == 9, what="the images are in the index")
+    edge = Edge(EdgeAddress(service.api, (service.data / "api.token").read_text().strip()))
+    (tmp_path / "fetched").mkdir()
+    assert fetch_study(edge, study, tmp_path / "fetched", stopped=lambda: False) == 9
+    sent = {pydicom.dcmread(p).SOPInstanceUID: p.read_bytes()[-600:] for p in phantom.paths}
+    came = {pydicom.dcmread(p).SOPInstanceUID: p.read_bytes()[-600:] for p in (tmp_path / "fetched").iterdir()}
+    assert came == sent
+    (tmp_path / "stopped").mkdir()
+    fetch_study(edge, study, tmp_path / "stopped", stopped=lambda: True)
+    assert not list((tmp_path / "stopped").iterdir())
+    with pytest.raises(NotHere, match=r"1\.2\.3\.4"):
+        fetch_study(edge, "1.2.3.4", tmp_path / "stopped", stopped=lambda: False)
 
 
 # Faults
