@@ -36,9 +36,19 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def echoes() -> list[evt.Event]:
+    """What the server was asked."""
+    return []
+
+
+@pytest.fixture
+def serve(echoes: list[evt.Event]) -> Iterator[Serve]:
     """Another vendor's server: pynetdicom with a plain context of Python's."""
     running: list[AE] = []
+
+    def answer(event: evt.Event) -> int:
+        echoes.append(event)
+        return 0
 
     def start(identity: Identity, *, client_ca: Path | None = None, maximum: ssl.TLSVersion | None = None) -> int:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -53,7 +63,7 @@ def serve() -> Iterator[Serve]:
         ae.add_supported_context("1.2.840.10008.1.1")
         running.append(ae)
         server = ae.start_server(
-            ("127.0.0.1", 0), block=False, ssl_context=context, evt_handlers=[(evt.EVT_C_ECHO, lambda _event: 0)]
+            ("127.0.0.1", 0), block=False, ssl_context=context, evt_handlers=[(evt.EVT_C_ECHO, answer)]
         )
         return int(server.socket.getsockname()[1])
 
@@ -62,9 +72,12 @@ def serve() -> Iterator[Serve]:
         ae.shutdown()
 
 
-def test_peer_with_a_certificate_of_our_authority_is_called(serve: Serve, authority: Authority) -> None:
+def test_peer_with_a_certificate_of_our_authority_is_called(
+    serve: Serve, echoes: list[evt.Event], authority: Authority
+) -> None:
     port = serve(authority.issue("pacs"))
     echo(Remote("127.0.0.1", port, "PACS", tls=RemoteTls(ca=str(authority.certificate))))
+    assert len(echoes) == 1
 
 
 def test_our_certificate_is_shown_to_a_peer_that_asks(serve: Serve, authority: Authority) -> None:

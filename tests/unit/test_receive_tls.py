@@ -68,10 +68,11 @@ def test_dcmtk_with_a_client_certificate_sends(
 
 
 def test_our_own_client_talks_to_our_own_port(listen: Listen, authority: Authority, ours: Identity) -> None:
-    port, _ = listen(senders=(CT1,), tls=settings(authority, ours))
+    port, kept = listen(senders=(CT1,), tls=settings(authority, ours))
     client = authority.issue("ct1")
     tls = RemoteTls(str(authority.certificate), ours.fingerprint, str(client.certificate), str(client.key))
     echo(Remote(HOST, port, "WETREAD", "CT1", tls=tls))
+    assert kept.notes == [], "echo() raises unless it was answered, and nobody was refused"
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])

@@ -10,13 +10,13 @@ class Troubled:
     """A duty that fails in these rounds."""
 
     def __init__(self, *fails: bool) -> None:
-        self._fails = list(fails)
+        self.fails = list(fails)
 
     def recover(self) -> None:
         """Nothing."""
 
     def round(self) -> None:
-        if self._fails.pop(0):
+        if self.fails.pop(0):
             raise SpoolUnavailable("the disk is full")
 
     def close(self) -> None:
@@ -35,4 +35,4 @@ def test_pause_after_trouble_is_short_at_first_grows_to_5_s_and_begins_again_aft
 def test_trouble_of_one_duty_ends_the_round() -> None:
     second = Troubled(False)
     Rounds((Troubled(True), second), lambda _seconds: None).go()
-    second.round()  # was not asked before: its only round is left
+    assert second.fails == [False], "its only round is left: it was not asked"

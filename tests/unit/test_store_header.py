@@ -101,8 +101,10 @@ def test_instance_without_one_of_its_uids_is_refused_as_ever(tmp_path: Path, nam
 
 def test_header_of_a_ct_is_read_without_pydicom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_series(tmp_path / "a", shape=(1, 16, 16), modality="CT").paths[0]
-    monkeypatch.setattr(part10, "read_dataset", None)
+    asked: list[object] = []
+    monkeypatch.setattr(part10, "read_dataset", lambda *given, **_named: asked.append(given))
     part10.check(received(path))
+    assert asked == []
 
 
 def test_instance_that_ends_within_its_header_is_refused_while_the_sender_listens(tmp_path: Path) -> None:
