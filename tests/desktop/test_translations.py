@@ -12,7 +12,7 @@ import pytest
 from wetread_desktop.client import words
 from wetread_desktop.client.po import CatalogInvalid, Entry, read_po
 from wetread_desktop.client.words import catalog, say, say_n
-from wetread_desktop.hosts.window.shades import CT_PRESETS
+from wetread_desktop.images.shades import CT_PRESETS
 
 PLUGIN = Path(words.__file__).parents[1]
 CATALOG = Path(words.__file__).parent / "locale" / "zh_CN.po"

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pytest
 
 from wetread_desktop.host import CannotShow, LabelVolume
-from wetread_desktop.hosts.window.grids import place
 from wetread_desktop.hosts.window.planes import Letters, View, letters_at, planes_of
-from wetread_desktop.hosts.window.shades import Window, colour_table, grey, heat_table, outline
+from wetread_desktop.images.grids import place
+from wetread_desktop.images.shades import Window, colour_table, grey, heat_table, outline
 
 SHAPE, SPACING = (20, 26, 32), (2.0, 1.5, 1.0)
 WAYS = [(axes, signs) for axes in permutations(range(3)) for signs in product((1, -1), repeat=3)]

@@ -21,8 +21,8 @@ from wetread_desktop.host import (
     Place,
     StudyShown,
 )
-from wetread_desktop.hosts.window.files import image_series, open_path
-from wetread_desktop.hosts.window.images import Images, fill, open_images
+from wetread_desktop.images.files import image_series, open_path
+from wetread_desktop.images.series_images import Images, fill, open_images
 
 napari_components = pytest.importorskip("napari.components", reason="napari is an extra: pip install 'wetread[napari]'")
 

@@ -19,9 +19,9 @@ from wetread_desktop.client.private_edge import Connector
 from wetread_desktop.client.settings import SettingsFolder
 from wetread_desktop.client.words import say
 from wetread_desktop.hosts.napari.napari_host import KEY, NapariHost, show_images
-from wetread_desktop.hosts.window.files import OpenedFiles, image_series
-from wetread_desktop.hosts.window.images import Images
-from wetread_desktop.hosts.window.loader import Loader
+from wetread_desktop.images.files import OpenedFiles, image_series
+from wetread_desktop.images.loader import Loader
+from wetread_desktop.images.series_images import Images
 from wetread_desktop.widgets.panel import Panel
 
 if TYPE_CHECKING:

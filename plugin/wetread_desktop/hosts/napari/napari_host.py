@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Qt, Signal
 
 from wetread.records.study import SeriesRef, StudyRef
 from wetread_desktop.host import (
@@ -26,10 +25,11 @@ from wetread_desktop.host import (
 )
 from wetread_desktop.hosts.napari.camera import hang_right, scene_camera
 from wetread_desktop.hosts.napari.space import AXIS_LABELS, UNITS, Space, space_of
-from wetread_desktop.hosts.window.images import Images
-from wetread_desktop.hosts.window.overlays import placed_on
-from wetread_desktop.hosts.window.shades import heat_table
-from wetread_desktop.hosts.window.window_host import handle_of
+from wetread_desktop.images.files import handle_of
+from wetread_desktop.images.overlays import placed_on
+from wetread_desktop.images.series_images import Images
+from wetread_desktop.images.shades import heat_table
+from wetread_desktop.widgets.gui_thread import GuiThread
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -49,14 +49,6 @@ class Opened:
     space: Space
 
 
-class _Gui(QObject):
-    call = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.call.connect(lambda call: call(), Qt.ConnectionType.QueuedConnection)
-
-
 class NapariHost:
     """What the panel asks of napari."""
 
@@ -64,7 +56,7 @@ class NapariHost:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._gui = _Gui()
+        self._gui = GuiThread()
         self._listeners: list[Callable[[HostEvent], None]] = []
         self._items: dict[str, list[Any]] = {}
         self._legends: dict[str, Legend] = {}
@@ -211,7 +203,7 @@ class NapariHost:
 
     def run_on_gui(self, call: Callable[[], None]) -> None:
         """See ``ViewerHost``."""
-        self._gui.call.emit(call)
+        self._gui.run(call)
 
     def _active_layer(self) -> Any:
         selected = self._viewer.layers.selection.active

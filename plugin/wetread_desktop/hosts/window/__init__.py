@@ -1,4 +1,4 @@
 """The standalone window: three linked planes, or one film, drawn with QImage; no OpenGL.
 
-Start reading at ``study_window.py``. Geometry and pixels (``planes``, ``grids``, ``shades``, ``images``) know no Qt.
+Start reading at ``study_window.py``. How a volume is cut and hung (``planes``) knows no Qt.
 """

@@ -22,11 +22,11 @@ from qtpy.QtWidgets import (
 from wetread.records.study import SeriesRef, StudyRef
 from wetread_desktop.client.wording import shown_date
 from wetread_desktop.client.words import Catalog, Sentence, catalog, say
-from wetread_desktop.hosts.window.files import OpenedFiles, image_series
-from wetread_desktop.hosts.window.images import Images
-from wetread_desktop.hosts.window.loader import Loader
-from wetread_desktop.hosts.window.shades import CT_PRESETS
 from wetread_desktop.hosts.window.viewer import Viewer
+from wetread_desktop.images.files import OpenedFiles, image_series
+from wetread_desktop.images.loader import Loader
+from wetread_desktop.images.series_images import Images
+from wetread_desktop.images.shades import CT_PRESETS
 from wetread_desktop.widgets.parts import qt_palette
 from wetread_desktop.widgets.theme import Palette
 

@@ -10,11 +10,11 @@ from qtpy.QtWidgets import QGridLayout, QWidget
 
 from wetread_desktop.host import CannotShow, Mark, Place
 from wetread_desktop.hosts.window.canvas import Canvas
-from wetread_desktop.hosts.window.images import Images
-from wetread_desktop.hosts.window.overlays import Layers
 from wetread_desktop.hosts.window.painting import BoxShown, Layer, Picture
 from wetread_desktop.hosts.window.planes import Letters, Plane, View, planes_of
-from wetread_desktop.hosts.window.shades import Window, grey, outline
+from wetread_desktop.images.overlays import Layers
+from wetread_desktop.images.series_images import Images
+from wetread_desktop.images.shades import Window, grey, outline
 
 _FILM_PLANE = Plane(View.CORONAL, 0, 1, False, 2, False, (1.0, 1.0), Letters())
 _OPPOSITE = str.maketrans("LRAPHF", "RLPAFH")

@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QBuffer, QByteArray, QIODevice, QObject, Qt, Signal
+from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 
-from wetread.records.study import SeriesRef, StudyRef
 from wetread_desktop.host import (
     CannotShow,
     Capability,
@@ -24,26 +23,15 @@ from wetread_desktop.host import (
     StudyShown,
     ViewerClosing,
 )
-from wetread_desktop.hosts.window.images import Images
-from wetread_desktop.hosts.window.shades import Window
+from wetread_desktop.images.files import handle_of
+from wetread_desktop.images.series_images import Images
+from wetread_desktop.images.shades import Window
+from wetread_desktop.widgets.gui_thread import GuiThread
 
 if TYPE_CHECKING:
     from wetread_desktop.hosts.window.study_window import StudyWindow
 
 _CAN = frozenset(Capability)
-
-
-class _Gui(QObject):
-    """Brings calls to the thread of the GUI, in order."""
-
-    call = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.call.connect(self._run, Qt.ConnectionType.QueuedConnection)
-
-    def _run(self, call: Callable[[], None]) -> None:
-        call()
 
 
 class WindowHost:
@@ -53,7 +41,7 @@ class WindowHost:
 
     def __init__(self, window: StudyWindow) -> None:
         self._window = window
-        self._gui = _Gui()
+        self._gui = GuiThread()
         self._listeners: list[Callable[[HostEvent], None]] = []
         window.series_shown.connect(self._shown)
         window.closing.connect(lambda: self._tell(ViewerClosing()))
@@ -142,7 +130,7 @@ class WindowHost:
 
     def run_on_gui(self, call: Callable[[], None]) -> None:
         """See ``ViewerHost``."""
-        self._gui.call.emit(call)
+        self._gui.run(call)
 
     def _images_of(self, series: SeriesHandle) -> Images:
         """What is in the planes, if it is of this study."""
@@ -159,19 +147,3 @@ class WindowHost:
     def _tell(self, event: HostEvent) -> None:
         for listener in tuple(self._listeners):
             listener(event)
-
-
-def handle_of(study: StudyRef, series: SeriesRef) -> SeriesHandle:
-    """What the panel needs to know of a series."""
-    return SeriesHandle(
-        key=f"{study.study_instance_uid}/{series.series_instance_uid}",
-        study_instance_uid=study.study_instance_uid,
-        series_instance_uid=series.series_instance_uid,
-        modality=series.modality,
-        description=series.description,
-        patient_id=study.patient.patient_id,
-        patient_name=study.patient.name,
-        birth_date=study.patient.birth_date,
-        sex=study.patient.sex,
-        accession_number=study.accession_number,
-    )

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from wetread.images.folder import SkippedFile, scan_headers
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import SeriesRef, StudyRef
+from wetread_desktop.host import SeriesHandle
 
 _LARGEST_ZIP = 20 * 2**30
 _LARGEST_RATIO = 200
@@ -57,6 +58,22 @@ def image_series(study: StudyRef) -> tuple[SeriesRef, ...]:
     """Its series of images, as they are numbered; results and other derived objects are not among them."""
     kept = [s for s in study.series if not any(is_derived(uid) for uid in s.sop_class_uids)]
     return tuple(sorted(kept, key=lambda s: (s.number is None, s.number or 0, s.series_instance_uid)))
+
+
+def handle_of(study: StudyRef, series: SeriesRef) -> SeriesHandle:
+    """What the panel needs to know of a series."""
+    return SeriesHandle(
+        key=f"{study.study_instance_uid}/{series.series_instance_uid}",
+        study_instance_uid=study.study_instance_uid,
+        series_instance_uid=series.series_instance_uid,
+        modality=series.modality,
+        description=series.description,
+        patient_id=study.patient.patient_id,
+        patient_name=study.patient.name,
+        birth_date=study.patient.birth_date,
+        sex=study.patient.sex,
+        accession_number=study.accession_number,
+    )
 
 
 def _scanned(folder: Path, asked: Path, unpacked: TemporaryDirectory[str] | None) -> OpenedFiles:

@@ -10,8 +10,8 @@ from qtpy.QtCore import QObject, Signal
 
 from wetread.errors import WetreadError
 from wetread.records.study import SeriesRef
-from wetread_desktop.hosts.window.files import CannotOpen, OpenedFiles, open_path
-from wetread_desktop.hosts.window.images import Images, fill, open_images
+from wetread_desktop.images.files import CannotOpen, OpenedFiles, open_path
+from wetread_desktop.images.series_images import Images, fill, open_images
 
 
 class Loader(QObject):

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from wetread_desktop.host import CannotShow, LabelVolume, Legend, Mark, OverlayLook
-from wetread_desktop.hosts.window.grids import place
-from wetread_desktop.hosts.window.images import Images
-from wetread_desktop.hosts.window.shades import colour_table, heat_table
+from wetread_desktop.images.grids import place
+from wetread_desktop.images.series_images import Images
+from wetread_desktop.images.shades import colour_table, heat_table
 
 Corners = tuple[tuple[float, float, float], tuple[float, float, float]]
 

@@ -21,7 +21,7 @@ from wetread.images.pixels import decode
 from wetread.records.radiograph import Turn
 from wetread.records.sop_classes import is_film
 from wetread.records.study import InstanceRef, SeriesRef
-from wetread_desktop.hosts.window.shades import Window, window_of
+from wetread_desktop.images.shades import Window, window_of
 
 _FEWEST_SLICES = 2
 
