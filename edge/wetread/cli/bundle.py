@@ -80,6 +80,7 @@ def _bench(bench: argparse.ArgumentParser) -> None:
 def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("name", help="bundle name or folder")
     _data(train)
+    _unverified(train)
     train.add_argument(
         "--out", type=Path, default=Path("trained"), metavar="FOLDER", help="the new version: FOLDER/NAME"
     )
@@ -105,6 +106,7 @@ def _train(train: argparse.ArgumentParser) -> None:
 def _evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("name", help="bundle name or folder")
     _data(evaluate)
+    _unverified(evaluate)
     evaluate.add_argument("--part", choices=["train", "val", "test"], help="default: test, else val")
     evaluate.add_argument("--engine", default="auto", choices=["auto", *_ENGINES])
     evaluate.add_argument("--html", type=Path, metavar="FILE", help="a page with plots")
@@ -122,7 +124,13 @@ def _data(action: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DATA",
-        help="FILE.npz, or a folder with cases.csv (image, label, …)",
+        help="FILE.npz; a folder with cases.csv (image, label, …); or a folder of DICOM with its SEG or SR",
+    )
+
+
+def _unverified(action: argparse.ArgumentParser) -> None:
+    action.add_argument(
+        "--unverified", action="store_true", help="take SEG and SR as reference that no person drew or verified"
     )
 
 

@@ -66,6 +66,7 @@ def evaluate(args: argparse.Namespace) -> int:
     with _learn_extra():
         from wetread.learn.evaluate import as_document
         from wetread.learn.evaluate import evaluate as measure
+        from wetread.learn.sources import read_source
     _quietly()
     bundle = find_bundle(args.name, bundle_folders(args))
     if bundle.manifest.labels:
@@ -73,7 +74,7 @@ def evaluate(args: argparse.Namespace) -> int:
     with stage_progress(args.json) as progress:
         evaluation = measure(
             bundle,
-            args.data,
+            read_source(args.data, bundle.manifest, unverified=args.unverified),
             cache_folder=engine_cache(args),
             engine=args.engine,
             part=args.part,
@@ -95,6 +96,7 @@ def evaluate(args: argparse.Namespace) -> int:
     }
     for score in evaluation.scores:
         report[score.rule.name] = _shown(score.measured, as_json=False)
+    report |= _passed_over(evaluation.source.notes)
     report["note"] = "95 % bootstrap intervals; figures on these images, no claim about others"
     show(report, as_json=False)
     return 0
@@ -106,13 +108,14 @@ def _evaluate_masks(bundle: Bundle, args: argparse.Namespace) -> int:
     from wetread.cli.table import print_json
     from wetread.errors import Misconfigured
     from wetread.learn.evaluate_masks import as_document, evaluate_masks
+    from wetread.learn.sources import read_source
 
     if args.html:
         raise Misconfigured(f"--html is for classifiers, {args.name} segments: leave it out, or take --json")
     with stage_progress(args.json) as progress:
         evaluation = evaluate_masks(
             bundle,
-            args.data,
+            read_source(args.data, bundle.manifest, unverified=args.unverified),
             cache_folder=engine_cache(args),
             engine=args.engine,
             part=args.part,
@@ -129,9 +132,14 @@ def _evaluate_masks(bundle: Bundle, args: argparse.Namespace) -> int:
     }
     for structure in evaluation.structures:
         report[structure.name] = [f"{name} {figure}" for name, figure in structure.figures.items()]
+    report |= _passed_over(evaluation.source.notes)
     report["note"] = "means over the cases, 95 % bootstrap intervals; no claim about others"
     show(report, as_json=False)
     return 0
+
+
+def _passed_over(notes: tuple[str, ...]) -> dict[str, Any]:
+    return {"passed over": list(notes)} if notes else {}
 
 
 def guard(args: argparse.Namespace) -> int:
@@ -174,6 +182,7 @@ def _settings(args: argparse.Namespace) -> TrainingSettings:
         freeze=args.freeze,
         unfreeze_after=args.unfreeze_after,
         folds=args.folds,
+        unverified=args.unverified,
         resume=args.resume,
         tensorboard=args.tensorboard,
         threads=args.threads,

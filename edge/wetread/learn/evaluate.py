@@ -61,7 +61,7 @@ class Evaluation:
 
 def evaluate(
     bundle: Bundle,
-    data: Path,
+    data: Path | Source,
     *,
     cache_folder: Path,
     engine: str = "auto",
@@ -144,6 +144,7 @@ def as_document(evaluation: Evaluation) -> Mapping[str, object]:
         "certificate": evaluation.engine.certificate,
         "data": {"path": str(evaluation.source.path), "sha256": evaluation.source.sha256, "part": evaluation.part},
         "n": evaluation.n,
+        "passed_over": list(evaluation.source.notes),
         **mean,
         "seconds_per_image": evaluation.seconds_per_image,
         "scores": [_score_document(score) for score in evaluation.scores],

@@ -49,7 +49,7 @@ class MaskEvaluation:
 
 def evaluate_masks(
     bundle: Bundle,
-    data: Path,
+    data: Path | Source,
     *,
     cache_folder: Path,
     engine: str = "auto",
@@ -99,6 +99,7 @@ def as_document(evaluation: MaskEvaluation) -> Mapping[str, object]:
         "certificate": evaluation.engine.certificate,
         "data": {"path": str(evaluation.source.path), "sha256": evaluation.source.sha256, "part": evaluation.part},
         "n": evaluation.n,
+        "passed_over": list(evaluation.source.notes),
         **{name: float(np.mean([s.figures[name].value for s in evaluation.structures])) for name in names},
         "structures": [
             {

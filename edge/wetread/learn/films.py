@@ -11,6 +11,7 @@ from wetread.dimse.dataset import build_study, describe_instance
 from wetread.errors import NotDicom
 from wetread.guard.intended import age_years
 from wetread.images.film import read_radiograph
+from wetread.records.study import SeriesRef, StudyRef
 
 _MAGIC = (128, b"DICM")  # PS3.10 7.1
 
@@ -33,12 +34,19 @@ def read_film(path: Path) -> tuple[npt.NDArray[np.float32], str, dict[str, str]]
         raise NotDicom(f"{path.name}: is no image of one study")
     study = studies[0]
     film = read_radiograph(study.series[0])
+    patient, about = about_study(study, study.series[0])
+    if film.spacing_mm is not None:
+        about["spacing_mm"] = f"{film.spacing_mm[0]:g}"
+    return film.array, patient, about
+
+
+def about_study(study: StudyRef, series: SeriesRef) -> tuple[str, dict[str, str]]:
+    """The patient (ID and issuer; empty if unknown), and what headers say for subgroups."""
     age = age_years(study)
     about = {
         "sex": study.patient.sex,
         "age_years": "" if age is None else f"{age:g}",
-        "manufacturer": study.series[0].manufacturer,
-        "spacing_mm": "" if film.spacing_mm is None else f"{film.spacing_mm[0]:g}",
+        "manufacturer": series.manufacturer,
     }
     patient = f"{study.patient.patient_id}^{study.patient.issuer}" if study.patient.patient_id else ""
-    return film.array, patient, {name: value for name, value in about.items() if value}
+    return patient, {name: value for name, value in about.items() if value}

@@ -78,6 +78,8 @@ class TrainingSettings:
     """… for so many epochs; None: to the end."""
     folds: int = 0
     """So many further trainings, each without one fold of the patients: figures and calibration from cases not seen."""
+    unverified: bool = False
+    """Take SEG and SR as references that no person vouched for."""
     resume: bool = False
     tensorboard: Path | None = None
     threads: int | None = None

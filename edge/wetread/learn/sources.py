@@ -1,4 +1,5 @@
-"""Where labelled images come from: a NumPy archive, or a folder with ``cases.csv`` and DICOM or NIfTI files."""
+"""Where labelled images come from: a NumPy archive; a folder with ``cases.csv`` and DICOM or NIfTI files; or a folder
+of DICOM in which SEG or SR objects are the labels."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from wetread.errors import DataUnusable, WetreadError
 from wetread.learn.cases import Case, Cases, Part, check_same_kind, checked_targets
 from wetread.learn.films import is_dicom, read_film
 from wetread.learn.npz import read_npz
+from wetread.learn.references import read_references
 from wetread.nifti import foreseen_grid, is_nifti, read_nifti, read_nifti_labels
 
 TABLE = "cases.csv"
@@ -36,16 +38,22 @@ class Source:
     """As the source has them; empty where it does not say."""
     unsplit: Cases = ()
     """Cases that the source puts into no part."""
+    notes: tuple[str, ...] = ()
+    """What was passed over, and why."""
 
 
-def read_source(path: Path, manifest: Manifest) -> Source:
-    """Read a NumPy archive (``.npz``) or a folder with ``cases.csv``.
+def read_source(path: Path | Source, manifest: Manifest, *, unverified: bool = False) -> Source:
+    """Read a NumPy archive (``.npz``), a folder with ``cases.csv``, or one of DICOM with SEG or SR.
+
+    What was read already is given back. ``unverified``: see ``read_references``.
 
     The table has the columns ``image`` (a path in the folder), ``label`` (0 or 1; of a bundle with several scores one
     column for each, by its name; of a segmentation the path of a NIfTI label map) and, if known, ``part``, ``patient``,
     ``sex``, ``age_years``, ``manufacturer``, ``spacing_mm``. What a DICOM file says itself need not stand in the table.
     Raises: ``DataUnusable`` naming the file, row and column.
     """
+    if isinstance(path, Source):
+        return path
     if path.is_file() and path.suffix == ".npz":
         if manifest.labels:
             raise DataUnusable(f"{path.name} is a NumPy archive, this bundle segments: give a folder with {TABLE}")
@@ -54,7 +62,10 @@ def read_source(path: Path, manifest: Manifest) -> Source:
         return _Table(path, manifest).read()
     if not path.exists():
         raise DataUnusable(f"there is no {path}")
-    raise DataUnusable(f"{path} is neither a NumPy archive (.npz) nor a folder with {TABLE}")
+    if path.is_dir() and any(is_dicom(file) for file in path.rglob("*") if file.is_file()):
+        found = read_references(path, manifest, unverified=unverified)
+        return Source(path, found.sha256, {}, found.cases, found.notes)
+    raise DataUnusable(f"{path} is neither a NumPy archive (.npz) nor a folder with {TABLE} or with DICOM files")
 
 
 class _Table:

@@ -60,7 +60,7 @@ def train(
         raise Misconfigured(f"{target} is there already: name another --out, or take it away")
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    source = read_source(settings.data, bundle.manifest)
+    source = read_source(settings.data, bundle.manifest, unverified=settings.unverified)
     parts, notes = _parts(source, bundle, settings)
     began, cpu_began = time.monotonic(), time.process_time()
     trainee = Trainee(bundle, settings, source.sha256, start, trust)
@@ -86,7 +86,7 @@ def train(
         cpu_s=time.process_time() - cpu_began,
         threads=torch.get_num_threads(),
         guard=guard,
-        notes=(*notes, *run.notes),
+        notes=(*source.notes, *notes, *run.notes),
     )
     folder = write_version(bundle, target, weights, version)
     run.forget()
