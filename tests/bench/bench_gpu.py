@@ -24,9 +24,9 @@ from networks import AHEAD_OF_TIME, Network
 
 from wetread.errors import EngineDisagrees, EngineUnavailable
 from wetread.infer.engines.engine import backend
-from wetread.infer.engines.plan import Precision
 from wetread.infer.engines.tensorrt_engine import TensorRtBackend, TensorRtEngine
 from wetread.infer.engines.tensorrt_memory import this_gpu
+from wetread.infer.engines.wish import Precision
 from wetread.infer.graph.onnx_check import noise
 from wetread.infer.windows.sliding import OtherGrid, stream
 

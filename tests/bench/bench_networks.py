@@ -27,9 +27,10 @@ from wetread.bundles import load_bundle
 from wetread.errors import EngineDisagrees, EngineUnavailable, WeightsMissing
 from wetread.infer.configs.config import InferenceConfig
 from wetread.infer.engines.engine import Engine, FloatArray, backend
-from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.engines.plan import NetworkPlan
 from wetread.infer.engines.tensorrt_engine import TENSORRT_RTX
 from wetread.infer.engines.tensorrt_memory import Gpu
+from wetread.infer.engines.wish import Precision
 from wetread.infer.graph.onnx_check import noise
 
 BUNDLE = Path(__file__).parents[2] / "monai_bundles" / "mr_brain_extraction"

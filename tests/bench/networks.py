@@ -10,7 +10,8 @@ import torch
 from monai.networks.nets import UNETR, DenseNet121, DynUNet, SegResNet, SwinUNETR, UNet
 from torch import nn
 
-from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.engines.wish import Precision
 from wetread.infer.networks.linknet import LinkNet3d
 
 

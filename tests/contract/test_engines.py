@@ -15,8 +15,9 @@ from torch import nn
 
 import fake_tensorrt
 from wetread.errors import EngineUnavailable
-from wetread.infer.engines.engine import ENGINES, PRECISIONS, REFERENCE, Engine, FloatArray, backend, choose_engine
+from wetread.infer.engines.engine import ENGINES, REFERENCE, Engine, FloatArray, backend, choose_engine
 from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.engines.wish import PRECISIONS
 from wetread.infer.program import EngineNetwork
 
 

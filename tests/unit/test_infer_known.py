@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,14 @@ def test_certificate_of_another_library_is_not_called_valid(tmp_path: Path, libr
     assert state_of(engines) == FILES
     name = "openvino" if library == "library" else library
     assert in_words(engines).startswith(f"openvino f32 is measured again with the next read: {name} was 0.0.1, is ")
+
+
+def test_certificate_of_other_code_is_not_called_valid_even_between_releases(tmp_path: Path) -> None:
+    for change in (lambda subject: subject.update(code="other"), lambda subject: subject.pop("code")):
+        engines = changed(tmp_path, lambda content, change=change: change(content["subject"]))  # type: ignore[misc]
+        assert state_of(engines) == FILES
+        assert in_words(engines).endswith("the code of Wetread that makes the answer was another")
+        shutil.rmtree(tmp_path / "b")
 
 
 def test_certificate_of_an_engine_that_is_gone_is_not_called_valid(tmp_path: Path) -> None:

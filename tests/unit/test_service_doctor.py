@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from outboxes import Bed, Peer
 from peers import config as config_text
-from wetread import __version__
 from wetread.bundles import find_bundle
 from wetread.cli.main import run
 from wetread.config import load_config
 from wetread.deliver.destination import Answer, Outcome
+from wetread.infer.code import answer_code
+from wetread.infer.gate.certificate import CERTIFICATE, Certificate
+from wetread.infer.gate.compare import Agreement
+from wetread.infer.keys import key_of
 from wetread.service.check import Check
 from wetread.service.doctor import examine
 from wetread.service.ownership import own
@@ -103,12 +106,55 @@ def test_bundle_says_which_engines_are_proved_here(path: Path) -> None:
     assert check.ok
     assert check.found.endswith("weights as the manifest names them; no engine was proved here yet")
     digest = find_bundle("threshold", config.bundle_folders).digest()
-    for key, bundle in (("a", digest), ("b", "another bundle")):
-        (config.data_dir / "engines" / key).mkdir(parents=True)
-        subject = {"bundle": bundle, "wetread": __version__, "engine": f"engine-{key}", "precision": "f32"}
-        document = json.dumps({"kind": "golden", "subject": subject})
-        (config.data_dir / "engines" / key / "certificate.json").write_text(document)
-    assert checks(path, "bundle threshold")[0].found.endswith("engines proved here: engine-a f32 (golden)")
+    cache = config.data_dir / "engines"
+    made = _proved(cache, bundle=digest)
+    assert checks(path, "bundle threshold")[0].found.endswith("engines proved here: torch f32 on CPU")
+    _proved(cache, bundle="another bundle")
+    assert checks(path, "engine cache")[0].found == f"{cache}: 2 certificates"
+    made.unlink()
+    _proved(cache, bundle=digest, code="other code")
+    assert checks(path, "bundle threshold")[0].found.endswith(
+        "torch f32 is measured again with the next read: the code of Wetread that makes the answer was another"
+    )
+
+
+def _proved(cache: Path, **subject: str) -> Path:
+    """A certificate of the reference, as the gate writes it."""
+    known = {"engine": "torch", "precision": "f32", "device": "CPU", "library": "", "code": answer_code()}
+    certificate = Certificate(
+        kind="golden",
+        subject={**known, **subject},
+        golden={},
+        measured=Agreement(agreement=1.0),
+        made_at=datetime.now(UTC),
+    )
+    path = cache / key_of(certificate.subject) / CERTIFICATE
+    path.parent.mkdir(parents=True)
+    path.write_text(certificate.model_dump_json())
+    return path
+
+
+def test_another_cache_that_commands_filled_is_named(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two caches, and which one counts: what a command without the configuration proved is not what the service has."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert checks(path, "another engine cache") == []
+    _proved(tmp_path / "home" / "wetread" / "engines", bundle="b")
+    (other,) = checks(path, "another engine cache")
+    assert other.ok
+    assert other.found == (
+        f"{tmp_path}/home/wetread/engines (of this user, used by commands without this configuration): 1 certificate; "
+        "wetread serve does not look there"
+    )
+    assert other.advice == "prove engines as the account of wetread serve, with --config"
+    run(["bundle", "list", "--config", str(path)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"engines: {load_config(path).data_dir}/engines (of wetread serve)" in said
+    monkeypatch.chdir(tmp_path / "home")
+    run(["bundle", "list"])
+    said = f"engines: {tmp_path}/home/wetread/engines (of this user, because there is no configuration here)"
+    assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_bundle_that_may_not_run_is_found(path: Path) -> None:

@@ -17,6 +17,8 @@ from wetread.errors import BundleInvalid, UnknownBundle, WeightsMissing
 
 TEMPLATE_NAME = "wetread.template.jsonc"
 """What ``wetread bundle check`` writes for a site to fill in and rename to ``wetread.json``."""
+SIGNATURE = "signature.json"
+"""Says something about the bundle and is no part of it: who signs it changes nothing that was measured or trusted."""
 CONFIG_NAMES = ("inference.json", "inference.yaml", "inference.yml")
 
 _NOT_PART_OF_IT = frozenset({"__pycache__", "eval", ".git", TEMPLATE_NAME})
@@ -39,7 +41,7 @@ class Bundle:
         return inference_config(self.folder, self.manifest.runtime.config)
 
     def digest(self) -> str:
-        """SHA-256 (hex) over the relative path and content of every file of the bundle."""
+        """SHA-256 (hex) over the relative path and content of every file of the bundle but its signature."""
         digest = hashlib.sha256()
         for path in sorted(_files(self.folder)):
             digest.update(path.relative_to(self.folder).as_posix().encode() + b"\0" + file_sha256(path).encode())
@@ -145,7 +147,8 @@ def file_sha256(path: Path) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.is_file() and not _NOT_PART_OF_IT.intersection(path.relative_to(folder).parts):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and parts != (SIGNATURE,) and not _NOT_PART_OF_IT.intersection(parts):
             yield path
 
 
@@ -167,6 +170,8 @@ def _read_json(path: Path, *, comments: bool = False) -> dict[str, object]:
         content = json.loads(_COMMENT_LINE.sub("", text) if comments else text)
     except FileNotFoundError as exc:
         raise BundleInvalid(f"{path} is missing") from exc
+    except OSError as exc:
+        raise BundleInvalid(f"{path} cannot be read: {exc.strerror}") from exc
     except ValueError as exc:
         raise BundleInvalid(f"{path} is not JSON: {exc}") from exc
     if not isinstance(content, dict):

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wetread.bundles.archive import plain_files
-from wetread.bundles.bundle import file_sha256, load_bundle
+from wetread.bundles.bundle import SIGNATURE, file_sha256, load_bundle
 from wetread.errors import BundleNotTrusted, Misconfigured
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-SIGNATURE = "signature.json"
 _CONTEXT = b"wetread bundle signature v1\n"
 """Signed before the statement: a key that also signs other things cannot be made to vouch for a bundle."""
 
@@ -130,6 +129,16 @@ def verify_files(folder: Path, trusted_keys: Path, *, bundle: str) -> Signature:
 def fingerprint(key: Ed25519PublicKey) -> str:
     """SHA-256 of the raw public key, as ``SHA256:`` and 16 hex digits."""
     return f"SHA256:{hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]}"
+
+
+def fingerprint_of(key_file: Path) -> str:
+    """The fingerprint of a private key. Raises: ``Misconfigured`` without a usable key."""
+    return fingerprint(_private_key(key_file).public_key())
+
+
+def trusted_fingerprints(folder: Path) -> frozenset[str]:
+    """Of every key in the trust store. Raises: as ``trusted``."""
+    return frozenset(fingerprint(key) for _, key in trusted(folder))
 
 
 def trusted(folder: Path) -> Iterator[tuple[str, Ed25519PublicKey]]:

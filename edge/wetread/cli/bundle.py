@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from wetread.cli.options import add_config, add_json
+from wetread.errors import Misconfigured
 
 HELP = "list, check, compile, measure, train, evaluate, install, sign and export bundles"
 
@@ -25,6 +26,15 @@ _ACTIONS = {
     "export": ("wetread.cli.bundle_install", "export"),
 }
 """Module and function of each action."""
+PRINTS = {
+    "list": "a list with one object for each bundle: name, version, title, clinical_use, folder, trust, state, reason,"
+    " engines",
+    "compile": "a list with one object for each engine: bundle, network, engine, precision, gpu, size_bytes, seconds,"
+    " path, sha256, build_part, on_device_part, measured_on, measured, note",
+    "bench": "a list with one object for each engine and precision: bundle, engine, precision, device, median_s,"
+    " speedup_vs_torch, peak_mb, agreement, image",
+}
+"""What ``--json`` prints; of the other actions one object."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def action(name: str, help_text: str) -> argparse.ArgumentParser:
-        made = actions.add_parser(name, help=help_text, description=help_text)
+        prints = f"--json prints {PRINTS.get(name, 'one object')}."
+        made = actions.add_parser(name, help=help_text, description=help_text, epilog=prints)
         add_config(made)
         add_json(made)
         return made
@@ -53,7 +64,10 @@ def run(args: argparse.Namespace) -> int:
     """Run one action."""
     module, name = _ACTIONS[args.action]
     action: Callable[[argparse.Namespace], int] = getattr(import_module(module), name)
-    return action(args)
+    try:
+        return action(args)
+    except PermissionError as exc:
+        raise Misconfigured(f"{exc.filename} cannot be read or written by this user: {exc.strerror}") from exc
 
 
 def _check(check: argparse.ArgumentParser) -> None:
@@ -146,6 +160,7 @@ def _install(install: argparse.ArgumentParser) -> None:
 def _sign(sign: argparse.ArgumentParser) -> None:
     sign.add_argument("name", nargs="?", help="bundle name or folder")
     sign.add_argument("--key", type=Path, metavar="FILE", help="private key")
+    sign.add_argument("--out", type=Path, metavar="FOLDER", help="sign a copy, FOLDER/NAME; the bundle stays as it is")
     sign.add_argument("--new-key", type=Path, metavar="FILE", help="make a key: FILE (keep it secret) and FILE.pub")
 
 

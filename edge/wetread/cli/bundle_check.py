@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wetread.cli.bundle_list import known
 from wetread.cli.bundle_show import show
-from wetread.cli.options import bundle_folders, engine_cache, trust_policy
+from wetread.cli.options import bundle_folders, chosen_cache, engine_cache, trust_policy
 
 if TYPE_CHECKING:
     from wetread.bundles import Bundle
@@ -31,6 +31,8 @@ def check(args: argparse.Namespace) -> int:
         report |= _engine(args, folder)
         code = 2 if report["problems"] else 0
     report["state"] = report.get("state", FILES) if code == 0 else UNUSABLE
+    cache = chosen_cache(args)
+    report["engine_cache"] = cache.folder if args.json else cache
     show(report if args.json else _for_people(report), as_json=args.json)
     return code
 

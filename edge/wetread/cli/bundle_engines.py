@@ -28,9 +28,13 @@ def compile_engines(args: argparse.Namespace) -> int:
     """Build the engines, compare each with the reference, keep them in the engine cache."""
     from wetread.cli.progress import stage_progress
     from wetread.cli.table import print_json
-    from wetread.infer.compile import compile_bundle
+    from wetread.infer.engines.wish import check_wish
 
-    bundle = _admitted(args)
+    bundle = _found(args)
+    check_wish(args.engine, args.precision or (), args.gpu or ())
+    _admit(args, bundle)
+    from wetread.infer.compile import compile_bundle  # imports torch: what is refused is refused before
+
     rows: list[dict[str, Any]] = []
     with stage_progress(args.json) as progress:
         for precision in args.precision or [bundle.manifest.runtime.precision]:
@@ -72,7 +76,8 @@ def bench(args: argparse.Namespace) -> int:
     from wetread.cli.table import print_json
     from wetread.infer.benchmark import benchmark
 
-    bundle = _admitted(args)
+    bundle = _found(args)
+    _admit(args, bundle)
     bundle.check_weights()
     with stage_progress(args.json) as progress:
         measured = benchmark(
@@ -98,13 +103,16 @@ def bench(args: argparse.Namespace) -> int:
     return 1 if any(one.engine in (args.engine or ()) for one in failed) else 0
 
 
-def _admitted(args: argparse.Namespace) -> Bundle:
-    """The bundle, if it may run here."""
+def _found(args: argparse.Namespace) -> Bundle:
     from wetread.bundles import find_bundle
+
+    return find_bundle(args.name, bundle_folders(args))
+
+
+def _admit(args: argparse.Namespace, bundle: Bundle) -> None:
+    """Let the bundle run here. Raises: ``BundleNotTrusted``, ``BundleInvalid``."""
     from wetread.bundles.trust import admit
     from wetread.jobs.isolation import forbid_code_in_data
 
-    bundle = find_bundle(args.name, bundle_folders(args))
     admit(bundle, trust_policy(args))
     forbid_code_in_data()
-    return bundle

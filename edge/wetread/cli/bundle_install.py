@@ -26,11 +26,8 @@ def install(args: argparse.Namespace) -> int:
 
 def sign(args: argparse.Namespace) -> int:
     """Make a key, sign a bundle, or both."""
-    from wetread.bundles import find_bundle
     from wetread.bundles.signature import make_key
-    from wetread.bundles.signature import sign as sign_bundle
     from wetread.errors import Misconfigured
-    from wetread.service.bundle_install import changing
 
     report: dict[str, Any] = {}
     key = args.key or args.new_key
@@ -39,14 +36,43 @@ def sign(args: argparse.Namespace) -> int:
     if args.name:
         if key is None:
             raise Misconfigured("a signature needs a key: give --key FILE, or --new-key FILE to make one")
-        bundle = find_bundle(args.name, bundle_folders(args))
-        with changing(bundle):
-            made = sign_bundle(bundle.folder, key)
-        report |= {"name": made.bundle, "version": made.version, "key": made.key, "files": len(made.files)}
+        report |= _signed(args, key)
     if not report:
         raise Misconfigured("nothing to do: give the name of a bundle with --key FILE, or --new-key FILE")
     show(report, as_json=args.json)
     return 0
+
+
+def _signed(args: argparse.Namespace, key: Path) -> dict[str, Any]:
+    """Sign the bundle or a copy of it; says whether the one that was signed runs here, and why."""
+    from wetread.bundles import find_bundle
+    from wetread.bundles.archive import Limits
+    from wetread.service.bundle_sign import sign_copy, sign_in_place
+
+    bundle, site = find_bundle(args.name, bundle_folders(args)), bundle_settings(args)
+    if args.out is not None:
+        bundle, made = sign_copy(bundle, key, args.out, limits=Limits(max_bytes=site.max_size_mb << 20))
+    else:
+        made = sign_in_place(bundle, key, trusted_keys=Path(site.trusted_keys))
+    return {
+        "name": made.bundle,
+        "version": made.version,
+        "folder": bundle.folder,
+        "key": made.key,
+        "files": len(made.files),
+        "trust": _trust_here(args, bundle),
+    }
+
+
+def _trust_here(args: argparse.Namespace, bundle: Bundle) -> str:
+    from wetread.bundles.trust import admit
+    from wetread.errors import BundleNotTrusted
+
+    try:
+        record = admit(bundle, trust_policy(args))
+    except BundleNotTrusted as exc:
+        return f"does not run here: {exc}"
+    return f"runs here: {record.trusted}, {record.by}" if record else "runs here: nothing in it needs trusted code"
 
 
 def export(args: argparse.Namespace) -> int:

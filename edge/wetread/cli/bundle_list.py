@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wetread.cli.options import bundle_folders, engine_cache, trust_policy
+from wetread.cli.options import bundle_folders, chosen_cache, trust_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,20 +19,22 @@ if TYPE_CHECKING:
 def list_all(args: argparse.Namespace) -> int:
     """Every bundle of this site, the ones that cannot be used with the reason."""
     from wetread.bundles import list_bundles
-    from wetread.cli.table import print_json
+    from wetread.cli.table import print_block, print_json
 
     seen: dict[str, dict[str, Any]] = {}
-    policy, cache = trust_policy(args), engine_cache(args)
+    policy, cache = trust_policy(args), chosen_cache(args)
     for folder in list_bundles(bundle_folders(args)):
         if folder.name not in seen:
-            seen[folder.name] = _described(folder, policy, cache)
+            seen[folder.name] = _described(folder, policy, cache.folder)
     rows = list(seen.values())
     if args.json:
         print_json(rows)
         return 0
     for row in rows:
         _show(row)
-    if not rows:
+    if rows:
+        print_block([f"engines: {cache}"])
+    else:
         print(f"no bundle in {', '.join(map(str, dict.fromkeys(bundle_folders(args))))}")
     return 0
 
@@ -69,9 +71,12 @@ def _described(folder: Path, policy: TrustPolicy, cache: Path) -> dict[str, Any]
         }
         admit(bundle, policy)
         bundle.check_weights()
+        return {**described, **known(bundle, cache)}
     except Misconfigured as exc:
-        return {**described, "state": UNUSABLE, "reason": str(exc), "engines": []}
-    return {**described, **known(bundle, cache)}
+        reason = str(exc)
+    except PermissionError as exc:
+        reason = f"{exc.filename} cannot be read by this user: {exc.strerror}"
+    return {**described, "state": UNUSABLE, "reason": reason, "engines": []}
 
 
 def _show(row: Mapping[str, Any]) -> None:

@@ -41,9 +41,9 @@ def _lines(value: object, width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int, *, first: str) -> list[str]:
-    return textwrap.wrap(
-        text, max(width, 20), initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
-    ) or [first]
+    wrapper = textwrap.TextWrapper(max(width, 20), initial_indent=first, subsequent_indent=" " * len(first))
+    wrapper.break_long_words = wrapper.break_on_hyphens = False  # paths and digests stay whole, to be copied
+    return wrapper.wrap(text) or [first]
 
 
 def _columns() -> int:

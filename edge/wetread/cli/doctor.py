@@ -7,10 +7,12 @@ import argparse
 from wetread.cli.options import add_config, add_json, config_of
 
 HELP = "look for what is wrong with this installation and say what to do"
+PRINTS = "a list with one object for each thing that was looked at: check, ok, found, advice"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
+    parser.epilog = f"--json prints {PRINTS}."
     add_config(parser)
     add_json(parser)
 

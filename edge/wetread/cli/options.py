@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wetread.bundles.trust import TrustPolicy
     from wetread.config import BundleSettings, Config
+    from wetread.service.engine_caches import EngineCache
 
 _DEFAULTS = (Path("wetread.toml"), Path("/etc/wetread/wetread.toml"))
 
@@ -74,15 +74,16 @@ def trust_policy(args: argparse.Namespace) -> TrustPolicy:
 
 
 def engine_cache(args: argparse.Namespace) -> Path:
-    """Where compiled engines are: the service's folder if there is a configuration and this user may write there, else
-    this user's cache (https://specifications.freedesktop.org/basedir-spec)."""
-    if getattr(args, "config", None) or any(p.is_file() for p in _DEFAULTS):
-        site = config_of(args).data_dir / "engines"
-        nearest = next(p for p in (site, *site.parents) if p.exists())
-        if os.access(nearest, os.W_OK):
-            return site
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "wetread" / "engines"
+    """Where compiled engines are."""
+    return chosen_cache(args).folder
+
+
+def chosen_cache(args: argparse.Namespace) -> EngineCache:
+    """The service's folder if there is a configuration and this user may write there, else this user's cache."""
+    from wetread.service.engine_caches import cache_of_commands
+
+    configured = getattr(args, "config", None) or any(p.is_file() for p in _DEFAULTS)
+    return cache_of_commands(config_of(args) if configured else None)
 
 
 def bundle_folders(args: argparse.Namespace) -> list[Path]:

@@ -22,8 +22,8 @@ from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.manifest import Tolerance
 from wetread.bundles.trust import TrustPolicy
 from wetread.errors import EngineDisagrees, EngineUnavailable, OutputInvalid, WetreadError, WorkerDied
-from wetread.infer.engines.engine import ENGINES, PRECISIONS, REFERENCE
-from wetread.infer.engines.plan import Precision
+from wetread.infer.engines.engine import ENGINES, REFERENCE
+from wetread.infer.engines.wish import PRECISIONS, Precision
 from wetread.infer.gate.compare import compare_outputs, limits
 from wetread.infer.gate.golden import golden_images
 from wetread.infer.phantom import phantoms, without_requirements

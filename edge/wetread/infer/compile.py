@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,10 +14,11 @@ from wetread.bundles.trust import TrustPolicy, admit
 from wetread.errors import EngineDisagrees, EngineUnavailable
 from wetread.infer.configs.config import InferenceConfig
 from wetread.infer.engines import tensorrt_memory
-from wetread.infer.engines.engine import PRECISIONS, REFERENCE, backend, choose_engine
-from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.engines.engine import backend, choose_engine
+from wetread.infer.engines.plan import NetworkPlan
 from wetread.infer.engines.tensorrt_engine import TensorRtBackend
 from wetread.infer.engines.tensorrt_memory import Gpu
+from wetread.infer.engines.wish import GPU_ENGINES, Precision, check_wish
 from wetread.infer.files import translated
 from wetread.infer.gate.certificate import Certificate
 from wetread.infer.gate.synthetic import network_input_shape
@@ -30,8 +30,6 @@ from wetread.infer.shapes import asked_shape
 
 Progress = Callable[[str, float], None]
 Shape = tuple[int, ...]
-_GPU_ENGINES = ("tensorrt", "tensorrt-rtx")
-_CAPABILITY = re.compile(r"sm\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,29 +92,13 @@ def compile_bundle(
 
 
 def _engine_name(engine: str, precision: Precision, gpus: Sequence[str]) -> str:
-    name = "tensorrt-rtx" if engine == "auto" and gpus else engine
-    if not gpus:
-        name = choose_engine(engine, precision=precision).name
-    if name == REFERENCE:
-        raise EngineUnavailable("torch is the reference and runs the network as it is; there is nothing to compile")
-    _check_gpus(name, gpus)
-    if precision not in PRECISIONS[name]:
-        elsewhere = "; f16 is for GPUs: --gpu sm89, for example" if precision == "f16" else ""
-        raise EngineUnavailable(f"{name} computes in {' or '.join(PRECISIONS[name])}, not in {precision}{elsewhere}")
+    """The engine that is compiled. Raises: ``EngineUnavailable``."""
+    check_wish(engine, [precision], gpus)
+    if gpus:
+        return "tensorrt-rtx" if engine == "auto" else engine
+    name = choose_engine(engine, precision=precision).name
+    check_wish(name, [precision], gpus)
     return name
-
-
-def _check_gpus(name: str, gpus: Sequence[str]) -> None:
-    """Whether the engine can be built for GPUs that are not here. Raises: ``EngineUnavailable``."""
-    if gpus and name not in _GPU_ENGINES:
-        raise EngineUnavailable(f"{name} runs on the CPU; --gpu is for tensorrt-rtx")
-    wrong = next((gpu for gpu in gpus if not _CAPABILITY.fullmatch(gpu)), None)
-    if wrong is not None:
-        raise EngineUnavailable(
-            f"{wrong!r} is no compute capability; expected sm and a number, e.g. sm89 for an RTX 40"
-        )
-    for gpu in gpus:
-        cast(TensorRtBackend, backend(name)).library.check_target(gpu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +122,7 @@ class _Compiling:
         config = InferenceConfig(self.bundle)
         image = network_input_shape(self.bundle)
         plans = network_plans(self.bundle, config, self.cache_folder, precision=precision, threads=os.cpu_count() or 1)
-        compiled = self._for_gpu if self.engine in _GPU_ENGINES else self._for_cpu
+        compiled = self._for_gpu if self.engine in GPU_ENGINES else self._for_cpu
         return [compiled(plan, asked_shape(config, image, plan.name)[0], gpu) for plan in plans]
 
     def _for_gpu(self, plan: NetworkPlan, shape: Shape, sm: str) -> CompiledEngine:

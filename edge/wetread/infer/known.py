@@ -13,6 +13,7 @@ from pathlib import Path
 
 from wetread import __version__
 from wetread.bundles import Bundle
+from wetread.infer.code import answer_code
 from wetread.infer.gate.certificate import CERTIFICATE, Certificate, Kind, read_certificate
 
 FILES, REFERENCE, CERTIFIED, UNUSABLE = "files present", "reference checked", "certified", "not usable"
@@ -112,6 +113,8 @@ def _changes(subject: Mapping[str, str]) -> list[str]:
         for name, version in now.items()
         if name in subject and subject[name] != version
     ]
+    if subject.get("code") != answer_code():
+        changed.append("the code of Wetread that makes the answer was another")
     engine, library = subject.get("engine", ""), subject.get("library", "")
     if engine != _REFERENCE_ENGINE and find_spec(engine.replace("-", "_")) is None:
         changed.append(f"{engine} is not installed any more")

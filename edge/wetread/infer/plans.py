@@ -16,7 +16,8 @@ from wetread.errors import WetreadError
 from wetread.infer.adapters import answer
 from wetread.infer.configs.config import InferenceConfig
 from wetread.infer.engines.engine import REFERENCE, Engine, FloatArray, backend
-from wetread.infer.engines.plan import Answering, Judged, NetworkPlan, Precision
+from wetread.infer.engines.plan import Answering, Judged, NetworkPlan
+from wetread.infer.engines.wish import Precision
 from wetread.infer.gate.compare import compare_outputs, limits
 from wetread.infer.gate.golden import golden_answer, golden_images
 from wetread.infer.tiers import open_program

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ from typing import Literal
 
 from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.archive import Limits, copy_folder, unpack
+from wetread.bundles.bundle import SIGNATURE
 from wetread.bundles.installed import Record, record_of, write_record
 from wetread.bundles.signature import read_signature, verify, verify_files
 from wetread.bundles.static_check import Finding
 from wetread.bundles.trust import check_paths, needed_by
+from wetread.durable import write_atomically
 from wetread.errors import BundleInvalid, BundleNotTrusted, Misconfigured, WetreadError
 from wetread.service.bundle_files import lock, place, remove, sync, unlocked
 from wetread.service.person import user_name
@@ -190,6 +193,7 @@ def _put(folder: Path, target: Path, digest: str, *, replace: bool) -> tuple[str
     except WetreadError:
         there = None
     if there is not None and there.digest() == digest:
+        _take_signature(folder, there)
         return (f"{target.name} {there.version} was there already, file by file the same",)
     if not replace:
         version = there.version if there else "that cannot be read"
@@ -200,6 +204,15 @@ def _put(folder: Path, target: Path, digest: str, *, replace: bool) -> tuple[str
     kept = target.parent / ".replaced" / f"{target.name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     place(folder, target, keep=kept)
     return (f"the former {target.name} is kept in {kept}",)
+
+
+def _take_signature(folder: Path, there: Bundle) -> None:
+    """The signature that vouches now, where the same files lie under another one or none."""
+    new, old = folder / SIGNATURE, there.folder / SIGNATURE
+    if new.is_file() and not (old.is_file() and old.read_bytes() == new.read_bytes()):
+        with unlocked(there.folder):
+            write_atomically(old, lambda target: shutil.copyfile(new, target))
+            old.chmod(0o444)
 
 
 def _adopt(engines: Path | None, name: str, settings: InstallSettings) -> tuple[int, tuple[str, ...]]:

@@ -30,6 +30,7 @@ from wetread.service.duties.duty import Duty
 from wetread.service.duties.intake import Intake
 from wetread.service.duties.reads import Reads, Waits
 from wetread.service.duties.routing import Routing
+from wetread.service.engine_caches import service_cache
 from wetread.service.engines import engine_problem
 from wetread.service.evidence import evidence_sources
 from wetread.service.listening import Listeners
@@ -139,7 +140,7 @@ class Service:
 
     def _make_reads(self, queue: Queue, revisions: Revisions, *, pressing: Callable[[], bool]) -> Reads:
         config = self._config
-        engines, trust = config.data_dir / "engines", config.bundles.trust
+        engines, trust = service_cache(config).folder, config.bundles.trust
         opener = RunnerOpener(config.jobs.engine, engines, config.jobs.threads, trust, background=True)
         return Reads(
             queue,

@@ -14,7 +14,13 @@ from wetread.errors import WetreadError
 from wetread.service.check import Check
 from wetread.service.doctor_api import look_at_api
 from wetread.service.doctor_network import look_at_destinations, look_at_peers, look_at_refused
-from wetread.service.doctor_reading import look_at_bundles, look_at_engine, look_at_routes, look_at_studies
+from wetread.service.doctor_reading import (
+    look_at_bundles,
+    look_at_engine,
+    look_at_engine_cache,
+    look_at_routes,
+    look_at_studies,
+)
 from wetread.service.ownership import owner_of
 from wetread.service.peers import certificates, check_tls, expiry_problem
 
@@ -105,6 +111,7 @@ def _is_free(host: str, port: int) -> bool:
 _LOOKS: tuple[Callable[[Config], Iterator[Check]], ...] = (
     _libraries,
     look_at_engine,
+    look_at_engine_cache,
     _disk,
     _service,
     look_at_api,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
-from wetread import __version__
 from wetread.bundles import Bundle, find_bundle
 from wetread.bundles.trust import admit
 from wetread.config import Config
 from wetread.errors import WetreadError
+from wetread.infer.known import in_words, known_engines
 from wetread.route.router import Router
 from wetread.service.check import Check
+from wetread.service.engine_caches import cache_of_commands, service_cache, user_cache
 from wetread.service.engines import engine_problem
 from wetread.service.overview import Overview
 
@@ -26,6 +26,17 @@ def look_at_engine(config: Config) -> Iterator[Check]:
     """The engine that is asked for."""
     problem = engine_problem(config.jobs.engine)
     yield Check("engine", not problem, problem or config.jobs.engine)
+
+
+def look_at_engine_cache(config: Config) -> Iterator[Check]:
+    """Where engines are: the service's, and another one that commands of this user may have filled."""
+    shared, own = service_cache(config), cache_of_commands(config)
+    yield Check("engine cache", True, f"{shared.folder}: {_certificates(shared.certificates())}")
+    if own.folder == shared.folder:
+        own = user_cache("used by commands without this configuration")
+    if own.folder != shared.folder and own.certificates():
+        found = f"{own}: {_certificates(own.certificates())}; wetread serve does not look there"
+        yield Check("another engine cache", True, found, "prove engines as the account of wetread serve, with --config")
 
 
 def look_at_bundles(config: Config) -> Iterator[Check]:
@@ -67,15 +78,14 @@ def look_at_studies(config: Config) -> Iterator[Check]:
         yield Check("unreadable", False, found, "see: wetread studies list")
 
 
+def _certificates(count: int) -> str:
+    return f"{count or 'no'} certificate{'' if count == 1 else 's'}"
+
+
 def _engines(bundle: Bundle, config: Config) -> str:
-    """Engines that agreed with the reference on this machine, by their certificates; read without the engines."""
-    proved: set[str] = set()
-    for path in (config.data_dir / "engines").glob("*/certificate.json"):
-        try:
-            certificate = json.loads(path.read_bytes())
-            subject = certificate["subject"]
-            if subject["bundle"] == bundle.digest() and subject["wetread"] == __version__:
-                proved.add(f"{subject['engine']} {subject['precision']} ({certificate['kind']})")
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # it is made anew before the engine serves
-    return f"engines proved here: {', '.join(sorted(proved))}" if proved else "no engine was proved here yet"
+    """Engines that agreed with the reference on this machine, as ``wetread bundle list`` says it."""
+    engines = known_engines(bundle, service_cache(config).folder)
+    if not engines:
+        return "no engine was proved here yet"
+    holding = any(not engine.changed for engine in engines)
+    return f"engines proved here: {in_words(engines)}" if holding else in_words(engines)

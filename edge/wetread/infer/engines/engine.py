@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from wetread.errors import EngineUnavailable
-from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.engines.wish import GPU_ENGINES, PRECISIONS, Precision
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -30,14 +31,6 @@ ENGINES = {
     "tensorrt-rtx": "wetread.infer.engines.tensorrt_engine:TENSORRT_RTX",
 }
 """Module of each engine, or an object in one."""
-PRECISIONS: dict[str, tuple[Precision, ...]] = {
-    "torch": ("f32",),
-    "openvino": ("f32", "bf16"),
-    "tensorrt": ("f32", "f16"),
-    "tensorrt-rtx": ("f32", "f16"),
-}
-"""What each engine can compute in."""
-_GPU_ENGINES = ("tensorrt", "tensorrt-rtx")
 _NEXT = {"tensorrt": "openvino", "tensorrt-rtx": "openvino", "openvino": REFERENCE}
 """Which engine serves instead of one that may not."""
 
@@ -147,7 +140,7 @@ def choose_engine(requested: str, *, precision: Precision) -> Choice:
         backend(requested).library_version()
         return _with_precision(requested, "asked for by name", precision)
     problems = []
-    for name in (*_GPU_ENGINES, "openvino"):
+    for name in (*GPU_ENGINES, "openvino"):
         try:
             version, device = backend(name).library_version(), backend(name).device()
         except EngineUnavailable as exc:
@@ -190,7 +183,7 @@ def _with_precision(name: str, reason: str, allowed: Precision) -> Choice:
 
 
 def _kind(name: str) -> str:
-    return "an NVIDIA GPU" if name in _GPU_ENGINES else "a CPU"
+    return "an NVIDIA GPU" if name in GPU_ENGINES else "a CPU"
 
 
 def checked_images(images: Tensor, where: torch.device) -> Tensor:

@@ -16,7 +16,8 @@ from wetread.infer.engines.engine import FloatArray, checked_images, checked_inp
 from wetread.infer.engines.openvino_graph import pack_upsampling, pair_voxels
 from wetread.infer.engines.openvino_masks import answer_with_mask, spread
 from wetread.infer.engines.openvino_norms import steady_norms
-from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.engines.wish import Precision
 from wetread.infer.graph.export import exported
 
 

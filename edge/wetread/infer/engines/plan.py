@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-Precision = Literal["f32", "bf16", "f16"]
+from wetread.infer.engines.wish import Precision
+
 Answering = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """A network as a function: ``(batch, channel, *spatial)`` to its answer."""
 

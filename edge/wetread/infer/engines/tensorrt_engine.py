@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wetread import __version__
 from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.engines import tensorrt_memory
 from wetread.infer.engines.cache import Entry, entries, find_entry, store_entry
@@ -26,9 +25,6 @@ from wetread.infer.engines.tensorrt_session import Session
 from wetread.infer.files import translated
 from wetread.infer.graph.export import exported, graph_recipe
 from wetread.infer.graph.onnx_check import noise
-
-_CODE_VERSION = "1"
-"""Of this file and its neighbours: counted up when the same input would be built into another engine."""
 
 
 class TensorRtEngine:
@@ -172,7 +168,6 @@ class TensorRtBackend:
     def what(self, plan: NetworkPlan, shape: tuple[int, ...], gpu: Gpu) -> Mapping[str, str]:
         """Everything that decides an engine. One of TensorRT belongs to a GPU model, one of RTX to a capability."""
         return {
-            "code": f"{__version__}/{_CODE_VERSION}",
             "network": plan.key,
             "graph": graph_recipe(plan.precision),
             "precision": plan.precision,

@@ -54,6 +54,10 @@ class Library:
             )
         capability(self.load(), sm)
 
+    def targets(self) -> list[str]:
+        """The GPUs it builds for, e.g. ``sm89``. Raises: ``EngineUnavailable``."""
+        return _targets(self.load())
+
     def version(self) -> str:
         """Its version, e.g. ``11.4.0.106``. Raises: ``EngineUnavailable``."""
         return str(self.load().__version__)
@@ -61,11 +65,15 @@ class Library:
 
 def capability(trt: Any, sm: str) -> Any:
     """The library's name for ``sm89``. Raises: ``EngineUnavailable`` with those it knows."""
-    known = [n for n in dir(trt.ComputeCapability) if n.startswith("SM")]
-    if sm.upper() not in known:
-        names = ", ".join(n.lower() for n in sorted(known, key=lambda n: int(n[2:])))
+    if sm not in _targets(trt):
+        names = ", ".join(_targets(trt))
         raise EngineUnavailable(f"{trt.__name__} {trt.__version__} does not build for {sm!r}; it does for {names}")
     return getattr(trt.ComputeCapability, sm.upper())
+
+
+def _targets(trt: Any) -> list[str]:
+    known = [n for n in dir(trt.ComputeCapability) if n.startswith("SM")]
+    return [n.lower() for n in sorted(known, key=lambda n: int(n[2:]))]
 
 
 TENSORRT = Library("tensorrt", "tensorrt", ahead_of_time=False)

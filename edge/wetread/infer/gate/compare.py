@@ -14,7 +14,7 @@ from wetread.records.output import Box, Boxes, Masks, ModelOutput, Scores
 from wetread.records.volume import LabelMap
 
 if TYPE_CHECKING:
-    from wetread.infer.engines.plan import Precision  # imports torch
+    from wetread.infer.engines.wish import Precision
 
 Labels = npt.NDArray[np.uint8]
 

@@ -23,9 +23,10 @@ from wetread.bundles.bundle import file_sha256
 from wetread.bundles.manifest import Golden
 from wetread.durable import write_atomically
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineNotReady
+from wetread.infer.code import answer_code
 from wetread.infer.engines.cache import still_there
 from wetread.infer.engines.engine import Engine
-from wetread.infer.engines.plan import Precision
+from wetread.infer.engines.wish import Precision
 from wetread.infer.gate.certificate import CERTIFICATE, FORMAT_VERSION, Certificate, Kind, read_certificate
 from wetread.infer.gate.compare import Agreement, Limits, compare_outputs, limits
 from wetread.infer.gate.golden import golden_answer, golden_images
@@ -51,6 +52,7 @@ def subject(
         "monai": str(monai.__version__),
         "scipy": str(scipy.__version__),
         "wetread": __version__,
+        "code": answer_code(),
         "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
     }
 

@@ -14,7 +14,8 @@ from wetread.bundles import Bundle
 from wetread.bundles.manifest import Tolerance
 from wetread.errors import BundleInvalid
 from wetread.infer.engines.engine import REFERENCE, Engine, FloatArray, backend
-from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.engines.wish import Precision
 from wetread.infer.gate.certificate import Certificate
 from wetread.infer.gate.compare import Agreement, limits
 from wetread.infer.gate.gate import Case, kept_or_made, precision_of

@@ -15,8 +15,10 @@ from torch import nn
 
 from wetread.durable import write_atomically
 from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
+from wetread.infer.code import graph_code
 from wetread.infer.engines.engine import FloatArray
-from wetread.infer.engines.plan import NetworkPlan, Precision
+from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.engines.wish import Precision
 from wetread.infer.files import translated
 from wetread.infer.graph.onnx_check import GraphCheck, check_graph
 from wetread.infer.graph.onnx_half import POLICY, in_half
@@ -68,8 +70,8 @@ def _made(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision, path:
 
 
 def graph_recipe(precision: Precision) -> str:
-    """What, besides network and shape, decides the graph: part of every engine's key."""
-    return f"{EXPORTER}, {POLICY if precision == 'f16' else 'float32'}"
+    """What, besides network and shape, decides the graph, and our code that builds from it: in every engine's key."""
+    return f"{EXPORTER}, {POLICY if precision == 'f16' else 'float32'}, code {graph_code()}"
 
 
 def _write(plan: NetworkPlan, network: nn.Module, shape: tuple[int, ...], precision: Precision, target: Path) -> None:

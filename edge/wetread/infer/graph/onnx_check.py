@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from wetread.errors import EngineUnavailable
 from wetread.infer.engines.engine import FloatArray
-from wetread.infer.engines.plan import Answering, Judge, Precision
+from wetread.infer.engines.plan import Answering, Judge
+from wetread.infer.engines.wish import Precision
 from wetread.infer.graph.onnx_half import emulated
 
 _SEED = 20240822
