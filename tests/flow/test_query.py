@@ -28,14 +28,17 @@ Answers = Iterator[tuple[int, Dataset | None]]
 
 @contextmanager
 def peer(
-    answer: Callable[[Any], Answers], *, offers: str = StudyRootQueryRetrieveInformationModelFind
+    answer: Callable[[Any], Answers],
+    *,
+    offers: str = StudyRootQueryRetrieveInformationModelFind,
+    timeout_s: float = 4.0,
 ) -> Iterator[Remote]:
     """A query provider that answers as the test says."""
     ae = AE(ae_title="ODD")
     ae.add_supported_context(offers)
     server = ae.start_server((HOST, 0), block=False, evt_handlers=[(evt.EVT_C_FIND, answer)])
     try:
-        yield Remote(HOST, server.socket.getsockname()[1], "ODD", timeout_s=1.0)
+        yield Remote(HOST, server.socket.getsockname()[1], "ODD", timeout_s=timeout_s)
     finally:
         server.shutdown()
 
@@ -109,7 +112,7 @@ def test_silent_peer_is_given_up_after_its_time_out() -> None:
 
     with peer(hang) as remote:
         try:
-            with pytest.raises(DestinationUnavailable, match="gave no answer to a query within 1 s"):
+            with pytest.raises(DestinationUnavailable, match="gave no answer to a query within 4 s"):
                 find_studies(remote, "1.2.3")
         finally:
             let_go.set()
@@ -124,7 +127,7 @@ def test_peer_that_never_stops_answering_is_given_up() -> None:
 
     with peer(endless) as remote:
         try:
-            with pytest.raises(DestinationUnavailable, match="still answering a query after 1 s"):
+            with pytest.raises(DestinationUnavailable, match="still answering a query after 4 s"):
                 find_studies(remote, "1.2.3")
         finally:
             ended.set()

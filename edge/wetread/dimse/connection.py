@@ -28,6 +28,21 @@ class ReadLimits:
     """For one message with its data set."""
 
 
+@dataclass(slots=True)
+class _Message:
+    """What came of one message so far."""
+
+    began: float
+    bytes: int = 0
+
+    def problem(self, timeout_s: float) -> str:
+        """What is wrong with its pace, if anything."""
+        seconds = time.monotonic() - self.began
+        if seconds > timeout_s and self.bytes < seconds * _LEAST_BYTES_PER_S:
+            return f"a message at less than {_LEAST_BYTES_PER_S} bytes per second"
+        return ""
+
+
 class LimitedSocket(AssociationSocket):
     """Reads whole PDUs in bounded time and memory; ``ahead`` was read from the connection before."""
 
@@ -51,9 +66,11 @@ class LimitedSocket(AssociationSocket):
         return bool(self._ahead) or super().ready
 
     def next_message(self) -> None:
-        """The message was answered, or the association accepted; what comes now belongs to the next message."""
-        self._message_bytes = 0
-        self._message_began = 0.0
+        """The message was answered, or the association accepted; what comes now belongs to the next message.
+
+        Called by pynetdicom's thread, while another one may be reading: it finds either message, whole.
+        """
+        self._message: _Message | None = None
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Exactly so many bytes, fewer only at the end of the stream; a head of 6 bytes begins a PDU.
@@ -62,10 +79,10 @@ class LimitedSocket(AssociationSocket):
         """
         if nr_bytes == _HEAD_BYTES:
             self.begin_pdu()
-        self.expect(nr_bytes)
+        message = self._expected(nr_bytes)
         whole = bytearray(nr_bytes)
         size = self._fill(memoryview(whole))
-        self._check_pace()
+        self._check_pace(message)
         return whole[:size] if size < nr_bytes else whole
 
     def begin_pdu(self) -> None:
@@ -74,10 +91,7 @@ class LimitedSocket(AssociationSocket):
 
     def expect(self, nr_bytes: int) -> None:
         """So many bytes come next. Raises: ``OSError`` when the PDU or its message is too large or too slow."""
-        self._check_size(nr_bytes)
-        self._message_began = self._message_began or time.monotonic()
-        self._message_bytes += nr_bytes
-        self._check_pace()
+        self._expected(nr_bytes)
 
     def check_deadline(self) -> None:
         """Raises: ``OSError`` when the PDU should have been complete by now."""
@@ -106,16 +120,24 @@ class LimitedSocket(AssociationSocket):
         self.problem = problem
         return OSError(problem)
 
-    def _check_size(self, nr_bytes: int) -> None:
+    def _expected(self, nr_bytes: int) -> _Message:
+        message = self._message
+        if message is None:
+            message = self._message = _Message(time.monotonic())
+        self._check_size(nr_bytes, message)
+        message.bytes += nr_bytes
+        self._check_pace(message)
+        return message
+
+    def _check_size(self, nr_bytes: int, message: _Message) -> None:
         if nr_bytes > max(self._limits.max_pdu_bytes + _SLACK_BYTES, len(self._ahead)):
             raise self._exceeded(f"a PDU of {nr_bytes} bytes; {self._limits.max_pdu_bytes} were agreed")
-        if self._message_bytes + nr_bytes > self._limits.max_message_bytes:
+        if message.bytes + nr_bytes > self._limits.max_message_bytes:
             raise self._exceeded(f"a message of more than {self._limits.max_message_bytes} bytes")
 
-    def _check_pace(self) -> None:
-        seconds = time.monotonic() - self._message_began
-        if seconds > self._limits.timeout_s and self._message_bytes < seconds * _LEAST_BYTES_PER_S:
-            raise self._exceeded(f"a message at less than {_LEAST_BYTES_PER_S} bytes per second")
+    def _check_pace(self, message: _Message) -> None:
+        if problem := message.problem(self._limits.timeout_s):
+            raise self._exceeded(problem)
 
 
 def _certificate_of(connection: socket.socket) -> Certificate | None:
