@@ -9,8 +9,10 @@ import pydicom
 import pytest
 
 from phantoms import write_series
+from queued import decision
 from stored import StoredFromPeers
 from wetread.errors import Misconfigured
+from wetread.jobs.queue import Queue, RetrySettings
 from wetread.store.requests import StudyRequests
 
 
@@ -126,6 +128,82 @@ def test_held_study_that_is_corrected_stays_held_until_released(store: StoredFro
     store.after(0.0)
     assert store.after(5.0) == 1
     assert store.revisions.unrouted()[-1].study.patient.patient_id == "P-2"
+
+
+def _queue(store: StoredFromPeers, revision: int, *digests: str) -> Queue:
+    """The queue after route r asked for reads of these inputs in this revision."""
+    queue = Queue(store.db, RetrySettings(first_delay_s=0.0), owner="me")
+    queue.enqueue(study_id=1, revision_id=revision, decisions=[decision(*digests)] if digests else [])
+    return queue
+
+
+def test_released_study_is_not_read_as_it_was_before_it_was_corrected(store: StoredFromPeers, uid: str) -> None:
+    queue = _queue(store, 1, "before")
+    ask = _ask(store)
+    ask.hold(uid, "which patient?")
+    ask.correct(uid, {"patient_id": "P-2"}, "r")
+    ask.release(uid, "found out")
+    assert queue.claim() is None, "a read of the former patient, for nothing"
+    store.after(0.0)
+    assert store.after(5.0) == 1
+    (revision,) = store.revisions.unrouted()
+    claimed = _queue(store, revision.revision_id, "after").claim()
+    assert claimed is not None
+    assert claimed.revision_id == revision.revision_id
+    states = [(r["input_digest"], r["state"]) for r in store.db.fetch("SELECT * FROM jobs ORDER BY rowid")]
+    assert states == [("before", "cancelled"), ("after", "running")]
+
+
+def test_study_held_before_it_was_routed_and_then_corrected_is_routed_with_its_correction(
+    store: StoredFromPeers, tmp_path: Path
+) -> None:
+    phantom = write_series(tmp_path / "a", shape=(3, 16, 16))
+    store.send(*phantom.paths, peer="other")
+    assert store.after(5.0) == 1
+    ask = _ask(store)
+    ask.hold(phantom.study_instance_uid, "which patient?")
+    ask.correct(phantom.study_instance_uid, {"patient_id": "P-2"}, "r")
+    ask.release(phantom.study_instance_uid)
+    assert store.revisions.unrouted() == []
+    store.after(0.0)
+    assert store.after(5.0) == 1
+    assert [r.study.patient.patient_id for r in store.revisions.unrouted()] == ["PH-0042", "P-2"]
+
+
+def test_study_corrected_while_late_instances_come_begins_no_read_of_the_former_patient(
+    store: StoredFromPeers, uid: str, tmp_path: Path
+) -> None:
+    queue = _queue(store, 1, "before")
+    late = write_series(tmp_path / "late", series_seed="late", shape=(2, 16, 16))
+    store.send(*late.paths, peer="other", association="b")
+    assert _ask(store).correct(uid, {"patient_id": "P-2"}, "r") == "receiving"
+    assert queue.claim() is None
+
+
+def test_read_of_a_route_that_is_gone_does_not_wait_for_ever_after_a_correction(
+    store: StoredFromPeers, uid: str
+) -> None:
+    _queue(store, 1, "before")
+    ask = _ask(store)
+    ask.hold(uid, "r")
+    ask.correct(uid, {"patient_id": "P-2"}, "r")
+    ask.release(uid)
+    store.after(0.0)
+    store.after(5.0)
+    assert _queue(store, 2).claim() is not None
+
+
+def test_released_study_that_was_not_corrected_reads_on(store: StoredFromPeers, uid: str) -> None:
+    queue = _queue(store, 1, "before")
+    ask = _ask(store)
+    ask.correct(uid, {"patient_id": "P-2"}, "r")
+    queue = _queue(store, 2, "after")
+    ask.hold(uid, "one more look")
+    assert queue.claim() is None
+    ask.release(uid)
+    claimed = queue.claim()
+    assert claimed is not None
+    assert claimed.revision_id == 2, "corrected earlier, and the last revision says so"
 
 
 @pytest.mark.parametrize(

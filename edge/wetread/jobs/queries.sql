@@ -18,6 +18,11 @@ VALUES (:revision_id, :route, :outcome, :reason, :verdicts)
 -- name: set_routed
 UPDATE revisions SET routed_at = :now WHERE id = :revision_id
 
+-- name: free_outdated
+-- They waited for this revision (store: hold_outdated); what it replaces was cancelled before.
+UPDATE jobs SET held = 0 WHERE study_id = :study_id AND held = 1
+    AND EXISTS (SELECT 1 FROM studies s WHERE s.id = :study_id AND s.state != 'held')
+
 -- name: overslept
 -- A few at a time: after a jump of the clock it may be all of them.
 SELECT * FROM (SELECT rowid AS row FROM jobs INDEXED BY jobs_backing_off

@@ -147,6 +147,7 @@ class Queue:
                 tx.event("routed", "no route is configured", study_id=study_id)
             wanted = RouteDecision(BUTTON, "read", "", (), tuple(still_wanted))
             supersede(tx, self._queries, wanted, study_id=study_id, revision_id=revision_id)
+            tx.run(self._queries["free_outdated"], {"study_id": study_id})
             tx.run(self._queries["set_routed"], {"revision_id": revision_id, "now": now()})
         return made
 

@@ -62,8 +62,11 @@ RETURNING id
 INSERT INTO revision_instances (revision_id, instance_id) VALUES (:revision_id, :instance_id)
 
 -- name: unrouted_revisions
+-- One that was corrected since waits for the revision that says so: routed alone it would be read for nothing.
 SELECT r.id, r.study_id FROM revisions r JOIN studies s ON s.id = r.study_id
-WHERE r.routed_at IS NULL AND s.state != 'held' ORDER BY r.id
+WHERE r.routed_at IS NULL AND s.state != 'held' AND NOT (s.state = 'receiving' AND s.correction != ''
+    AND json_extract(s.correction, '$.serial') IS NOT json_extract(r.attributes, '$.correction.serial'))
+ORDER BY r.id
 
 -- name: revision
 SELECT r.*, s.study_instance_uid FROM revisions r JOIN studies s ON s.id = r.study_id
@@ -189,6 +192,13 @@ UPDATE studies SET reason = :reason WHERE id = :study_id AND state = 'receiving'
 
 -- name: set_correction
 UPDATE studies SET correction = :correction, updated_at = :now WHERE id = :study_id
+
+-- name: hold_outdated
+-- Reads of a study that was corrected since its last revision: the next one replaces them when it is routed.
+UPDATE jobs SET held = 1 WHERE study_id = :study_id AND state = 'waiting' AND EXISTS (
+    SELECT 1 FROM studies s WHERE s.id = :study_id AND s.correction != '' AND json_extract(s.correction, '$.serial') IS NOT
+        (SELECT json_extract(r.attributes, '$.correction.serial') FROM revisions r WHERE r.study_id = s.id
+         ORDER BY r.number DESC LIMIT 1))
 
 -- name: withdraw_all
 UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held')

@@ -53,7 +53,7 @@ class StudyRequests:
         return patients_in(instances, self._revisions.spool_folder)
 
     def release(self, study_instance_uid: str, reason: str = "") -> None:
-        """Let a held study go on: once nothing more arrives it is routed.
+        """Let a held study go on: once nothing more arrives it is routed. What it said before a correction is not read.
 
         Raises: ``Misconfigured`` when it is not here or not held, or names several patients and no reason is given.
         """
@@ -69,13 +69,14 @@ class StudyRequests:
                     " give --reason, or put it right first (wetread studies correct)"
                 )
             self._set_state(tx, study, "receiving", "")
+            tx.run(self._queries["hold_outdated"], {"study_id": study["id"]})
             tx.event("released", f"by {self._who}", said=reason, study_id=study["id"])
 
     def correct(self, study_instance_uid: str, attributes: Mapping[str, str], reason: str) -> str:
         """Put attributes of patient or order right, on top of earlier corrections; the state the study is in then.
 
         A complete study becomes a new revision at once and is read again; what was not sent yet is withdrawn. A held
-        one stays held.
+        one stays held. Reads that wait are not begun any more: they would be of the former patient.
         Raises: ``Misconfigured``: no such study, no reason, nothing or something impossible to correct.
         """
         _check_reason(reason)
@@ -115,6 +116,8 @@ class StudyRequests:
         if study["state"] == "complete":
             self._set_state(tx, study, "receiving", "")
             self._revisions.close_study(tx, study["id"], evidence="person", reason=f"corrected by {self._who}")
+        else:
+            tx.run(self._queries["hold_outdated"], key)
         return str(self._find(tx, study["study_instance_uid"])["state"])
 
     def _find(self, tx: Transaction, study_instance_uid: str) -> Row:
