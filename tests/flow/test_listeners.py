@@ -63,7 +63,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(**settings: int) -> tuple[Listeners, int]:
         listeners = Listeners(_config(tmp_path / "wetread", **settings))
         running.append(listeners)
-        return listeners, listeners.start()
+        return listeners, listeners.start().plain_port
 
     yield begin
     for listeners in running:

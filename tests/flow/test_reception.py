@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +83,33 @@ def test_ports_with_and_without_tls_are_open_at_once(
     assert query(service, linked) == [(4,)]
     assert run(["peers", "list", "--config", str(service.config)]) == 0
     assert "last sent" in capsys.readouterr().out
+
+
+def test_serve_says_every_port_and_address_it_listens_on_and_under_which_titles(
+    service: WetreadProcess, tls_port: int, tmp_path: Path
+) -> None:
+    service.stop()
+    (service.folder / "gateway.token").touch(mode=0o600)
+    (service.folder / "gateway.token").write_text("a token of sixteen or more\n")
+    ports = {"stow": free_port(), "api": free_port()}
+    api = f"[api]\nport = {ports['api']}\ntls = true\n"
+    text = service.config.read_text().replace("[api]\nenabled = false\nport = 0\n", api)
+    text = text.replace("port = 0\n", f"port = {service.port}\n")
+    stow = f'[stow]\nport = {ports["stow"]}\n[[stow.clients]]\nname = "gateway"\ntoken_file = "gateway.token"\n'
+    service.config.write_text(text + stow)
+    command = [sys.executable, "-m", "wetread", "serve", "--config", str(service.config)]
+    with service.open_log() as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline().rstrip() for _ in range(5)]
+        process.terminate()
+    titles = "WETREAD_NOW, WETREAD_BG, WETREAD"
+    assert said == [
+        "Wetread listens; Ctrl-C stops it",
+        f"  DICOM       127.0.0.1:{service.port} as {titles}",
+        f"  DICOM, TLS  127.0.0.1:{tls_port} as {titles}",
+        f"  STOW-RS     http://127.0.0.1:{ports['stow']}/dicomweb/studies",
+        f"  HTTP API    https://127.0.0.1:{ports['api']}/api/v1",
+    ], service.log()
 
 
 def test_called_title_sets_the_priority_of_the_study(service: WetreadProcess, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from wetread.cli.options import add_config, bundle_folders, bundle_settings, con
 
 if TYPE_CHECKING:
     from wetread.config import Config
+    from wetread.service.addresses import Addresses
     from wetread.service.coordinator import Service
 
 HELP = "run: receive studies, read them, deliver the results"
@@ -47,15 +48,14 @@ def run(args: argparse.Namespace) -> int:
     if args.private:
         threading.Thread(target=_end_with_parent, args=(service,), daemon=True).start()
 
-    def ready(port: int, api: str) -> None:
+    def ready(addresses: Addresses) -> None:
         if args.private:
-            print(json.dumps({"ready": True, "url": api, "token_file": _token_file(config)}), flush=True)
+            print(json.dumps({"ready": True, "url": addresses.api, "token_file": _token_file(config)}), flush=True)
         elif args.json:
-            print(json.dumps({"ready": True, "port": port, "api": api}), flush=True)
+            print(json.dumps(addresses.document()), flush=True)
         else:
-            titles = ", ".join(c.ae_title for c in config.listener.called)
-            where = f"listens on {config.listener.host}:{port} as {titles}" if port else "receives no DICOM"
-            print(f"Wetread {where}{f', answers at {api}' if api else ''}; Ctrl-C stops it", flush=True)
+            listens = addresses.lines() or ["  nowhere: [listener], [stow] and [api] are all off"]
+            print("\n".join(["Wetread listens; Ctrl-C stops it", *listens]), flush=True)
 
     service.run(on_ready=ready)
     if not args.json and not args.private:

@@ -20,7 +20,8 @@ from wetread.jobs.comparisons import Comparisons
 from wetread.jobs.executor import LocalExecutor
 from wetread.jobs.queue import Queue
 from wetread.route.router import Router
-from wetread.service.api_process import ApiProcess
+from wetread.service.addresses import Addresses
+from wetread.service.api_process import serve_api
 from wetread.service.duties.cleaning import Cleaning
 from wetread.service.duties.commitments import Commitments
 from wetread.service.duties.comparisons import Comparing
@@ -33,12 +34,13 @@ from wetread.service.duties.routing import Routing
 from wetread.service.engine_caches import service_cache
 from wetread.service.engines import engine_problem
 from wetread.service.evidence import evidence_sources
+from wetread.service.http_entrance import HttpEntrance
 from wetread.service.listening import Listeners
 from wetread.service.ownership import own, process_identity
 from wetread.service.peers import check_tls
 from wetread.service.reading import RunnerOpener
 from wetread.service.rounds import Rounds
-from wetread.service.stowing import StowProcess
+from wetread.service.stowing import serve_stow
 from wetread.store.index import Index
 from wetread.store.retention import Retention
 from wetread.store.revisions import Revisions
@@ -70,33 +72,41 @@ class Service:
         self._duties = self._make_duties(router)
         self.stopping = threading.Event()
 
-    def run(self, *, on_ready: Callable[[int, str], None] | None = None) -> None:
-        """Run until ``stopping`` is set; ``on_ready`` is told the port and the HTTP interface's address once both
-        answer."""
+    def run(self, *, on_ready: Callable[[Addresses], None] | None = None) -> None:
+        """Run until ``stopping`` is set; ``on_ready`` is told where all entrances answer, once they do."""
+        listeners = Listeners(self._config)
+        stow = HttpEntrance("STOW-RS", serve_stow, self._config)
+        api = HttpEntrance("the HTTP interface", serve_api, self._config)
         with ExitStack() as stack:
             stack.callback(self._lock.close)
             stack.callback(self._db.close)
             for duty in self._duties:
                 stack.callback(duty.close)
                 duty.recover()
-            listeners = Listeners(self._config)
-            stack.callback(listeners.stop)
-            port = listeners.start() if self._config.listener.enabled else 0
-            stow = StowProcess(self._config)
-            stow.start()
-            stack.callback(stow.stop)
-            api = ApiProcess(self._config)
-            api.start()
-            stack.callback(api.stop)
+            for entrance in (listeners, stow, api):
+                stack.callback(entrance.stop)
+            addresses = self._open(listeners, stow, api)
             step_behind_listeners()
             if on_ready is not None:
-                on_ready(port, api.url)
+                on_ready(addresses)
             rounds = Rounds(self._duties, self.stopping.wait)
             while not self.stopping.is_set():
-                listeners.keep_alive()
-                stow.keep_alive()
-                api.keep_alive()
+                for entrance in (listeners, stow, api):
+                    entrance.keep_alive()
                 rounds.go()
+
+    def _open(self, listeners: Listeners, stow: HttpEntrance, api: HttpEntrance) -> Addresses:
+        """Start what the configuration asks for, the listeners first: they wait for those of a killed process."""
+        config = self._config
+        ports = listeners.start() if config.listener.enabled else None
+        return Addresses(
+            host=config.listener.host,
+            called=tuple(called.ae_title for called in config.listener.called),
+            port=ports.plain_port if ports else 0,
+            tls_port=ports.tls_port if ports else 0,
+            stow=stow.start(config.stow, "stow") if config.stow.clients else "",
+            api=api.start(config.api, "api") if config.api.enabled else "",
+        )
 
     def stop(self) -> None:
         """End: first what is under way, for a while; at the second call at once, whoever does not answer."""

@@ -27,16 +27,24 @@ class Ports:
     tls: socket.socket | None
 
     @property
-    def port(self) -> int:
-        """The port to tell people: the one without TLS if there is one."""
-        shown = self.plain or self.tls
-        return int(shown.getsockname()[1]) if shown else 0
+    def plain_port(self) -> int:
+        """0: only those who speak TLS are heard."""
+        return _port(self.plain)
+
+    @property
+    def tls_port(self) -> int:
+        """0: nobody can speak TLS."""
+        return _port(self.tls)
 
     def close(self) -> None:
         """Callers are refused from now on."""
         for sock in (self.plain, self.tls):
             if sock is not None:
                 sock.close()
+
+
+def _port(sock: socket.socket | None) -> int:
+    return int(sock.getsockname()[1]) if sock else 0
 
 
 @dataclass(frozen=True, slots=True)

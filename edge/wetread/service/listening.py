@@ -42,15 +42,15 @@ class Listeners:
         """The process ids of the listeners."""
         return [running.process.pid or 0 for running in self._running]
 
-    def start(self) -> int:
-        """Start listening; returns the port. Raises: ``Misconfigured`` when it cannot be bound."""
+    def start(self) -> Ports:
+        """Start listening; returns the ports. Raises: ``Misconfigured`` when they cannot be bound."""
         await_listeners(self._config.data_dir)
         self._ports = _bind(self._config)
         count = self._config.listener.processes or min(os.cpu_count() or 1, _MOST_PROCESSES)
         self._running = [self._start_one(self._ports) for _ in range(count)]
         for running in self._running:
             running.wait_until_listening()
-        return self._ports.port
+        return self._ports
 
     def keep_alive(self) -> None:
         """Start each listener again that ended; what it acknowledged is in the spool."""
