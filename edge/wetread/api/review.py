@@ -93,21 +93,25 @@ def router(parts: Parts) -> APIRouter:
     def _sign(
         job_id: JobId, wanted: SignOff, reader: Reader, if_match: Annotated[str, Header(max_length=64)] = ""
     ) -> JSONResponse:
-        if wanted.reader.name and checked_name(wanted.reader.name) != reader:
-            raise NotPossible("who signs is not who asks: reader.name and Wetread-Reader must be one person")
-        request = SignRequest(
-            reader=reader,
-            organization=wanted.reader.organization,
-            reader_id=wanted.reader.id,
-            patient_id=wanted.confirm.patient_id,
-            study_instance_uid=wanted.confirm.study_instance_uid,
-            id=wanted.id,
-            version=_version(if_match),
-            undecided_ok=wanted.undecided_ok,
-        )
-        return JSONResponse(parts.review.sign(job_id, request), 201)
+        return JSONResponse(parts.review.sign(job_id, _request(wanted, reader, if_match)), 201)
 
     return calls
+
+
+def _request(wanted: SignOff, reader: str, if_match: str) -> SignRequest:
+    """Raises: ``NotPossible`` when somebody else is to sign than who asks, or the review is not named."""
+    if wanted.reader.name and checked_name(wanted.reader.name) != reader:
+        raise NotPossible("who signs is not who asks: reader.name and Wetread-Reader must be one person")
+    return SignRequest(
+        reader=reader,
+        organization=wanted.reader.organization,
+        reader_id=wanted.reader.id,
+        patient_id=wanted.confirm.patient_id,
+        study_instance_uid=wanted.confirm.study_instance_uid,
+        id=wanted.id,
+        version=_version(if_match),
+        undecided_ok=wanted.undecided_ok,
+    )
 
 
 def _tagged(review: Document, response: Response) -> Document:

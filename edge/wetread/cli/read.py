@@ -12,7 +12,7 @@ from wetread.cli.options import add_config, add_json, bundle_folders, engine_cac
 
 if TYPE_CHECKING:
     from wetread.records.job import Prediction
-    from wetread.service.offline import FolderRead
+    from wetread.service.offline import FolderRead, OfflineSettings
 
 DONE, REJECTED = 0, 3
 
@@ -58,9 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from wetread.cli.progress import stage_progress
     from wetread.errors import Misconfigured
     from wetread.nifti import is_nifti
-    from wetread.records.job import ReadOptions
-    from wetread.records.result import Rendition
-    from wetread.service.offline import FolderRead, OfflineSettings, read_folder
+    from wetread.service.offline import FolderRead, read_folder
     from wetread.service.offline_nifti import read_nifti_file
 
     if not args.study.exists():
@@ -71,8 +69,25 @@ def run(args: argparse.Namespace) -> int:
         raise Misconfigured(f"--memory-mb is {args.memory_mb}, expected 0 (what the machine allows) or more")
     bundle = find_bundle(args.bundle, bundle_folders(args))
     _check_writable(args.out)
+    settings = _settings(args)
+    foreseen = _say_nothing if args.json else _say_prediction
+    with stage_progress(args.json) as progress:
+        progress("opening the model", 0.0)
+        if is_nifti(args.study):
+            read = read_nifti_file(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
+            found = FolderRead([read], ())
+        else:
+            found = read_folder(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
+    return _show(found, as_json=args.json)
+
+
+def _settings(args: argparse.Namespace) -> OfflineSettings:
+    from wetread.records.job import ReadOptions
+    from wetread.records.result import Rendition
+    from wetread.service.offline import OfflineSettings
+
     offset = datetime.now().astimezone().utcoffset()
-    settings = OfflineSettings(
+    return OfflineSettings(
         engine=args.engine,
         cache_folder=engine_cache(args),
         threads=args.threads,
@@ -86,15 +101,6 @@ def run(args: argparse.Namespace) -> int:
             report_rejection=args.report_rejection,
         ),
     )
-    foreseen = _say_nothing if args.json else _say_prediction
-    with stage_progress(args.json) as progress:
-        progress("opening the model", 0.0)
-        if is_nifti(args.study):
-            read = read_nifti_file(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
-            found = FolderRead([read], ())
-        else:
-            found = read_folder(args.study, bundle, args.out, settings, progress=progress, foreseen=foreseen)
-    return _show(found, as_json=args.json)
 
 
 def _say_prediction(prediction: Prediction | None) -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from wetread.db import Queries, Row, Transaction, now
 from wetread.jobs.new_job import places
+from wetread.records.coded import CodedTerm
 from wetread.records.job import JobOutcome, JobState
-from wetread.records.result import EncodedResult, Rendition
+from wetread.records.result import BoxSummary, EncodedResult, FindingSummary, MeasurementSummary, Place, Rendition
 
 
 def commit_results(tx: Transaction, queries: Queries, row: Row, outcome: JobOutcome, data_folder: Path) -> None:
@@ -126,6 +128,30 @@ def _takers(
 def report_of(outcome: JobOutcome) -> str:
     """JSON of what the worker told besides its results."""
     return json.dumps(outcome.report(), ensure_ascii=False)
+
+
+def reported_findings(report: Mapping[str, Any]) -> tuple[FindingSummary, ...]:
+    """The findings in what ``report_of`` kept, without colours, label values and scores; none of a rejected read."""
+    return tuple(map(_finding, report.get("findings", ())))
+
+
+def _finding(fields: Mapping[str, Any]) -> FindingSummary:
+    box, place = fields.get("box"), fields.get("place")  # not there before version 0.2.0
+    return FindingSummary(
+        name=fields["name"],
+        role=fields["role"],
+        code=CodedTerm(**fields["code"]),
+        laterality=fields["laterality"],
+        tracking_uid=fields["tracking_uid"],
+        measurements=tuple(
+            MeasurementSummary(m["name"], float(m["value"]), m["unit"], CodedTerm(**m["code"]))
+            for m in fields["measurements"]
+        ),
+        evaluation=fields["evaluation"],
+        box=BoxSummary(box["slice_number"], tuple(box["centre_mm"]), tuple(box["size_mm"])) if box else None,
+        place=Place(place["sop_instance_uid"], place["slice_number"], tuple(place["centre_mm"])) if place else None,
+        wording=fields.get("wording", ""),
+    )
 
 
 def _compare_later(tx: Transaction, queries: Queries, row: Row) -> None:

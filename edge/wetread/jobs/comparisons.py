@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wetread.db import Database, Queries, now
-from wetread.records.coded import CodedTerm
-from wetread.records.result import FindingSummary, MeasurementSummary
+from wetread.jobs.committing import reported_findings
+from wetread.records.result import FindingSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +58,4 @@ class Comparisons:
         report = json.loads(self._db.fetch(self._queries["job"], {"job_id": job_id})[0]["report"])
         results = self._db.fetch(self._queries["results_of_job"], {"job_id": job_id})
         segmentations = [self._data_folder / r["path"] for r in results if r["kind"] == "SEG"]
-        findings = tuple(_summary(f) for f in report.get("findings", ()))
-        return CommittedRead(job_id, findings, segmentations[0] if segmentations else None)
-
-
-def _summary(fields: dict[str, Any]) -> FindingSummary:
-    """A finding as the job's report keeps it; where a box lies is not compared."""
-    return FindingSummary(
-        name=fields["name"],
-        role=fields["role"],
-        code=CodedTerm(**fields["code"]),
-        laterality=fields["laterality"],
-        tracking_uid=fields["tracking_uid"],
-        measurements=tuple(
-            MeasurementSummary(m["name"], float(m["value"]), m["unit"], CodedTerm(**m["code"]))
-            for m in fields["measurements"]
-        ),
-        evaluation=fields["evaluation"],
-    )
+        return CommittedRead(job_id, reported_findings(report), segmentations[0] if segmentations else None)

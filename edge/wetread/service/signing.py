@@ -11,15 +11,13 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from wetread.db import Database, Queries, Row, Transaction
 from wetread.encode.signed import encode_signed, refers_to
 from wetread.errors import Conflict, NotPossible
 from wetread.failpoint import failpoint
-from wetread.jobs.committing import commit_signed, committed_results
-from wetread.records.coded import CodedTerm
-from wetread.records.result import BoxSummary, EncodedResult, FindingSummary, MeasurementSummary, Place, ReportRef
+from wetread.jobs.committing import commit_signed, committed_results, reported_findings
+from wetread.records.result import EncodedResult, ReportRef
 from wetread.records.sign_off import ReviewedFinding, Signature
 from wetread.review.decisions import Review
 from wetread.review.reviews import ReviewOfJob, Reviews, SignOff, WantedSignOff, new_id
@@ -84,7 +82,7 @@ class Signing:
     ) -> list[EncodedResult]:
         reviewed = [
             ReviewedFinding(finding, state.state == "accepted", state.comment)
-            for finding in map(_finding, json.loads(row["report"])["findings"])
+            for finding in reported_findings(json.loads(row["report"]))
             for state in [review.of(finding.tracking_uid)]
         ]
         folder = self._data_folder / "results" / row["id"] / "signed" / signature.sign_off_id
@@ -149,23 +147,3 @@ def _check_patient(row: Row, confirmed: Confirmed) -> None:
             "the patient ID or study that was confirmed is not that of this read; close the dialog and look at"
             " whose read is open"
         )
-
-
-def _finding(fields: dict[str, Any]) -> FindingSummary:
-    """A finding as the job's report keeps it."""
-    box, place = fields.get("box"), fields.get("place")
-    return FindingSummary(
-        name=fields["name"],
-        role=fields["role"],
-        code=CodedTerm(**fields["code"]),
-        laterality=fields["laterality"],
-        tracking_uid=fields["tracking_uid"],
-        measurements=tuple(
-            MeasurementSummary(m["name"], float(m["value"]), m["unit"], CodedTerm(**m["code"]))
-            for m in fields["measurements"]
-        ),
-        evaluation=fields["evaluation"],
-        box=BoxSummary(box["slice_number"], tuple(box["centre_mm"]), tuple(box["size_mm"])) if box else None,
-        place=Place(place["sop_instance_uid"], place["slice_number"], tuple(place["centre_mm"])) if place else None,
-        wording=fields.get("wording", ""),
-    )
