@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +20,10 @@ def logging_as_it_was() -> Iterator[None]:
     """A command that runs inside a test sets up logging for its whole process; the next test must not feel it."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
+    hooks = sys.excepthook, threading.excepthook
     yield
+    sys.excepthook, threading.excepthook = hooks
+    logging.raiseExceptions = True
     logging.captureWarnings(False)
     root.setLevel(level)
     root.handlers[:] = handlers

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from wetread import log
 from wetread.errors import (
     Conflict,
     HeldByAnother,
@@ -70,7 +71,7 @@ def install(app: FastAPI) -> None:
 
     async def unforeseen(_request: Request, error: Exception) -> JSONResponse:
         # Its text may quote data: class and place go to the log, the caller hears that it is our fault.
-        logger.error("a call failed: %s", type(error).__name__)
+        logger.error("a call failed: %s", log.place_of(error))
         return problem(500, "internal-error", f"Wetread failed here ({type(error).__name__}); its log says where")
 
     app.add_exception_handler(WetreadError, of_ours)

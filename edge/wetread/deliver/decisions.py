@@ -61,8 +61,8 @@ class Decisions:
             for row in held:
                 tx.run(self._queries["release"], {"id": row["id"], "now": now()})
             for study_id, job_id, why in sorted({(r["study_id"], r["job_id"], r["hold_reason"]) for r in held}):
-                detail = f"by {self._person}: {reason} (was held: {why})"
-                tx.event("result_released", detail, study_id=study_id, job_id=job_id)
+                said = f"{reason} (was held: {why})"  # for what a person said, if it was recalled before
+                tx.event("result_released", f"by {self._person}", said=said, study_id=study_id, job_id=job_id)
         return len(held)
 
     def retry(self, choice: Choice, sop_instance_uid: str = "") -> int:
@@ -120,8 +120,8 @@ class Decisions:
             fields = {"reason": f"recalled by {self._person}: {reason}"}
             count = sum(tx.run(self._queries["recall"], {"id": row["id"], **fields}) for row in withdrawn)
             for study_id, job_id in sorted({(r["study_id"], r["job_id"]) for r in rows}):
-                detail = f"by {self._person}: {reason} ({count} objects not sent, {len(delivered)} had been delivered)"
-                tx.event("recalled", detail, study_id=study_id, job_id=job_id)
+                said = f"{reason} ({count} objects not sent, {len(delivered)} had been delivered)"
+                tx.event("recalled", f"by {self._person}", said=said, study_id=study_id, job_id=job_id)
         return Recalled(count, _there(delivered))
 
     def _chosen(self, choice: Choice) -> list[Row]:

@@ -10,6 +10,8 @@ import logging
 
 from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 
+from wetread import log
+
 logger = logging.getLogger(__name__)
 
 _AWAITING_CLOSE = "Sta13"  # we have aborted: only the end of the connection, or of the wait for it, matters
@@ -26,7 +28,7 @@ class SteadyStateMachine(StateMachine):
         try:
             super().do_action(event)
         except Exception as exc:  # the outcome is recorded: the association ends as aborted
-            logger.warning("an association is ended: %s (%s)", exc, type(exc).__name__)
+            logger.warning("an association is ended: %s", log.place_of(exc))
             self._end()
 
     def _end(self) -> None:

@@ -101,7 +101,7 @@ class Requests:
         """Read and send nothing of it until ``resume``. What runs now ends; its results wait."""
         with self._db.transaction() as tx:
             tx.run(self._queries["pause"], {"kind": kind, "name": name, "reason": reason, "now": now()})
-            tx.event("paused", f"{Pause(kind, name, reason, '')}, by {self._who}: {reason}")
+            tx.event("paused", f"{Pause(kind, name, reason, '')}, by {self._who}", said=reason)
 
     def resume(self, kind: PauseKind, name: str, reason: str = "") -> None:
         """Let it go on. Raises: ``Misconfigured`` when it is not paused; names what is."""
@@ -109,8 +109,7 @@ class Requests:
             if not tx.run(self._queries["resume"], {"kind": kind, "name": name}):
                 paused = ", ".join(map(str, self.pauses())) or "nothing"
                 raise Misconfigured(f"{Pause(kind, name, '', '')} is not paused; paused: {paused}")
-            said = f"{Pause(kind, name, '', '')}, by {self._who}"
-            tx.event("resumed", f"{said}: {reason}" if reason else said)
+            tx.event("resumed", f"{Pause(kind, name, '', '')}, by {self._who}", said=reason)
 
     def pauses(self) -> tuple[Pause, ...]:
         """What is paused now."""

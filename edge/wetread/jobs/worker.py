@@ -119,11 +119,7 @@ def outcome_of(spec: JobSpec, error: Exception) -> JobOutcome:
     if isinstance(error, WetreadError):
         return JobOutcome(spec.job_id, JobState.FAILED, code=error.code, reason=str(error))
     # An error we did not foresee may quote data: its class and place are kept, its text is not.
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    place = f"{Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where is not None else "?"
-    return JobOutcome(spec.job_id, JobState.FAILED, code="unforeseen", reason=f"{type(error).__name__} in {place}")
+    return JobOutcome(spec.job_id, JobState.FAILED, code="unforeseen", reason=log.place_of(error))
 
 
 def _answer(runner: Runner, spec: JobSpec, pipe: _Pipe) -> JobOutcome | None:
