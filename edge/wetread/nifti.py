@@ -55,10 +55,11 @@ def read_nifti_labels(path: Path) -> npt.NDArray[np.uint8]:
     return np.asarray(_read(path)[0], np.uint8)
 
 
-def write_nifti(label_map: LabelMap, path: Path) -> None:
-    """Write a label map as uint8 NIfTI in RAS."""
-    affine = _LPS_TO_RAS @ label_map.affine @ _REVERSED_AXES
-    image = nibabel.Nifti1Image(label_map.array.transpose(2, 1, 0), affine, dtype=np.uint8)
+def write_nifti(image_or_labels: LabelMap | Volume, path: Path) -> None:
+    """Write a label map (uint8) or a volume (float32) as NIfTI in RAS; nothing of its patient or study goes along."""
+    array = image_or_labels.array
+    affine = _LPS_TO_RAS @ image_or_labels.affine @ _REVERSED_AXES
+    image = nibabel.Nifti1Image(array.transpose(2, 1, 0), affine, dtype=array.dtype)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
 

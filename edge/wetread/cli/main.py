@@ -24,6 +24,7 @@ COMMANDS = {
     "jobs": "wetread.cli.jobs",
     "results": "wetread.cli.results",
     "bundle": "wetread.cli.bundle",
+    "learn": "wetread.cli.learn",
     "backup": "wetread.cli.backup",
     "restore": "wetread.cli.restore",
     "peers": "wetread.cli.peers",

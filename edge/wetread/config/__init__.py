@@ -28,6 +28,7 @@ from wetread.dimse.tls import RemoteTls
 from wetread.errors import Misconfigured
 from wetread.jobs.executor import WorkerSettings
 from wetread.jobs.queue import PrioritySettings, RetrySettings
+from wetread.learn.reads.settings import LearningSettings
 from wetread.receive.admission import Sender
 from wetread.receive.listener import ListenerSettings
 from wetread.receive.stow_settings import StowSettings
@@ -151,6 +152,7 @@ class Config:
     routes: tuple[RouteSettings, ...] = ()
     jobs: JobsSettings = JobsSettings()
     results: ResultSettings = ResultSettings()
+    learning: LearningSettings = LearningSettings()
     delivery: DeliverySettings = DeliverySettings()
     destinations: tuple[DestinationSettings, ...] = ()
     digest: str = field(default="", metadata={"internal": True})

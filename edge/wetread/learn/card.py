@@ -42,6 +42,8 @@ def _section(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield ""
     effort = metrics["effort"]
     yield f"* Trained on {metrics['data']['name']} (SHA-256 `{metrics['data']['sha256'][:16]}…`): {cases} cases."
+    if metrics["data"].get("exports"):
+        yield f"* Learned from signed reads of a site: export {', '.join(metrics['data']['exports'])}."
     if metrics["epochs"]:
         yield (
             f"* {metrics['epochs']} epochs, weights of epoch {metrics['kept_epoch']}; seed {metrics['seed']}; "

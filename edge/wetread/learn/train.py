@@ -19,6 +19,7 @@ from wetread.errors import DataUnusable, Misconfigured
 from wetread.learn.appearance import FEWEST, Learned, learn_appearance
 from wetread.learn.calibrate import Answers, Calibration, fit
 from wetread.learn.cases import Cases, Part, check_part
+from wetread.learn.lineage import exports_behind
 from wetread.learn.measures import Classification, classification
 from wetread.learn.run import Run, Trainee
 from wetread.learn.settings import TrainingSettings
@@ -86,6 +87,7 @@ def train(
         cpu_s=time.process_time() - cpu_began,
         threads=torch.get_num_threads(),
         guard=guard,
+        exports=exports_behind(settings.data, start),
         notes=(*source.notes, *notes, *run.notes),
     )
     folder = write_version(bundle, target, weights, version)

@@ -60,6 +60,8 @@ class Version:
     notes: tuple[str, ...]
     guard: Learned | None = None
     """What the training films look like."""
+    exports: tuple[str, ...] = ()
+    """Exports of signed reads that it learned from, also by the weights it began with."""
 
     def document(self) -> dict[str, Any]:
         """``training/metrics.json``."""
@@ -68,7 +70,12 @@ class Version:
             "command": self.command,
             "seed": self.settings.seed,
             "decided": self.settings.decided(),
-            "data": {"name": self.source.path.name, "sha256": self.source.sha256, "cases": dict(self.cases)},
+            "data": {
+                "name": self.source.path.name,
+                "sha256": self.source.sha256,
+                "cases": dict(self.cases),
+                "exports": list(self.exports),
+            },
             "epochs": len(self.history),
             "kept_epoch": self.kept_epoch,
             "calibration": None if self.calibration is None else asdict(self.calibration),

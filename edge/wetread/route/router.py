@@ -45,6 +45,9 @@ class RouteSettings:
     """When results go to the destinations: at once, marked as not reviewed; or only after a person signed, and then the
     signed report with its segmentation."""
 
+    learn: bool = False
+    """Whether the signed reads of this route may be exported to learn from (``wetread learn export``)."""
+
     @property
     def options(self) -> ReadOptions:
         """What its jobs are told."""

@@ -47,9 +47,16 @@ def open_results(config: Config) -> ResultsOverview:
 
 
 def erase_study(config: Config, study_instance_uid: str) -> int:
-    """Remove everything of a study; how many files. Raises: ``Misconfigured`` when it is not here or not finished."""
+    """Remove everything of a study, copies exported to learn from included; how many files that were received or made.
+
+    Raises: ``Misconfigured`` when it is not here or not finished.
+    """
+    from wetread.service.learning import open_withdrawal
+
     database = open_database(config.data_dir)
-    return Retention(database, config.data_dir, config.retention).erase(study_instance_uid)
+    files = Retention(database, config.data_dir, config.retention).erase(study_instance_uid)
+    open_withdrawal(config).erase_copies(study_instance_uid)
+    return files
 
 
 def rebuild_index(data_dir: Path) -> int:
