@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
+import numpy as np
 import torch
 from monai.apps.detection.networks.retinanet_network import RetinaNet
 from monai.networks.blocks.backbone_fpn_utils import BackboneWithFPN
-from monai.networks.nets import DenseNet, SwinUNETR, UNet
+from monai.networks.nets import DenseNet, DiNTS, SwinUNETR, TopologyInstance, UNet
 from monai.networks.nets.resnet import ResNet
 from torch import nn
 
@@ -52,6 +55,28 @@ def spleen() -> Lookalike:
     loader = {**CHECKPOINT, "map_location": "@device"}
     more: Config = {"checkpointloader": loader, "initialize": ["$@checkpointloader(@evaluator)"], "handlers": []}
     return Lookalike(zoo_config({"_target_": "UNet", **net}, pre, POST, **more), seeded(UNet(**net)))
+
+
+def found_architecture() -> Lookalike:
+    """DiNTS: the architecture that a search found lies as NumPy arrays beside the weights; cuda by name everywhere."""
+    found = {"node_a": np.array([[1, 1], [1, 0], [1, 1]]), "arch_code_c": np.array([[1, 0, 0, 0], [1, 3, 0, 0]])}
+    found["arch_code_a"] = np.array([[1.0, 0, 1, 0], [1, 1, 0, 1]])
+    space: Config = {"channel_mul": 0.125, "num_blocks": 2, "num_depths": 2, "use_downsample": True}
+    codes = [found["arch_code_a"], found["arch_code_c"]]
+    with redirect_stdout(StringIO()):  # it prints
+        instance = TopologyInstance(arch_code=codes, **space)
+    network = DiNTS(instance, in_channels=1, num_classes=3, node_a=torch.from_numpy(found["node_a"]))
+    taken: list[str] = ["$@arch_ckpt['arch_code_a']", "$@arch_ckpt['arch_code_c']"]
+    cuda = "$torch.device('cuda')"
+    net = {"_target_": "monai.networks.nets.DiNTS", "dints_space": "@dints_space", "in_channels": 1, "num_classes": 3}
+    more: Config = {
+        "arch_ckpt_path": "$@bundle_root + '/models/search_code_7.pt'",
+        "arch_ckpt": "$torch.load(@arch_ckpt_path, map_location=torch.device('cuda'))",
+        "dints_space": {"_target_": "TopologyInstance", **space, "arch_code": taken, "device": cuda},
+    }
+    config = zoo_config({**net, "node_a": "$torch.from_numpy(@arch_ckpt['node_a'])"}, PRE, POST, **more)
+    beside = {"search_code_7.pt": {**found, "iter_num": 7, "best_dsc": np.float64(0.5)}}
+    return Lookalike(config, seeded(network), beside=beside, yaml=True)
 
 
 def no_run_key() -> Lookalike:
@@ -303,6 +328,7 @@ LOOKALIKES: dict[str, Callable[[], Lookalike]] = {
     maker.__name__: maker
     for maker in (
         spleen,
+        found_architecture,
         no_run_key,
         yaml_itk_crop,
         lists_added,

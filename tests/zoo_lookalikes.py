@@ -43,6 +43,8 @@ class Lookalike:
     spatial_shape: tuple[Any, ...] = (32, 32, 32)
     scripts: str = ""
     checkpoint: Callable[[dict[str, torch.Tensor]], Any] = dict
+    beside: dict[str, Any] = field(default_factory=dict)
+    """Further files in ``models/`` and what ``torch.save`` writes into them."""
     yaml: bool = False
 
 
@@ -51,6 +53,8 @@ def write(folder: Path, lookalike: Lookalike, *, own: bool = True) -> Bundle:
     (folder / "configs").mkdir(parents=True)
     (folder / "models").mkdir()
     torch.save(lookalike.checkpoint(lookalike.network.state_dict()), folder / "models" / "model.pt")
+    for name, content in lookalike.beside.items():
+        torch.save(content, folder / "models" / name)
     for name, text in SCRIPTS.get(lookalike.scripts, {}).items():
         (folder / "scripts").mkdir(exist_ok=True)
         (folder / "scripts" / name).write_text(text, encoding="utf-8")

@@ -4,15 +4,17 @@
     git clone https://github.com/Project-MONAI/model-zoo
     python tests/bench/survey_zoo.py model-zoo/models [--json FILE] [NAME ...]
 
-The zoo's repository holds configs and scripts, no weights: each network gets those it is made with. Loading runs their
-code, so each is a process of its own on a copy; do it where that may be. ``opens`` says that every part was made
-(``wetread bundle check`` calls it "loads"); nothing is said of accuracy, and no image is read.
+The zoo's repository holds configs and scripts, no weights: each network gets those it is made with, and where a search
+found the network (DiNTS), one with every path. Loading runs their code, so each is a process of its own on a copy; do
+it where that may be. ``opens`` says that every part was made (``wetread bundle check`` calls it "loads"); nothing is
+said of accuracy, and no image is read.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -86,14 +88,30 @@ def _give_weights(folder: Path) -> str:
     from wetread.errors import WetreadError
     from wetread.infer.configs.config import InferenceConfig, Source
 
+    (folder / "models").mkdir(exist_ok=True)
+    for path in _architectures(folder):
+        torch.save(_every_path(), path)
     try:
         config = InferenceConfig(Source(folder, inference_config(folder), Runtime()))
         network = config.bare_network(guessed_weights(folder).network)
     except WetreadError as exc:
         return str(exc)
-    (folder / "models").mkdir(exist_ok=True)
     torch.save(network.state_dict(), folder / "models" / "model.pt")
     return ""
+
+
+def _architectures(folder: Path) -> list[Path]:
+    """Files with the architecture that a search found, which are not in the zoo's repository either."""
+    listed = folder / "large_files.yml"
+    text = listed.read_text(encoding="utf-8") if listed.is_file() else ""
+    return [folder / name for name in re.findall(r"models/search_code\w*\.pt", text)]
+
+
+def _every_path() -> dict[str, Any]:
+    """An architecture of the zoo's form (12 blocks, 4 resolutions) in which every path is open: the largest."""
+    import numpy as np
+
+    return {"node_a": np.ones((13, 4)), "arch_code_a": np.ones((12, 10)), "arch_code_c": np.ones((12, 10), int)}
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ def test_what_a_config_cannot_make_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(BundleInvalid) as raised:
         InferenceConfig(bundle).bare_network("network_def")
     assert len(str(raised.value).splitlines()) == 1
+    assert str(raised.value).endswith("; install torchvision, the build for this PyTorch")
 
 
 class _Evil:

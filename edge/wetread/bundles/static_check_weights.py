@@ -25,7 +25,7 @@ _LEGACY_PICKLES = 5
 _GLOBALS = re.compile(
     r"""(collections\ (OrderedDict|Counter|defaultdict)
     |builtins\ (set|frozenset|bytearray|complex|int|float|bool|list|dict|tuple|str|bytes|slice)
-    |__builtin__\ (set|frozenset|bytearray|complex|int|long|float|bool|list|dict|tuple|str|unicode|slice)
+    |__builtin__\ (set|frozenset|bytearray|complex|int|long|float|bool|list|dict|tuple|str|bytes|unicode|slice)
     |_codecs\ encode
     |torch\ (\w+Storage|Size|device|Tensor|dtype|float\d*|double|half|bfloat16|u?int\d*|long|short|bool|complex\d+)
     |torch\.storage\ (Untyped|Typed|_Legacy)Storage
@@ -33,9 +33,11 @@ _GLOBALS = re.compile(
     |torch\._tensor\ _rebuild_from_type_v2
     |torch\.nn\.parameter\ (Parameter|Buffer|UninitializedParameter)
     |torch\.serialization\ _get_layout
+    |numpy\ (ndarray|dtype)|numpy\.(_core|core)\.multiarray\ (_reconstruct|scalar)
     |monai\.data\.meta_tensor\ MetaTensor|monai\.data\.meta_obj\ MetaObj|monai\.utils\.enums\ (MetaKeys|SpaceKeys))""",
     re.VERBOSE,
 )
+"""What tensors and containers need. NumPy's are never called: stand-ins take their place (``infer.configs.plain``)."""
 _OTHER_WAYS_TO_CALL = frozenset({"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"})
 
 

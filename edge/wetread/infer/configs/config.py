@@ -6,6 +6,7 @@ import hashlib
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from wetread.bundles.bundle import file_sha256
 from wetread.bundles.manifest import Runtime, WeightsFile
 from wetread.errors import BundleInvalid
 from wetread.infer.configs.in_memory import keep_in_memory
+from wetread.infer.configs.plain import load_plain
 from wetread.infer.configs.shims import Applied, apply_shims
-from wetread.infer.configs.tree import META, Config, detector_id
+from wetread.infer.configs.tree import META, Config, components, detector_id, short_name
 from wetread.infer.configs.weights import is_torchscript, load_program, load_weights
 
 
@@ -62,6 +64,8 @@ class InferenceConfig:
         digest.update(self.runtime.model_dump_json(include={"override"}).encode())
         for script in sorted((self.folder / "scripts").rglob("*.py")):
             digest.update(script.relative_to(self.folder).as_posix().encode() + file_sha256(script).encode())
+        for path in self.beside_weights():
+            digest.update(file_sha256(path).encode())
         digest.update(f"\0{weights.network}\0{weights.sha256}".encode())
         if weights.program:  # the same file as another function
             digest.update(b"\0program")
@@ -89,10 +93,23 @@ class InferenceConfig:
             raise BundleInvalid(
                 f"{self.path} makes no {name}: runtime.network and weights in wetread.json name its network"
             )
+        self.beside_weights()
         network = self.resolved(self.parser(), name)
         if not isinstance(network, nn.Module):
             raise BundleInvalid(f"{self.path}: {name} is not a network but {type(network)}")
         return network
+
+    def beside_weights(self) -> list[Path]:
+        """Files of arrays that networks are made of. Raises: ``BundleInvalid`` for one that is not of the bundle."""
+        loading = [name for name, component in components(self._config) if short_name(component) == load_plain.__name__]
+        parser = self.parser() if loading else None
+        paths = [Path(str(self.resolved(parser, f"{name}::path"))).resolve() for name in loading if parser]
+        for path in paths:
+            if not path.is_relative_to(self.folder.resolve()):
+                raise BundleInvalid(f"{self.path} takes arrays from {path}, which is not a file of the bundle")
+            if not path.is_file():
+                raise BundleInvalid(f"{path} is missing{_published(self.folder)}")
+        return paths
 
     def parser(self, replaced: Mapping[str, Any] | None = None) -> ConfigParser:
         """A parser over a fresh copy of the config, with live objects in the place of the ids in ``replaced``."""
@@ -110,7 +127,8 @@ class InferenceConfig:
             with warnings.catch_warnings():
                 # MONAI's DICOM reader misses an optional GPU decoder; readers are not used here anyway.
                 warnings.filterwarnings("ignore", message="NvImgCodec")
-                return parser.get_parsed_content(name)
+                with redirect_stdout(sys.stderr):  # some networks print; standard output is for our answer
+                    return parser.get_parsed_content(name)
         except Exception as exc:  # a config may raise anything: it is code
             raise BundleInvalid(f"{self.path}: {name!r} cannot be made: {_root(exc)}") from exc
 
@@ -122,6 +140,13 @@ class InferenceConfig:
         if not isinstance(target, dict) or last not in target:
             raise BundleInvalid(f"wetread.json overrides {key!r}, which {self.path.name} does not have")
         target[last] = value
+
+
+def _published(folder: Path) -> str:
+    """Where the zoo keeps what is too large for its repository."""
+    return (
+        "; large_files.yml in the bundle says where it is published" if (folder / "large_files.yml").is_file() else ""
+    )
 
 
 def _for_engines(network: nn.Module, *, detector: bool) -> nn.Module:
@@ -157,7 +182,8 @@ def _root(exc: BaseException) -> str:
     while exc.__cause__ is not None:
         exc = exc.__cause__
     said = str(exc).splitlines() or [""]  # MONAI's errors go on about how to install and where to read
-    return f"{type(exc).__name__}: {said[0]}"
+    advice = "; install torchvision, the build for this PyTorch" if "torchvision" in said[0] else ""
+    return f"{type(exc).__name__}: {said[0]}{advice}"
 
 
 def _use_scripts(folder: Path) -> None:

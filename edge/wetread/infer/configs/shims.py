@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from wetread.infer.configs.plain import load_plain
 from wetread.infer.configs.tree import Config, components, rewritten, short_name, target_class
 
 
@@ -203,6 +204,25 @@ def safe_loading(config: Config, _folder: Path) -> list[str]:
     return [f"{old!r} is {new!r}" for old, new in found]
 
 
+_LOADED = re.compile(r"\$\s*torch\.load\(\s*(?P<path>@[\w:#]+|'[^']*'|\"[^\"]*\")\s*(,.*)?\)\s*", re.DOTALL)
+
+
+def arrays_beside_weights(config: Config, folder: Path) -> list[str]:
+    """Arrays that a network is made of (the architecture DiNTS found): read as data, from the bundle's folder."""
+    text, done = str(config), []
+    for name, value in list(config.items()):
+        loaded = _LOADED.fullmatch(value) if isinstance(value, str) else None
+        if loaded is None or f"@{name}[" not in text:
+            continue
+        path = loaded["path"]
+        written = config.get(path[1:]) if path.startswith("@") else path[1:-1]
+        if isinstance(written, str) and Path(written).is_absolute():
+            path = str(folder / "models" / Path(written).name)
+        config[name] = {"_target_": f"{load_plain.__module__}.load_plain", "path": path.strip("'\"")}
+        done.append(f"{name}: of {Path(str(written)).name.strip(chr(39))} arrays and tensors are read, nothing is run")
+    return done
+
+
 _RUN_KEYS = ("run", "evaluating", "inferring", "inference", "eval")
 
 
@@ -273,6 +293,7 @@ SHIMS: tuple[Shim, ...] = (
     numpy_aliases,
     no_downloads,
     safe_loading,
+    arrays_beside_weights,
     run_key,
     weights_are_ours,
     no_labels,

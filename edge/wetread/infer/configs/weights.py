@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from wetread.errors import BundleInvalid, WeightsMissing
+from wetread.infer.configs.plain import load_plain
 from wetread.infer.configs.torchscript import torchscript_tensors
 
 _INSIDE = ("model", "state_dict", "network", "net", "model_state_dict")
@@ -87,14 +87,7 @@ def _loaded(path: Path) -> Any:
             return torchscript_tensors(path.read_bytes())
         except WeightsMissing as exc:
             raise BundleInvalid(f"{path.name}: {exc}") from exc
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as exc:
-        raise BundleInvalid(
-            f"{path.name} holds more than tensors, so loading it would run code: {str(exc).splitlines()[0]}"
-        ) from exc
-    except Exception as exc:  # of a damaged file torch's reader raises what the damage makes of it: any type
-        raise BundleInvalid(f"{path.name} is not a file of weights: {type(exc).__name__} {exc!s:.200}") from exc
+    return load_plain(path)
 
 
 def is_torchscript(path: Path) -> bool:
