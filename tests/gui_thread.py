@@ -1,46 +1,132 @@
-"""How long the thread of the GUI was away from its event loop, in CPU time of that thread.
+"""How long the thread of the GUI was away from its event loop, and what it did there.
 
-Wall time would measure the machine: other processes take the cores for as long as they like. What a handler costs is
-the CPU time that this thread used between two turns of its loop, and what it waited for is seen by the same clock of
-the process standing still; a handler that sleeps or waits for a lock is found by ``longest_wait_ms`` on a quiet one.
+Two figures of each turn of the loop. ``longest_ms``: CPU time of that thread, what its handlers cost.
+``longest_wait_ms``: time on the wall less what this thread, and the others of this process, stood in the queue for a
+core (Linux counts that; the others may hold what it needs): it sees a handler that sleeps, waits for a lock, a file or
+the interpreter, and not how busy the machine is.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QCoreApplication, QEventLoop, QTimer
+
+_LONG_S = 0.04
+"""From here on a turn is looked into."""
+_LOOK_S = 0.01
+_TASKS = Path("/proc/self/task")
 
 
-@dataclass
+@dataclass(repr=False)
 class Blocked:
     """What was seen."""
 
     longest_ms: float = 0.0
     """CPU time of the GUI thread in one turn of its event loop."""
+    longest_wait_ms: float = 0.0
+    """Wall time of one turn, without the time in which there was no core for us."""
+    longest_wall_ms: float = 0.0
+    """With it."""
+    where: list[str] = field(default_factory=list)
+    """Stacks of all threads, looked at during the longest of these turns."""
+
+    def __repr__(self) -> str:
+        """For a test that fails."""
+        said = (
+            f"one turn of the GUI thread: {self.longest_ms:.0f} ms CPU, {self.longest_wait_ms:.0f} ms with its waits, "
+            f"{self.longest_wall_ms:.0f} ms on the wall"
+        )
+        return "\n".join([said, *self.where])
+
+
+class _Watch:
+    """Notes each turn on the GUI thread; looks at stacks from a thread of its own."""
+
+    def __init__(self, seen: Blocked) -> None:
+        self._seen, self._gui = seen, threading.get_native_id()
+        self._python_gui = threading.get_ident()
+        self._began, self._cpu, self._queued = time.perf_counter(), time.thread_time(), _queued_s(self._gui)
+        self._stacks: list[str] = []
+        self._others: deque[tuple[float, float]] = deque([(self._began, self._queue_of_others(0))], maxlen=1000)
+        self._ended = threading.Event()
+        self._paper = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by end
+        self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
+        self._thread.start()
+
+    def turn(self) -> None:
+        """The loop comes round."""
+        now, cpu, queued = time.perf_counter(), time.thread_time(), _queued_s(self._gui)
+        wall, stacks, seen = now - self._began, self._stacks, self._seen
+        elsewhere = queued - self._queued + (self._others_queued_s(self._began) if wall > _LONG_S else 0.0)
+        cpu_ms, wait_ms = (cpu - self._cpu) * 1000, max(wall - elsewhere, cpu - self._cpu) * 1000
+        if max(cpu_ms, wait_ms) > max(seen.longest_ms, seen.longest_wait_ms):
+            seen.where = stacks
+        seen.longest_ms, seen.longest_wait_ms = max(seen.longest_ms, cpu_ms), max(seen.longest_wait_ms, wait_ms)
+        seen.longest_wall_ms = max(seen.longest_wall_ms, wall * 1000)
+        self._began, self._cpu, self._queued, self._stacks = now, cpu, queued, []
+
+    def end(self) -> None:
+        """Look no more."""
+        self._ended.set()
+        self._thread.join()
+        self._paper.close()
+
+    def _look(self) -> None:
+        here = threading.get_native_id()
+        while not self._ended.wait(_LOOK_S):
+            self._others.append((time.perf_counter(), self._queue_of_others(here)))
+            if time.perf_counter() - self._began > _LONG_S and len(self._stacks) < 20:
+                self._stacks.append(self._stacks_now(time.perf_counter() - self._began))
+
+    def _stacks_now(self, after_s: float) -> str:
+        """Without touching a frame: whoever holds one keeps what is painted in it from ending, and Qt crashes."""
+        self._paper.seek(0)
+        self._paper.truncate()
+        faulthandler.dump_traceback(self._paper, all_threads=True)
+        self._paper.seek(0)
+        gui = f"{self._python_gui:#018x}"
+        threads = [t for t in self._paper.read().split("\n\n") if "(most recent call first)" in t]
+        lines = [line for t in threads for line in t.splitlines()[:7] if f'"{__file__}"' not in line]
+        return "\n".join([f"after {after_s * 1000:.0f} ms (the GUI thread is {gui}):", *lines])
+
+    def _queue_of_others(self, watcher: int) -> float:
+        threads = [int(p.name) for p in _TASKS.iterdir()] if _TASKS.exists() else []
+        return sum(_queued_s(t) for t in threads if t not in (self._gui, watcher))
+
+    def _others_queued_s(self, since: float) -> float:
+        before = [queued for at, queued in self._others if at <= since]
+        return max(self._others[-1][1] - (before[-1] if before else self._others[0][1]), 0.0)
 
 
 @contextmanager
-def watched(qtbot: QtBot) -> Iterator[Blocked]:
-    """Ask the loop for a turn all the time, and note how much CPU went by between two of them."""
-    seen, last = Blocked(), time.thread_time()
-
-    def turn() -> None:
-        nonlocal last
-        now = time.thread_time()
-        seen.longest_ms = max(seen.longest_ms, (now - last) * 1000)
-        last = now
-
+def watched() -> Iterator[Blocked]:
+    """Ask the loop for a turn all the time, and note how long it was away between two of them."""
+    QCoreApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 5)
+    seen = Blocked()
+    watch = _Watch(seen)
     timer = QTimer()
     timer.setInterval(1)
-    timer.timeout.connect(turn)
+    timer.timeout.connect(watch.turn)
     timer.start()
-    qtbot.wait(5)
     try:
         yield seen
     finally:
         timer.stop()
+        watch.end()
+
+
+def _queued_s(thread: int) -> float:
+    """How long a thread was ready to run and had no core (second field of schedstat, sched_clock(9)); 0: not told."""
+    try:
+        return int((_TASKS / str(thread) / "schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0

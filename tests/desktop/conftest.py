@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+
+from fake_edge import FakeEdge
+
+
+@pytest.fixture
+def edge() -> Iterator[FakeEdge]:
+    """An edge over real HTTP; gone when the test ends."""
+    fake = FakeEdge()
+    yield fake
+    fake.down()
 
 
 def pytest_ignore_collect(collection_path: object, config: pytest.Config) -> bool | None:

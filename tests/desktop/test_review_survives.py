@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from wetread_desktop.client.panel_state import Phase
 from wetread_desktop.client.words import catalog
 
 ENGLISH = catalog("en")
-
-
-@pytest.fixture
-def edge() -> Iterator[FakeEdge]:
-    fake = FakeEdge()
-    yield fake
-    fake.down()
 
 
 def test_decisions_made_while_the_edge_is_away_are_shown_kept_and_sent_when_it_is_back(

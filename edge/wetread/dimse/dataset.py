@@ -16,7 +16,7 @@ from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 
 from wetread.dimse.attributes import integer, text
-from wetread.dimse.describe import build_study, describe_film, describe_patient, describe_series
+from wetread.dimse.describe import build_study, describe_film, describe_patient
 from wetread.dimse.digest import digest_dataset, raw_elements
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.records.study import InstanceRef
@@ -27,7 +27,6 @@ __all__ = [
     "describe_film",
     "describe_instance",
     "describe_patient",
-    "describe_series",
     "pixel_data_begins",
     "read_dataset",
     "read_header",

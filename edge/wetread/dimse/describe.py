@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
 
@@ -37,27 +37,51 @@ _REGIONS = {("51185008", "SCT"): "CHEST", ("T-D3000", "SRT"): "CHEST"}
 
 
 def build_study(items: Iterable[_Item]) -> list[StudyRef]:
-    """Group instances into studies, each described by its first instance.
+    """Group instances into studies, each described by its first instance; no other header is kept meanwhile.
 
     Two patients under one Study Instance UID give two references with the same UID: whoever asked sees the conflict and
     must not read either. Order is always the same: studies by UID and patient, series by number and UID, instances by
     Instance Number and UID (a listing order only: slices are ordered by position).
     """
-    groups: dict[tuple[str, str, str], list[_Item]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], _Group] = {}
     for ds, instance in items:
         key = (text(ds, "StudyInstanceUID"), text(ds, "PatientID"), text(ds, "IssuerOfPatientID"))
-        groups[key].append((ds, instance))
-    return [_describe_study(groups[key]) for key in sorted(groups)]
+        if key not in groups:
+            groups[key] = _Group((ds, instance))
+        groups[key].add(ds, instance)
+    return [groups[key].study() for key in sorted(groups)]
 
 
-def describe_series(items: Sequence[_Item]) -> SeriesRef:
-    """One series from the headers of its instances; attributes come from the first in listing order."""
-    ordered = sorted(items, key=_listing_order)
-    ds = ordered[0][0]
+class _Group:
+    """One study under way. Thousands of headers at once would stop every thread while Python looks for garbage."""
+
+    def __init__(self, first: _Item) -> None:
+        self._first = first
+        self._first_of: dict[str, _Item] = {}
+        self._instances: dict[str, list[InstanceRef]] = defaultdict(list)
+
+    def add(self, ds: Dataset, instance: InstanceRef) -> None:
+        """Its header is kept if it describes the study or a series so far."""
+        uid = text(ds, "SeriesInstanceUID")
+        self._instances[uid].append(instance)
+        first = self._first_of.get(uid)
+        if first is None or _listing_order(instance) < _listing_order(first[1]):
+            self._first_of[uid] = (ds, instance)
+        if instance.sop_instance_uid < self._first[1].sop_instance_uid:
+            self._first = (ds, instance)
+
+    def study(self) -> StudyRef:
+        """Of all that were added, at least one."""
+        series = [_describe_series(ds, self._instances[uid]) for uid, (ds, _) in self._first_of.items()]
+        return _describe_study(self._first[0], sorted(series, key=_series_order))
+
+
+def _describe_series(ds: Dataset, instances: Iterable[InstanceRef]) -> SeriesRef:
+    """One series; its attributes come from the header of its first instance in listing order."""
     return SeriesRef(
         series_instance_uid=text(ds, "SeriesInstanceUID"),
         modality=text(ds, "Modality"),
-        instances=tuple(instance for _, instance in ordered),
+        instances=tuple(sorted(instances, key=_listing_order)),
         description=text(ds, "SeriesDescription"),
         number=integer(ds, "SeriesNumber"),
         protocol=text(ds, "ProtocolName"),
@@ -106,12 +130,7 @@ def _coded(ds: Dataset, keyword: str, words: dict[tuple[str, str], str]) -> str:
     return words.get(code, text(item, "CodeMeaning").upper())
 
 
-def _describe_study(items: Sequence[_Item]) -> StudyRef:
-    by_series: dict[str, list[_Item]] = defaultdict(list)
-    for ds, instance in items:
-        by_series[text(ds, "SeriesInstanceUID")].append((ds, instance))
-    series = sorted(map(describe_series, by_series.values()), key=_series_order)
-    ds = min(items, key=lambda item: item[1].sop_instance_uid)[0]
+def _describe_study(ds: Dataset, series: Iterable[SeriesRef]) -> StudyRef:
     return StudyRef(
         study_instance_uid=text(ds, "StudyInstanceUID"),
         patient=describe_patient(ds),
@@ -124,9 +143,9 @@ def _describe_study(items: Sequence[_Item]) -> StudyRef:
     )
 
 
-def _listing_order(item: _Item) -> tuple[bool, int, str]:
-    number = item[1].instance_number
-    return number is None, number or 0, item[1].sop_instance_uid
+def _listing_order(instance: InstanceRef) -> tuple[bool, int, str]:
+    number = instance.instance_number
+    return number is None, number or 0, instance.sop_instance_uid
 
 
 def _series_order(series: SeriesRef) -> tuple[bool, int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,31 +57,50 @@ def scan_folder(folder: Path) -> FolderScan:
     return FolderScan(tuple(build_study(items)), tuple(skipped))
 
 
-def scan_headers(folder: Path) -> FolderScan:
+def scan_headers(
+    folder: Path,
+    *,
+    seen: Callable[[Dataset, InstanceRef], None] = lambda _ds, _instance: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> FolderScan:
     """As ``scan_folder``, for looking only: no pixel data is read, and the instances have no digest.
 
+    ``seen`` is handed each header with its instance, so that nobody has to read the file again; ``stopped`` is asked
+    before each file: once it says yes, the rest is left out.
     Raises: ``NotDicom`` when ``folder`` is not a folder.
     """
     if not folder.is_dir():
         raise NotDicom(f"{folder}: is not a folder, a folder of DICOM files was expected")
-    items: list[tuple[Dataset, InstanceRef]] = []
     skipped: list[SkippedFile] = []
-    seen: dict[str, list[Path]] = {}
-    for path in _files(folder):
-        try:
-            ds = read_header(path)
-            if text(ds.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+
+    def looked_at() -> Iterator[tuple[Dataset, InstanceRef]]:
+        known: dict[str, list[Path]] = {}
+        for path in _files(folder):
+            if stopped():
+                return
+            try:
+                found = _look(path, known)
+            except NotDicom as exc:
+                skipped.append(SkippedFile(path, str(exc)))
                 continue
-            instance = reference_of(path, ds)
-            same = seen.setdefault(instance.sop_instance_uid, [])
-            if same and content_digest(path)[0] in {content_digest(other)[0] for other in same}:
-                continue
-        except NotDicom as exc:
-            skipped.append(SkippedFile(path, str(exc)))
-            continue
-        same.append(path)
-        items.append((ds, instance))
-    return FolderScan(tuple(build_study(items)), tuple(skipped))
+            if found is not None:
+                seen(*found)
+                yield found
+
+    return FolderScan(tuple(build_study(looked_at())), tuple(skipped))
+
+
+def _look(path: Path, known: dict[str, list[Path]]) -> tuple[Dataset, InstanceRef] | None:
+    """One header; none of a DICOMDIR or of an exact copy of a file in ``known``, where the others go."""
+    ds = read_header(path)
+    if text(ds.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        return None
+    instance = reference_of(path, ds)
+    same = known.setdefault(instance.sop_instance_uid, [])
+    if same and content_digest(path)[0] in {content_digest(other)[0] for other in same}:
+        return None
+    same.append(path)
+    return ds, instance
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -31,7 +31,11 @@ def read_slice(instance: InstanceRef) -> Slice:
 
     Raises: ``NotDicom``, ``LocalizerImage``, ``UnsupportedImage``, ``NoPixels``, ``NoGeometry``; they name the file.
     """
-    ds = read_header(instance.path)
+    return slice_of(read_header(instance.path), instance)
+
+
+def slice_of(ds: Dataset, instance: InstanceRef) -> Slice:
+    """The same from a header that was read already. Raises: ``StudyRejected`` as ``read_slice``."""
     name = instance.label
     _check_kind(ds, name)
     _check_pixel_module(ds, name)

@@ -121,7 +121,7 @@ class Opening:
             action = Action(say("Show the findings of {time}", time=clock_time(known.job.finished_at)))
         elif chosen is not None:
             why: Sentence = "" if chosen.fits else chosen.reason or say("This bundle does not fit this study.")
-            action = Action(say("Read with {title}", title=chosen.title), enabled=chosen.fits, why_not=why)
+            action = Action(say("Read with {title}", title=chosen.about.title), enabled=chosen.fits, why_not=why)
         self._desk.change(phase=Phase.STUDY_OPEN, primary=action, progress=None)
 
     def press(self) -> None:

@@ -10,7 +10,7 @@ from wetread_desktop.client.errors import AnswerInvalid
 from wetread_desktop.client.fields import Fields, number_list
 from wetread_desktop.client.grid import Affine, Point, Shape
 from wetread_desktop.client.jobs import Job
-from wetread_desktop.client.studies import read_patient, sentences
+from wetread_desktop.client.studies import BundleAbout, read_patient, sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,30 +138,6 @@ class LabelGrid:
         if (dtype := fields.text("dtype", "uint8")) != "uint8":
             raise AnswerInvalid(f"{fields.where}: a label map of {dtype}; this program reads uint8")
         return cls(_shape(fields), _affine(fields))
-
-
-@dataclass(frozen=True, slots=True)
-class BundleAbout:
-    """The bundle that read, and what it was made for."""
-
-    name: str
-    version: str
-    title: str
-    intended_use: str
-    not_for: tuple[str, ...]
-    clinical_use: bool
-
-    @classmethod
-    def read(cls, fields: Fields) -> BundleAbout:
-        """Raises: ``AnswerInvalid``."""
-        return cls(
-            name=fields.text("name"),
-            version=fields.text("version", ""),
-            title=fields.text("title", "") or fields.text("name"),
-            intended_use=fields.text("intended_use", ""),
-            not_for=sentences(fields, "not_for"),
-            clinical_use=fields.flag("clinical_use", False),
-        )
 
 
 @dataclass(frozen=True, slots=True)

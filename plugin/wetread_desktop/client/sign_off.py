@@ -37,7 +37,7 @@ def sign_off(state: PanelState, result: Result, settings: DeskSettings) -> SignO
         rejected=tuple(r for r in rows if r.state is RowState.REJECTED),
         undecided=tuple(r for r in rows if r.state is RowState.PROPOSED),
         never_seen=tuple(r for r in rows if not r.is_seen),
-        bundle=f"{result.bundle.title} {result.bundle.version}".strip(),
+        bundle=result.bundle.label,
         reader=person_name(settings.reader),
         organization=settings.organization,
     )

@@ -64,6 +64,36 @@ def read_patient(fields: Fields) -> Patient:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleAbout:
+    """A bundle, and what it was made for."""
+
+    name: str
+    version: str
+    title: str
+    intended_use: str
+    not_for: tuple[str, ...]
+    """What it was not made for: a sentence each."""
+    clinical_use: bool
+
+    @classmethod
+    def read(cls, fields: Fields, *, name: str = "name") -> BundleAbout:
+        """``name``: the key that holds its name. Raises: ``AnswerInvalid``."""
+        return cls(
+            name=fields.text(name),
+            version=fields.text("version", ""),
+            title=fields.text("title", "") or fields.text(name),
+            intended_use=fields.text("intended_use", ""),
+            not_for=sentences(fields, "not_for"),
+            clinical_use=fields.flag("clinical_use", False),
+        )
+
+    @property
+    def label(self) -> str:
+        """Title and version."""
+        return f"{self.title} {self.version}".strip()
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesChoice:
     """Which series would feed which input of a bundle, and why."""
 
@@ -81,17 +111,12 @@ class SeriesChoice:
 class Suggestion:
     """A bundle beside one study: whether it fits, and why or why not."""
 
-    bundle: str
-    version: str
-    title: str
+    about: BundleAbout
     fits: bool
     reason: str
     chosen: tuple[SeriesChoice, ...]
     passed_over: tuple[str, ...]
     """Why the other series were not taken: a sentence each."""
-    not_for: tuple[str, ...]
-    """What the bundle was not made for: a sentence each."""
-    clinical_use: bool
     predicted_s: float | None
     latest_job: str
     """Id of the latest read of this study by this bundle; empty: none yet."""
@@ -100,18 +125,19 @@ class Suggestion:
     def read(cls, fields: Fields) -> Suggestion:
         """Raises: ``AnswerInvalid``."""
         return cls(
-            bundle=fields.text("bundle"),
-            version=fields.text("version", ""),
-            title=fields.text("title", "") or fields.text("bundle"),
+            about=BundleAbout.read(fields, name="bundle"),
             fits=fields.flag("fits"),
             reason=fields.text("reason", ""),
             chosen=fields.objects("chosen", SeriesChoice.read) if fields.has("chosen") else (),
             passed_over=sentences(fields, "passed_over"),
-            not_for=sentences(fields, "not_for"),
-            clinical_use=fields.flag("clinical_use", False),
             predicted_s=fields.inside("predicted").number_or_none("seconds") if fields.has("predicted") else None,
             latest_job=fields.text("latest_job", ""),
         )
+
+    @property
+    def bundle(self) -> str:
+        """Its name."""
+        return self.about.name
 
 
 def sentences(fields: Fields, key: str) -> tuple[str, ...]:

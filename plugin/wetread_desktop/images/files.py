@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wetread.images.folder import SkippedFile, scan_headers
+from wetread.images.folder import FolderScan, SkippedFile, scan_headers
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import SeriesRef, StudyRef
 from wetread_desktop.host import SeriesHandle
+from wetread_desktop.images.headers import Headers
 
 _LARGEST_ZIP = 20 * 2**30
 _LARGEST_RATIO = 200
@@ -37,18 +40,25 @@ class OpenedFiles:
             self.unpacked.cleanup()
 
 
-def open_path(path: Path) -> OpenedFiles:
-    """Studies in a folder, a zip, or the folder of one file. Raises: ``CannotOpen``."""
+def open_path(
+    path: Path, headers: Headers | None = None, *, stopped: Callable[[], bool] = lambda: False
+) -> OpenedFiles:
+    """Studies in a folder, a zip, or the folder of one file. Raises: ``CannotOpen``.
+
+    ``headers`` gets what was learned of each slice. ``stopped`` is asked before each file; what was found before it
+    said yes is not the whole.
+    """
+    look = partial(scan_headers, seen=(Headers() if headers is None else headers).see, stopped=stopped)
     if path.is_dir():
-        return _scanned(path, path, None)
+        return _scanned(look(path), path)
     if not path.is_file():
         raise CannotOpen(f"{path}: there is no such file or folder")
     if not zipfile.is_zipfile(path):
-        return _scanned(path.parent, path, None)
+        return _scanned(look(path.parent), path)
     unpacked = TemporaryDirectory(prefix="wetread-desk-")
     try:
         _unpack(path, Path(unpacked.name))
-        return _scanned(Path(unpacked.name), path, unpacked)
+        return replace(_scanned(look(Path(unpacked.name)), path), unpacked=unpacked)
     except BaseException:
         unpacked.cleanup()
         raise
@@ -76,12 +86,11 @@ def handle_of(study: StudyRef, series: SeriesRef) -> SeriesHandle:
     )
 
 
-def _scanned(folder: Path, asked: Path, unpacked: TemporaryDirectory[str] | None) -> OpenedFiles:
-    scan = scan_headers(folder)
+def _scanned(scan: FolderScan, asked: Path) -> OpenedFiles:
     if not scan.studies:
         why = f"; the first of {len(scan.skipped)} other files: {scan.skipped[0].reason}" if scan.skipped else ""
         raise CannotOpen(f"{asked}: holds no DICOM images{why}")
-    return OpenedFiles(scan.studies, scan.skipped, unpacked)
+    return OpenedFiles(scan.studies, scan.skipped)
 
 
 def _unpack(path: Path, folder: Path) -> None:

@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from wetread.errors import WetreadError
 from wetread.records.study import SeriesRef
 from wetread_desktop.images.files import CannotOpen, OpenedFiles, open_path
+from wetread_desktop.images.headers import Headers
 from wetread_desktop.images.series_images import Images, fill, open_images
 
 
@@ -32,6 +33,7 @@ class Loader(QObject):
         super().__init__(parent)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._headers = Headers()
 
     def open(self, path: Path) -> None:
         """Look what is there; ``files_opened`` or ``failed`` follows."""
@@ -46,7 +48,7 @@ class Loader(QObject):
         self._start(lambda stop: self._load(series, stop))
 
     def stop(self) -> None:
-        """End what is being read, and wait for it (one slice at most)."""
+        """End what is being read, and wait for it (one file at most)."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=10.0)
@@ -60,7 +62,7 @@ class Loader(QObject):
 
     def _open(self, path: Path, stop: threading.Event) -> None:
         try:
-            opened: OpenedFiles = open_path(path)
+            opened: OpenedFiles = open_path(path, self._headers, stopped=stop.is_set)
         except (CannotOpen, WetreadError, OSError) as exc:
             if not stop.is_set():
                 self.failed.emit(str(exc))
@@ -84,7 +86,7 @@ class Loader(QObject):
 
     def _load(self, series: SeriesRef, stop: threading.Event) -> None:
         try:
-            images: Images = open_images(series)
+            images: Images = open_images(series, self._headers)
         except (WetreadError, OSError, MemoryError) as exc:
             if not stop.is_set():
                 self.failed.emit(str(exc) or "there is not enough memory for this series")

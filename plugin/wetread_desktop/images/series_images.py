@@ -5,25 +5,30 @@ The pixels are for looking only. What a bundle reads are the files themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.dataset import Dataset
 
 from wetread.dimse.attributes import decimals
-from wetread.dimse.dataset import read_header
-from wetread.errors import StudyRejected, WetreadError
+from wetread.errors import MemoryShort, StudyRejected, WetreadError
 from wetread.images.film import read_radiograph
 from wetread.images.geometry import arrange
-from wetread.images.instance import read_slice
-from wetread.images.pixels import decode
+from wetread.images.pixels import rescale_of, stored_values
+from wetread.memory import available_mb
 from wetread.records.radiograph import Turn
 from wetread.records.sop_classes import is_film
 from wetread.records.study import InstanceRef, SeriesRef
+from wetread_desktop.images.headers import Headers, Pixels, kind_of
 from wetread_desktop.images.shades import Window, window_of
 
 _FEWEST_SLICES = 2
+_SPARE_MB = 512
+"""Left to everything else that runs beside the images."""
 
 
 @dataclass(slots=True)
@@ -31,8 +36,9 @@ class Images:
     """One series on a grid."""
 
     series: SeriesRef
-    array: npt.NDArray[np.float32]
-    """``(slice, row, column)``, modality values; slices that are not read yet are 0. A film has one slice, 0 to 1."""
+    array: Pixels
+    """``(slice, row, column)``, modality values (HU for CT); slices that are not read yet are 0. A film has one slice,
+    float32, 0 to 1."""
     affine: npt.NDArray[np.float64] | None
     """Indices to LPS mm; None for a film, which lies nowhere."""
     instances: tuple[InstanceRef, ...]
@@ -67,31 +73,34 @@ class Images:
         return None
 
 
-def open_images(series: SeriesRef) -> Images:
-    """Look at all headers and read the middle slice, so that there is something to see; ``fill`` reads the rest.
+def open_images(series: SeriesRef, headers: Headers | None = None) -> Images:
+    """Order the slices by their headers and read the middle one, so that there is something to see; ``fill`` reads the
+    rest.
 
-    A series of films opens the first one. Raises: ``StudyRejected`` with the reason when it cannot be shown.
+    ``headers``: of the files that were opened; what is not in it is read here. A series of films opens the first one.
+    Raises: ``StudyRejected`` with the reason when it cannot be shown; ``MemoryShort``.
     """
     if is_film(series.instances[0].sop_class_uid):
         return _film(series, series.instances[0])
     if len(series.instances) < _FEWEST_SLICES:
         raise NotShown(f"{series.label} is a single image without neighbours; the window shows volumes and films")
-    slices = [read_slice(instance) for instance in series.instances]
-    grid = arrange([item.plane for item in slices])
-    ordered = [slices[k] for k in grid.order]
-    plane = ordered[0].plane
-    array = np.zeros((len(ordered), plane.rows, plane.columns), np.float32)
-    middle = len(ordered) // 2
-    array[middle] = decode(ordered[middle].instance, rows=plane.rows, columns=plane.columns)
-    read = np.zeros(len(ordered), bool)
+    known = Headers() if headers is None else headers
+    slices = [known.of(instance) for instance in series.instances]
+    grid = arrange([item.slice.plane for item in slices])
+    instances = tuple(slices[k].slice.instance for k in grid.order)
+    plane = slices[grid.order[0]].slice.plane
+    array = _room((len(slices), plane.rows, plane.columns), kind_of(slices))
+    middle = len(slices) // 2
+    ds = _read_into(array[middle], instances[middle])
+    read = np.zeros(len(slices), bool)
     read[middle] = True
     return Images(
         series=series,
         array=array,
         affine=grid.affine,
-        instances=tuple(item.instance for item in ordered),
+        instances=instances,
         frame_of_reference_uid=plane.frame_of_reference_uid,
-        window=_window(ordered[middle].instance, array[middle]),
+        window=_window(ds, array[middle]),
         pixel_mm=None,
         read=read,
     )
@@ -102,7 +111,7 @@ def fill(images: Images, *, stopped: Callable[[], bool], came: Callable[[int], N
 
     ``stopped`` is asked before each slice; ``came`` is told each index. Returns: what could not be read, as a sentence.
     """
-    slices, rows, columns = images.shape
+    slices = images.shape[0]
     problem = ""
     for k in sorted(range(slices), key=lambda k: abs(k - slices // 2)):
         if stopped():
@@ -110,7 +119,7 @@ def fill(images: Images, *, stopped: Callable[[], bool], came: Callable[[int], N
         if images.read[k]:
             continue
         try:
-            images.array[k] = decode(images.instances[k], rows=rows, columns=columns)
+            _read_into(images.array[k], images.instances[k])
         except WetreadError as exc:
             problem = problem or f"not all images could be read: {exc}"
             continue
@@ -123,6 +132,35 @@ class NotShown(StudyRejected):
     """The window has no way to show it."""
 
     code = "not-shown"
+
+
+def _room(shape: tuple[int, int, int], kind: np.dtype[Any]) -> Pixels:
+    """Zeros, if there is room for them. Raises: ``MemoryShort``; a system that promises too much would end us later."""
+    wanted_mb, free_mb = math.prod(shape) * kind.itemsize / 2**20, available_mb()
+    if wanted_mb > free_mb - _SPARE_MB:
+        raise MemoryShort(
+            f"these {shape[0]} images need {wanted_mb:.0f} MB of memory, {free_mb:.0f} MB are free; close programs "
+            "or open a shorter series"
+        )
+    return np.zeros(shape, kind)
+
+
+def _read_into(picture: npt.NDArray[Any], instance: InstanceRef) -> Dataset:
+    """Stored values × Rescale Slope + Rescale Intercept (PS3.3 C.11.1) of one file into its ``(row, column)``; its
+    header is returned. Raises: as ``wetread.images.pixels.decode``."""
+    rows, columns = picture.shape
+    ds, stored = stored_values(instance, rows=rows, columns=columns)
+    slope, intercept = rescale_of(ds, instance.label)
+    if slope == 1 and intercept == 0 and np.can_cast(stored.dtype, picture.dtype):
+        picture[...] = stored
+        return ds
+    values = np.multiply(stored, slope, dtype=np.float32)
+    values += np.float32(intercept)
+    if picture.dtype.kind != "f":
+        limits = np.iinfo(picture.dtype)
+        np.clip(values, limits.min, limits.max, out=values)
+    picture[...] = values
+    return ds
 
 
 def _film(series: SeriesRef, instance: InstanceRef) -> Images:
@@ -141,9 +179,8 @@ def _film(series: SeriesRef, instance: InstanceRef) -> Images:
     )
 
 
-def _window(instance: InstanceRef, values: npt.NDArray[np.float32]) -> Window:
+def _window(ds: Dataset, values: npt.NDArray[Any]) -> Window:
     """The first window the image names (in modality values), else one from its values."""
-    ds = read_header(instance.path)
     centers, widths = decimals(ds, "WindowCenter"), decimals(ds, "WindowWidth")
     if centers and widths and widths[0] > 0:
         return Window(centers[0], widths[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,7 @@ def grey(values: npt.NDArray[np.generic], window: Window) -> Grey:
     return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
 
 
-def window_of(values: npt.NDArray[np.float32]) -> Window:
+def window_of(values: npt.NDArray[Any]) -> Window:
     """A window that shows the middle of a volume, for images that name none: without the darkest and brightest half
     percent."""
     some = values[:: max(1, values.shape[0] // 16), ::4, ::4] if values.ndim == _VOLUME else values

@@ -64,10 +64,10 @@ class StudyView(QWidget):
             self._drawn = state.suggestions
             self.bundles.clear()
             for suggestion in state.suggestions:
-                self.bundles.addItem(f"{suggestion.title} {suggestion.version}".strip(), suggestion.bundle)
+                self.bundles.addItem(suggestion.about.label, suggestion.bundle)
         for place, suggestion in enumerate(state.suggestions):
             fits = "" if suggestion.fits else words(say(" (does not fit)"))
-            self.bundles.setItemText(place, f"{suggestion.title} {suggestion.version}".strip() + fits)
+            self.bundles.setItemText(place, suggestion.about.label + fits)
         self.bundles.setCurrentIndex(self.bundles.findData(state.chosen))
         chosen = next((s for s in state.suggestions if s.bundle == state.chosen), None)
         self.reason.setText(_why(chosen, words) if chosen else "")
@@ -117,8 +117,8 @@ def _why(chosen: Suggestion, words: Catalog) -> str:
     said = [chosen.reason]
     said += [f"{c.input_name}: {c.reason}" for c in chosen.chosen if c.reason]
     said += chosen.passed_over[:3]
-    if chosen.not_for:
-        said.append(words(say("Not for: {what}", what=", ".join(chosen.not_for))))
-    if not chosen.clinical_use:
+    if chosen.about.not_for:
+        said.append(words(say("Not for: {what}", what=", ".join(chosen.about.not_for))))
+    if not chosen.about.clinical_use:
         said.append(words(say("Research use: not for clinical decisions.")))
     return "\n".join(filter(None, said))

@@ -3,8 +3,10 @@ and symbols 3:1 (1.4.11). A test computes them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from string import Template
 
 from wetread_desktop.client.settings import Theme
 
@@ -105,49 +107,11 @@ def ink_on(red: int, green: int, blue: int) -> str:
 
 
 def style_sheet(p: Palette) -> str:
-    """For the panel and its dialogs alone: the window round it keeps its own."""
-    return f"""
-#wetread, #wetread QWidget {{ background: {p.ground}; color: {p.text}; }}
-#wetread QLabel[role="name"] {{ font-size: 15pt; font-weight: 600; }}
-#wetread QLabel[role="muted"] {{ color: {p.muted}; }}
-#wetread QLabel[role="heading"] {{ color: {p.muted}; font-weight: 600; }}
-#wetread QFrame[role="bar"] {{ background: {p.raised}; border: 1px solid {p.border}; border-radius: 6px; }}
-#wetread QFrame[role="bar"] QLabel {{ background: {p.raised}; border: none; }}
-#wetread QFrame[role="warning"] {{ background: {p.warning}; border: 1px solid {p.border}; border-radius: 6px; }}
-#wetread QFrame[role="warning"] QLabel {{ background: {p.warning}; color: {p.on_warning}; border: none; }}
-#wetread QFrame[role="error"] {{ background: {p.error}; border: 1px solid {p.border}; border-radius: 6px; }}
-#wetread QFrame[role="error"] QLabel {{ background: {p.error}; color: {p.on_error}; border: none; }}
-#wetread QPushButton {{ background: {p.raised}; color: {p.text}; border: 1px solid {p.border}; border-radius: 5px;
-  padding: 5px 12px; min-height: 18px; }}
-#wetread QPushButton:hover {{ border-color: {p.accent}; }}
-#wetread QPushButton:disabled {{ color: {p.muted}; background: {p.ground}; }}
-#wetread QPushButton[role="primary"]:enabled {{ background: {p.accent}; color: {p.on_accent}; border-color: {p.accent};
-  font-weight: 600; }}
-#wetread QPushButton:focus, #wetread QListView:focus, #wetread QComboBox:focus, #wetread QLineEdit:focus,
-#wetread QSlider:focus, #wetread QCheckBox:focus {{ border: 2px solid {p.accent}; }}
-#wetread QPushButton[role="primary"]:focus {{ border: 2px solid {p.text}; }}
-#wetread QListView, #wetread QLineEdit, #wetread QComboBox, #wetread QPlainTextEdit {{ background: {p.raised};
-  color: {p.text}; border: 1px solid {p.border}; border-radius: 5px; padding: 2px;
-  selection-background-color: {p.selected}; selection-color: {p.on_selected}; }}
-#wetread QComboBox {{ padding: 4px 8px; }}
-#wetread QComboBox::drop-down {{ border: none; width: 24px; }}
-#wetread QComboBox::down-arrow {{ image: url("{_icon("down", p)}"); width: 12px; height: 12px; }}
-#wetread QListView::indicator, #wetread QCheckBox::indicator {{ width: 15px; height: 15px; border: 1px solid {p.border};
-  border-radius: 3px; background: {p.raised}; }}
-#wetread QListView::indicator:checked, #wetread QCheckBox::indicator:checked {{ background: {p.accent};
-  border-color: {p.accent}; image: url("{_icon("tick", p)}"); }}
-#wetread QSlider {{ min-height: 22px; }}
-#wetread QSlider::groove:horizontal {{ height: 4px; background: {p.border}; border-radius: 2px; }}
-#wetread QSlider::sub-page:horizontal {{ background: {p.accent}; border-radius: 2px; }}
-#wetread QSlider::handle:horizontal {{ width: 14px; margin: -6px 0; background: {p.raised};
-  border: 2px solid {p.accent}; border-radius: 8px; }}
-#wetread QScrollBar:vertical {{ width: 12px; background: {p.raised}; }}
-#wetread QScrollBar::handle:vertical {{ background: {p.border}; border-radius: 4px; min-height: 24px; margin: 2px; }}
-#wetread QScrollBar::add-line, #wetread QScrollBar::sub-line {{ height: 0; }}
-#wetread QComboBox QAbstractItemView {{ background: {p.raised}; color: {p.text}; }}
-#wetread QProgressBar {{ background: {p.raised}; color: {p.text}; border: 1px solid {p.border}; border-radius: 5px;
-  min-height: 16px; text-align: center; }}
-#wetread QProgressBar::chunk {{ background: {p.selected}; border-radius: 4px; }}
-#wetread QListView::item:selected {{ background: {p.selected}; color: {p.on_selected}; }}
-#wetread QToolTip {{ background: {p.raised}; color: {p.text}; border: 1px solid {p.border}; }}
-"""
+    """``panel.qss`` in these colours."""
+    icons = {name: _icon(name, p) for name in ("down", "tick")}
+    return _sheet().substitute(asdict(p), **icons)
+
+
+@cache
+def _sheet() -> Template:
+    return Template((Path(__file__).parent / "panel.qss").read_text(encoding="utf-8"))

@@ -32,13 +32,6 @@ class Window:
 
 
 @pytest.fixture
-def edge() -> Iterator[FakeEdge]:
-    fake = FakeEdge()
-    yield fake
-    fake.down()
-
-
-@pytest.fixture
 def window(qtbot, tmp_path: Path, edge: FakeEdge) -> Iterator[Make]:  # type: ignore[no-untyped-def]
     """Open a window; keywords are settings."""
     opened: list[Window] = []

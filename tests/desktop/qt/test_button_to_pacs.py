@@ -121,7 +121,7 @@ def test_button_findings_jump_keys_signature_and_the_signed_report_in_the_pacs(
     stages: list[str] = []
     presenter = eva.application.presenter
     presenter.on_change(lambda s: stages.append(presenter.words(s.progress.stage)) if s.progress else None)
-    with watched(qtbot) as blocked:
+    with watched() as blocked:
         eva.open(phantom.folder)
         eva.until(lambda: eva.state.phase is Phase.STUDY_OPEN)
         assert eva.panel.study.primary.text() == f"Send {len(phantom.paths)} images and read"

@@ -14,7 +14,7 @@ from qtpy.QtCore import QPoint, QPointF, QSize, Qt
 from qtpy.QtGui import QColor
 
 from films import write_film
-from gui_thread import Blocked, watched
+from gui_thread import watched
 from phantoms import Phantom, write_series
 from wetread_desktop.host import (
     CannotShow,
@@ -34,6 +34,8 @@ from wetread_desktop.hosts.window.window_host import WindowHost
 
 Open = Callable[[Path], StudyWindow]
 RED = (255, 0, 0)
+LONGEST_MS = 100.0
+"""One turn of the GUI thread."""
 
 
 @pytest.fixture
@@ -217,18 +219,18 @@ def test_zip_is_opened_and_bad_files_are_said(qtbot: QtBot, window: StudyWindow,
 
 def test_gui_thread_is_not_blocked_while_300_slices_are_read(qtbot: QtBot, window: StudyWindow, tmp_path: Path) -> None:
     write_series(tmp_path, shape=(300, 128, 128), modality="CT")
-    with watched(qtbot) as blocked:
+    with watched() as blocked:
         opened(qtbot, window, tmp_path)
-    assert isinstance(blocked, Blocked)
-    print("longest pause of the GUI thread:", blocked.longest_ms)  # noqa: T201 for the log of the run
-    assert blocked.longest_ms < 100.0
+    print(blocked)  # noqa: T201 for the log of the run
+    assert blocked.longest_ms < LONGEST_MS, blocked
+    assert blocked.longest_wait_ms < LONGEST_MS, blocked
 
 
 def test_3000_slices_open_and_leaf_without_blocking_the_gui_thread(
     qtbot: QtBot, window: StudyWindow, tmp_path: Path
 ) -> None:
     write_series(tmp_path, shape=(3000, 16, 16), modality="CT")
-    with watched(qtbot) as blocked:
+    with watched() as blocked:
         opened(qtbot, window, tmp_path, timeout_s=240)
         viewer = window.viewer
         viewer.step(View.AXIAL, -3000)
@@ -239,7 +241,9 @@ def test_3000_slices_open_and_leaf_without_blocking_the_gui_thread(
     picture = viewer.canvas(View.AXIAL).picture
     assert picture is not None
     assert picture.corner.startswith("3000 / 3000")
-    assert blocked.longest_ms < 100.0
+    print(blocked)  # noqa: T201 for the log of the run
+    assert blocked.longest_ms < LONGEST_MS, blocked
+    assert blocked.longest_wait_ms < LONGEST_MS, blocked
 
 
 def test_folder_with_broken_files_shows_what_is_whole_and_says_what_is_not(

@@ -1,0 +1,44 @@
+"""The measure of a blocked GUI thread sees what it must see, and says where."""
+
+from __future__ import annotations
+
+import time
+
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QTimer
+
+from gui_thread import watched
+
+
+def _sleeps() -> None:
+    time.sleep(0.15)
+
+
+def _computes() -> None:
+    until = time.thread_time() + 0.12
+    while time.thread_time() < until:
+        pass
+
+
+def test_handler_that_sleeps_is_seen_and_named(qtbot: QtBot) -> None:
+    with watched() as blocked:
+        QTimer.singleShot(5, _sleeps)
+        qtbot.wait(300)
+    assert blocked.longest_wait_ms > 100, blocked
+    assert blocked.longest_ms < 100, blocked
+    assert "in _sleeps" in str(blocked)
+
+
+def test_handler_that_computes_is_seen_by_its_cpu_time(qtbot: QtBot) -> None:
+    with watched() as blocked:
+        QTimer.singleShot(5, _computes)
+        qtbot.wait(300)
+    assert blocked.longest_ms > 100, blocked
+    assert "in _computes" in str(blocked)
+
+
+def test_loop_that_turns_all_the_time_is_not_blocked(qtbot: QtBot) -> None:
+    with watched() as blocked:
+        qtbot.wait(200)
+    assert blocked.longest_ms < 50, blocked
+    assert blocked.longest_wait_ms < 50, blocked
