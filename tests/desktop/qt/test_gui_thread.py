@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from pytestqt.qtbot import QtBot
@@ -10,8 +11,8 @@ from qtpy.QtCore import QTimer
 from gui_thread import watched
 
 
-def _sleeps() -> None:
-    time.sleep(0.15)
+def _waits() -> None:
+    threading.Event().wait(0.15)
 
 
 def _computes() -> None:
@@ -20,13 +21,13 @@ def _computes() -> None:
         pass
 
 
-def test_handler_that_sleeps_is_seen_and_named(qtbot: QtBot) -> None:
+def test_handler_that_waits_is_seen_and_named(qtbot: QtBot) -> None:
     with watched() as blocked:
-        QTimer.singleShot(5, _sleeps)
+        QTimer.singleShot(5, _waits)
         qtbot.wait(300)
     assert blocked.longest_wait_ms > 100, blocked
     assert blocked.longest_ms < 100, blocked
-    assert "in _sleeps" in str(blocked)
+    assert "in _waits" in str(blocked)
 
 
 def test_handler_that_computes_is_seen_by_its_cpu_time(qtbot: QtBot) -> None:
