@@ -16,7 +16,7 @@ from wetread.errors import DataUnusable
 from wetread.infer.gate.golden import film_of
 from wetread.infer.model import open_model
 from wetread.learn import measures
-from wetread.learn.evaluate import as_document, evaluate
+from wetread.learn.evaluate import evaluate
 from wetread.learn.train import train
 from wetread.records.output import Scores
 
@@ -51,10 +51,10 @@ def test_evaluation_says_what_a_read_says(trained: Bundle, tmp_path: Path) -> No
 
 def test_test_part_is_measured_before_validation_and_named(trained: Bundle, tmp_path: Path) -> None:
     both = write_films(tmp_path / "both.npz", train=0, val=8, test=10)
-    document = as_document(evaluate(trained, both, cache_folder=tmp_path / "cache", engine="torch"))
+    document = evaluate(trained, both, cache_folder=tmp_path / "cache", engine="torch").document()
     assert (document["n"], document["data"]["part"]) == (10, "test")  # type: ignore[index]
     only = write_films(tmp_path / "val.npz", train=0, val=8)
-    document = as_document(evaluate(trained, only, cache_folder=tmp_path / "cache", engine="torch"))
+    document = evaluate(trained, only, cache_folder=tmp_path / "cache", engine="torch").document()
     assert (document["n"], document["data"]["part"]) == (8, "val")  # type: ignore[index]
 
 

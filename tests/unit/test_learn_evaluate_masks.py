@@ -46,10 +46,38 @@ def test_dice_and_distances_of_every_case_and_their_means(
     assert high == 1.0
 
 
-def test_figures_are_shown_and_html_is_refused_with_what_to_do(
+def test_figures_are_shown_and_the_page_has_box_plots_and_every_case(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(arguments) == 0
+    page = tmp_path / "page.html"
+    assert run([*arguments, "--html", str(page)]) == 0
     assert "dice 0.833 (0.667–1.000)" in capsys.readouterr().out
-    assert run([*arguments, "--html", str(tmp_path / "page.html")]) == 2
-    assert "--html is for classifiers" in capsys.readouterr().err
+    html = page.read_text(encoding="utf-8")
+    assert html.count("data:image/png;base64,") == 3
+    assert "0.833 (0.667–1.000)" in html
+    assert html.count("<td>i0.nii.gz</td>") == html.count("<td>i1.nii.gz</td>") == 1
+    assert "http" not in html
+
+
+def test_subgroups_have_means_of_their_own_and_not_known_is_one(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"image": f"i{n}.nii.gz", "label": f"m{n}.nii.gz", "sex": "F" if n else ""} for n in range(2)]
+    write_table(tmp_path, rows)
+    page = tmp_path / "page.html"
+    assert run([*arguments, "--json", "--html", str(page)]) == 0
+    groups = json.loads(capsys.readouterr().out)["structures"][0]["subgroups"]
+    assert [(g["attribute"], g["value"], g["n"]) for g in groups] == [("sex", "F", 1), ("sex", "not known", 1)]
+    assert [g["dice"] for g in groups] == [pytest.approx(2 / 3), 1.0]
+    assert "<td>not known</td>" in page.read_text(encoding="utf-8")
+
+
+def test_label_map_that_lies_elsewhere_is_refused(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = np.diag([1.0, 2.0, 1.5, 1.0])
+    moved[0, 3] = 7.0
+    drawn = np.asarray(nibabel.load(tmp_path / "m1.nii.gz").dataobj)
+    nibabel.save(nibabel.Nifti1Image(drawn, moved), tmp_path / "m1.nii.gz")
+    assert run(arguments) == 2
+    assert "cases.csv row 3: the label map lies elsewhere than the image" in capsys.readouterr().err

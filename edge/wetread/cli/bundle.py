@@ -19,6 +19,8 @@ _ACTIONS = {
     "compile": ("wetread.cli.bundle_engines", "compile_engines"),
     "bench": ("wetread.cli.bundle_engines", "bench"),
     "train": ("wetread.cli.bundle_learn", "train"),
+    "crossvalidate": ("wetread.cli.bundle_learn", "crossvalidate"),
+    "average": ("wetread.cli.bundle_learn", "average"),
     "evaluate": ("wetread.cli.bundle_learn", "evaluate"),
     "guard": ("wetread.cli.bundle_learn", "guard"),
     "install": ("wetread.cli.bundle_install", "install"),
@@ -53,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _compile(action("compile", "build and prove engines ahead of time"))
     _bench(action("bench", "speed, memory and agreement of each engine on this machine"))
     _train(action("train", "train a new version of a bundle on labelled images"))
+    _crossvalidate(action("crossvalidate", "how good a bundle's training is on patients it has not seen, fold by fold"))
+    _average(action("average", "make a bundle that says the mean of what others say"))
     _evaluate(action("evaluate", "how good a bundle is on labelled images"))
     _guard(action("guard", "learn what a bundle's training films look like, so that it refuses others"))
     _install(action("install", "install a folder, a .zip or an exported archive; or fetch the weights of a bundle"))
@@ -98,6 +102,14 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--out", type=Path, default=Path("trained"), metavar="FOLDER", help="the new version: FOLDER/NAME"
     )
+    _how(train)
+    train.add_argument("--folds", type=int, default=0, help="cross-validate by patient; calibrate on what was left out")
+    train.add_argument("--resume", action="store_true", help="go on after an interruption")
+    train.add_argument("--tensorboard", type=Path, metavar="FOLDER")
+    train.add_argument("--bundle-version", metavar="VERSION", help="default: the next minor version")
+
+
+def _how(train: argparse.ArgumentParser) -> None:
     train.add_argument("--seed", type=int, default=0, help="the same seed, data and threads give the same network")
     train.add_argument("--epochs", type=int, help="default, here and below: as the bundle's train config says")
     train.add_argument("--batch-size", type=int)
@@ -109,12 +121,37 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--from", dest="start_from", metavar="BUNDLE", help="begin with its weights, where they fit")
     train.add_argument("--freeze", metavar="PATTERN", help="parameters with such names stay as they are")
     train.add_argument("--unfreeze-after", type=int, metavar="EPOCHS", help="default: they stay to the end")
-    train.add_argument("--folds", type=int, default=0, help="cross-validate by patient; calibrate on what was left out")
     train.add_argument("--set", action="append", metavar="ID=VALUE", help="any other id of the train config")
     train.add_argument("--threads", type=int)
-    train.add_argument("--resume", action="store_true", help="go on after an interruption")
-    train.add_argument("--tensorboard", type=Path, metavar="FOLDER")
-    train.add_argument("--bundle-version", metavar="VERSION", help="default: the next minor version")
+
+
+def _crossvalidate(cross: argparse.ArgumentParser) -> None:
+    cross.add_argument("name", help="bundle name or folder")
+    _data(cross)
+    _unverified(cross)
+    cross.add_argument(
+        "--out",
+        type=Path,
+        default=Path("folds"),
+        metavar="FOLDER",
+        help="folds and the page; the same command goes on where it was interrupted",
+    )
+    cross.add_argument("--folds", type=int, default=5, help="default: 5")
+    _how(cross)
+    cross.add_argument(
+        "--average", nargs="+", metavar="BUNDLE", help="mean of these, which are in FOLDER; nothing is trained"
+    )
+    cross.add_argument("--record", action="store_true", help="put the figures into the bundle's metrics and model card")
+
+
+def _average(average: argparse.ArgumentParser) -> None:
+    average.add_argument("name", help="bundle name or folder, of which a new version is made")
+    average.add_argument("members", nargs="+", metavar="BUNDLE", help="classifiers of one score")
+    _data(average)
+    average.add_argument("--out", type=Path, default=Path("trained"), metavar="FOLDER", help="FOLDER/NAME")
+    average.add_argument("--seed", type=int, default=0)
+    average.add_argument("--threads", type=int)
+    average.add_argument("--bundle-version", metavar="VERSION", help="default: the next minor version")
 
 
 def _evaluate(evaluate: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``wetread bundle train | evaluate | guard``."""
+"""``wetread bundle train | crossvalidate | average | evaluate | guard``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from wetread.cli.options import bundle_folders, engine_cache, trust_policy
@@ -13,9 +14,9 @@ from wetread.cli.options import bundle_folders, engine_cache, trust_policy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wetread.bundles import Bundle
     from wetread.learn.measures import Classification
     from wetread.learn.settings import TrainingSettings
+    from wetread.learn.train import Trained
 
 
 def train(args: argparse.Namespace) -> int:
@@ -38,21 +39,81 @@ def train(args: argparse.Namespace) -> int:
             trust=trust_policy(args),
             progress=progress,
         )
+    show(_new_version(trained, state="trained", as_json=args.json), as_json=args.json)
+    return 0
+
+
+def _new_version(trained: Trained, *, state: str, as_json: bool) -> dict[str, Any]:
     version, new = trained.version, trained.bundle
-    report: dict[str, Any] = {
-        "state": "trained",
+    return {
+        "state": state,
         "bundle": new.name,
         "version": new.version,
         "folder": new.folder,
         "digest": new.digest(),
         "epochs": len(version.history),
         "kept_epoch": version.kept_epoch,
-        "validation": _shown(version.validation, as_json=args.json),
-        "cross_validation": _shown(version.cross_validation, as_json=args.json),
+        "validation": _shown(version.validation, as_json=as_json),
+        "cross_validation": _shown(version.cross_validation, as_json=as_json),
         "notes": list(version.notes),
         "next": f"wetread bundle install {shlex.quote(str(new.folder))} --trust-local --replace",
     }
-    show(report, as_json=args.json)
+
+
+def crossvalidate(args: argparse.Namespace) -> int:
+    """Train and measure fold by fold; what is on disk already is not done again."""
+    from wetread.bundles import find_bundle
+    from wetread.cli.bundle_show import show
+    from wetread.cli.progress import stage_progress
+    from wetread.cli.table import print_json
+
+    with _learn_extra():
+        from wetread.learn.crossvalidate import cross_validate
+        from wetread.learn.page import write_crossvalidation_page
+    _quietly()
+    bundle = find_bundle(args.name, bundle_folders(args))
+    with stage_progress(args.json) as progress:
+        crossed = cross_validate(
+            bundle,
+            _settings(args),
+            members=args.average or (),
+            command=("wetread", *sys.argv[1:]),
+            trust=trust_policy(args),
+            progress=progress,
+        )
+    page = args.out / f"{bundle.name}.html"
+    write_crossvalidation_page(crossed, page)
+    if args.record:
+        crossed.record()
+    if args.json:
+        print_json(crossed.document())
+        return 0
+    report: dict[str, Any] = {
+        "bundle": f"{bundle.name} {bundle.version}",
+        "data": f"{args.data}, {crossed.n} images, {len(crossed.folds)} folds by patient",
+        **crossed.in_words(),
+        "page": page,
+        "note": "internal figures: every image read by a network that was trained without it and its patient",
+    }
+    show(report, as_json=False)
+    return 0
+
+
+def average(args: argparse.Namespace) -> int:
+    """Make a new version of a bundle from others, whose mean it says."""
+    from wetread.bundles import find_bundle
+    from wetread.cli.bundle_show import show
+
+    with _learn_extra():
+        from wetread.learn.average import average_of
+        from wetread.learn.settings import TrainingSettings
+    _quietly()
+    bundle, *members = (find_bundle(name, bundle_folders(args)) for name in (args.name, *args.members))
+    settings = TrainingSettings(
+        data=args.data, out=args.out, seed=args.seed, threads=args.threads, version=args.bundle_version
+    )
+    made = average_of(bundle, members, settings, command=("wetread", *sys.argv[1:]), trust=trust_policy(args))
+    show(_new_version(made, state="averaged", as_json=args.json), as_json=args.json)
     return 0
 
 
@@ -64,15 +125,13 @@ def evaluate(args: argparse.Namespace) -> int:
     from wetread.cli.table import print_json
 
     with _learn_extra():
-        from wetread.learn.evaluate import as_document
-        from wetread.learn.evaluate import evaluate as measure
+        from wetread.learn.evaluation import measure_bundle
+        from wetread.learn.page import write_page
         from wetread.learn.sources import read_source
     _quietly()
     bundle = find_bundle(args.name, bundle_folders(args))
-    if bundle.manifest.labels:
-        return _evaluate_masks(bundle, args)
     with stage_progress(args.json) as progress:
-        evaluation = measure(
+        evaluation = measure_bundle(
             bundle,
             read_source(args.data, bundle.manifest, unverified=args.unverified),
             cache_folder=engine_cache(args),
@@ -82,64 +141,20 @@ def evaluate(args: argparse.Namespace) -> int:
             progress=progress,
         )
     if args.html:
-        from wetread.learn.page import write_page
-
         write_page(evaluation, args.html)
     if args.json:
-        print_json(as_document(evaluation))
-        return 0
-    report: dict[str, Any] = {
-        "bundle": f"{evaluation.bundle.name} {evaluation.bundle.version}",
-        "engine": f"{evaluation.engine.name} {evaluation.engine.precision} {evaluation.engine.library_version}",
-        "data": f"{args.data}, {evaluation.part} part, {evaluation.n} images",
-        "time": f"{evaluation.seconds_per_image * 1000:.1f} ms for an image",
-    }
-    for score in evaluation.scores:
-        report[score.rule.name] = _shown(score.measured, as_json=False)
-    report |= _passed_over(evaluation.source.notes)
-    report["note"] = "95 % bootstrap intervals; figures on these images, no claim about others"
-    show(report, as_json=False)
-    return 0
-
-
-def _evaluate_masks(bundle: Bundle, args: argparse.Namespace) -> int:
-    from wetread.cli.bundle_show import show
-    from wetread.cli.progress import stage_progress
-    from wetread.cli.table import print_json
-    from wetread.errors import Misconfigured
-    from wetread.learn.evaluate_masks import as_document, evaluate_masks
-    from wetread.learn.sources import read_source
-
-    if args.html:
-        raise Misconfigured(f"--html is for classifiers, {args.name} segments: leave it out, or take --json")
-    with stage_progress(args.json) as progress:
-        evaluation = evaluate_masks(
-            bundle,
-            read_source(args.data, bundle.manifest, unverified=args.unverified),
-            cache_folder=engine_cache(args),
-            engine=args.engine,
-            part=args.part,
-            trust=trust_policy(args),
-            progress=progress,
-        )
-    if args.json:
-        print_json(as_document(evaluation))
+        print_json(evaluation.document())
         return 0
     report: dict[str, Any] = {
         "bundle": f"{bundle.name} {bundle.version}",
-        "engine": f"{evaluation.engine.name} {evaluation.engine.precision} {evaluation.engine.library_version}",
+        "engine": evaluation.engine_in_words,
         "data": f"{args.data}, {evaluation.part} part, {evaluation.n} images",
+        **evaluation.in_words(),
+        "passed over": list(evaluation.source.notes),
+        "note": "95 % bootstrap intervals; figures on these images, no claim about others",
     }
-    for structure in evaluation.structures:
-        report[structure.name] = [f"{name} {figure}" for name, figure in structure.figures.items()]
-    report |= _passed_over(evaluation.source.notes)
-    report["note"] = "means over the cases, 95 % bootstrap intervals; no claim about others"
     show(report, as_json=False)
     return 0
-
-
-def _passed_over(notes: tuple[str, ...]) -> dict[str, Any]:
-    return {"passed over": list(notes)} if notes else {}
 
 
 def guard(args: argparse.Namespace) -> int:
@@ -167,39 +182,20 @@ def guard(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace) -> TrainingSettings:
     from wetread.learn.settings import TrainingSettings, plain_value
 
-    return TrainingSettings(
-        data=args.data,
-        out=args.out,
-        seed=args.seed,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        loss=args.loss,
-        optimizer=args.optimizer,
-        schedule=args.schedule,
-        patience=args.patience,
-        start_from=args.start_from,
-        freeze=args.freeze,
-        unfreeze_after=args.unfreeze_after,
-        folds=args.folds,
-        unverified=args.unverified,
-        resume=args.resume,
-        tensorboard=args.tensorboard,
-        threads=args.threads,
-        version=args.bundle_version,
-        more=dict(plain_value(given) for given in args.set or ()),
-    )
+    names = {field.name for field in fields(TrainingSettings)}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    more = dict(plain_value(text) for text in args.set or ())
+    return TrainingSettings(**given, version=getattr(args, "bundle_version", None), more=more)
 
 
 def _shown(measured: Classification | None, *, as_json: bool) -> Any:
+    from wetread.learn.measures import in_words
+
     if measured is None:
         return ""
     if as_json:
         return {"n": measured.n, **{name: figure.value for name, figure in measured.figures.items()}}
-    rows = [f"{name} {figure}" for name, figure in sorted(measured.figures.items())]
-    negative, false_alarm, missed, found = measured.confusion
-    counts = f"{found} found, {missed} missed, {false_alarm} false alarms, {negative} rightly absent"
-    return [f"{measured.n} images, {measured.n_positive} positive; at {measured.threshold:.3f}: {counts}", *rows]
+    return in_words(measured)
 
 
 def _quietly() -> None:

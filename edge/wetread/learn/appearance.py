@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from wetread.bundles import Bundle
 from wetread.errors import DataUnusable
 from wetread.guard.appearance import SAID, SIDE, Appearance, Numbers, grey_features, picture, standardised
-from wetread.learn.card import write_figures
+from wetread.learn.card import record_figures
 from wetread.learn.sources import read_source
 
 STATISTICS = "models/appearance.safetensors"
@@ -94,11 +94,8 @@ def guard_from(bundle: Bundle, data: Path, *, seed: int) -> Learned:
 def guard_again(bundle: Bundle, learned: Learned) -> None:
     """Put another guard into a bundle, with its figures where those of its training are."""
     write_guard(bundle.folder, learned)
-    path = bundle.folder / "training" / "metrics.json"
-    if path.is_file():
-        metrics = {**json.loads(path.read_text(encoding="utf-8")), _KEY: learned.document()}
-        path.write_text(json.dumps(metrics, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
-        write_figures(bundle.folder, metrics)
+    if (bundle.folder / "training" / "metrics.json").is_file():
+        record_figures(bundle.folder, _KEY, learned.document())
 
 
 def write_guard(folder: Path, learned: Learned) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wetread.errors import DataUnusable
+from wetread.records.output import Box
 from wetread.records.volume import Affine
 
 Part = Literal["train", "val", "test"]
@@ -34,6 +35,8 @@ class Case:
     """The same for all images of one patient, in every part; empty: not known."""
     about: Mapping[str, str] = field(default_factory=dict)
     """What is known for subgroups: ``sex``, ``age_years``, ``manufacturer``, ``spacing_mm``."""
+    boxes: tuple[Box, ...] | None = None
+    """Of a detection: what is to be found, on the grid of ``image``, with a score of 1."""
 
 
 Cases = tuple[Case, ...]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from wetread.bundles.trust import TrustPolicy
 from wetread.errors import DataUnusable, Misconfigured
 from wetread.infer.model import open_model
 from wetread.learn.cases import Case, Part
-from wetread.learn.evaluate import Progress, chosen_part
 from wetread.learn.mask_measures import MaskFigures, mask_figures, summary
+from wetread.learn.measured import Measured, Progress, check_one_input, chosen_part, means, told
 from wetread.learn.measures import Figure
 from wetread.learn.sources import Source, read_source
+from wetread.learn.subgroups import MaskSubgroup, mask_subgroups
 from wetread.records.output import ModelOutput
-from wetread.records.reading import EngineIdentity
 from wetread.records.study import SeriesRef
 from wetread.records.volume import LabelMap, Volume
 
@@ -33,18 +34,26 @@ class Structure:
     """With the name of the case, which two may share."""
     figures: Mapping[str, Figure]
     """Means over the cases with bootstrap intervals."""
+    subgroups: tuple[MaskSubgroup, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MaskEvaluation:
-    """What was measured, on what, with what."""
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskEvaluation(Measured):
+    """Of a segmentation."""
 
-    bundle: Bundle
-    engine: EngineIdentity
-    source: Source
-    part: str
-    n: int
     structures: tuple[Structure, ...]
+
+    def document(self) -> Mapping[str, object]:
+        """Means over the structures at the top; figures of each structure and case below."""
+        return {
+            **self.heading(),
+            **means([s.figures for s in self.structures]),
+            "structures": [_structure_document(s) for s in self.structures],
+        }
+
+    def in_words(self) -> Mapping[str, Sequence[str]]:
+        """Each structure with its figures."""
+        return {s.name: [f"{name} {figure}" for name, figure in s.figures.items()] for s in self.structures}
 
 
 def evaluate_masks(
@@ -63,64 +72,51 @@ def evaluate_masks(
     """
     tell = progress or (lambda _what, _share: None)
     labels = bundle.manifest.labels
-    if not labels or len(bundle.manifest.inputs) != 1:
-        raise Misconfigured(f"bundle {bundle.name} is no segmentation of one image")
+    check_one_input(bundle, answers=labels, kind="segmentation")
     source = read_source(data, bundle.manifest)
     name, cases = chosen_part(source, part)
-    found: dict[str, list[tuple[str, MaskFigures]]] = {label.name: [] for label in labels}
-    model = open_model(bundle, engine=engine, cache_folder=cache_folder, trust=trust)
-    try:
-        for number, case in enumerate(cases):
+    found: dict[str, list[MaskFigures]] = {label.name: [] for label in labels}
+    with closing(open_model(bundle, engine=engine, cache_folder=cache_folder, trust=trust)) as model:
+        for case in told(cases, tell):
             volume, drawn = _volume(case)
             said = _label_map(model.run({bundle.manifest.inputs[0].name: volume}), bundle)
             for label in labels:
                 truth = drawn == (label.value if label.bundle_value is None else label.bundle_value)
-                figures = mask_figures(said == label.value, truth, volume.spacing_mm)
-                found[label.name].append((case.name, figures))
-            tell(f"reading {number + 1} of {len(cases)}", (number + 1) / len(cases))
+                found[label.name].append(mask_figures(said == label.value, truth, volume.spacing_mm))
         identity = model.identity
-    finally:
-        model.close()
+    names = [case.name for case in cases]
     structures = tuple(
-        Structure(label, tuple(of), summary([figures for _, figures in of])) for label, of in found.items()
+        Structure(label, tuple(zip(names, of, strict=True)), summary(of), mask_subgroups(cases, of))
+        for label, of in found.items()
     )
     return MaskEvaluation(bundle, identity, source, name, len(cases), structures)
 
 
-def as_document(evaluation: MaskEvaluation) -> Mapping[str, object]:
-    """For ``--json``: means over the structures at the top; figures of each structure and case below."""
-    first = evaluation.structures[0].figures
-    names = [name for name in first if all(name in s.figures for s in evaluation.structures)]
+def _structure_document(structure: Structure) -> dict[str, object]:
     return {
-        "bundle": evaluation.bundle.name,
-        "version": evaluation.bundle.version,
-        "digest": evaluation.bundle.digest(),
-        "engine": f"{evaluation.engine.name} {evaluation.engine.precision} {evaluation.engine.library_version}",
-        "certificate": evaluation.engine.certificate,
-        "data": {"path": str(evaluation.source.path), "sha256": evaluation.source.sha256, "part": evaluation.part},
-        "n": evaluation.n,
-        "passed_over": list(evaluation.source.notes),
-        **{name: float(np.mean([s.figures[name].value for s in evaluation.structures])) for name in names},
-        "structures": [
-            {
-                "name": s.name,
-                "figures": {name: figure.value for name, figure in s.figures.items()},
-                "intervals_95": {name: [figure.low, figure.high] for name, figure in s.figures.items()},
-                "cases": [
-                    {"name": case, **{name: getattr(of, name) for name in MaskFigures.__slots__}}
-                    for case, of in s.cases
-                ],
-            }
-            for s in evaluation.structures
+        "name": structure.name,
+        "figures": {name: figure.value for name, figure in structure.figures.items()},
+        "intervals_95": {name: [figure.low, figure.high] for name, figure in structure.figures.items()},
+        "subgroups": [{"attribute": g.attribute, "value": g.value, "n": g.n, **g.figures} for g in structure.subgroups],
+        "cases": [
+            {"name": case, **{name: getattr(of, name) for name in MaskFigures.__slots__}}
+            for case, of in structure.cases
         ],
     }
+
+
+def volume_of(case: Case) -> Volume:
+    """As a read gets it, without instances. Raises: ``DataUnusable`` for a film."""
+    if case.affine is None:
+        raise DataUnusable(f"{case.name} is no volume, which this bundle reads")
+    series = SeriesRef(series_instance_uid="", modality="", instances=(), description=case.name)
+    return Volume(case.image, case.affine, series, (), "")
 
 
 def _volume(case: Case) -> tuple[Volume, npt.NDArray[np.uint8]]:
     if case.affine is None or case.mask is None:
         raise DataUnusable(f"{case.name} is no volume with a label map, which a segmentation is measured on")
-    series = SeriesRef(series_instance_uid="", modality="", instances=(), description=case.name)
-    return Volume(case.image, case.affine, series, (), ""), case.mask
+    return volume_of(case), case.mask
 
 
 def _label_map(answer: ModelOutput, bundle: Bundle) -> npt.NDArray[np.uint8]:

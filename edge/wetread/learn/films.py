@@ -1,4 +1,4 @@
-"""One DICOM file as a case: the film as a read would see it, and what its header says about the patient."""
+"""DICOM files as a case: the film or volume as a read would see it, and what the header says about the patient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from wetread.dimse.dataset import build_study, describe_instance
 from wetread.errors import NotDicom
 from wetread.guard.intended import age_years
 from wetread.images.film import read_radiograph
+from wetread.images.folder import scan_folder
+from wetread.images.volume import read_volume
 from wetread.records.study import SeriesRef, StudyRef
+from wetread.records.volume import Volume
 
 _MAGIC = (128, b"DICM")  # PS3.10 7.1
 
@@ -38,6 +41,20 @@ def read_film(path: Path) -> tuple[npt.NDArray[np.float32], str, dict[str, str]]
     if film.spacing_mm is not None:
         about["spacing_mm"] = f"{film.spacing_mm[0]:g}"
     return film.array, patient, about
+
+
+def read_series(folder: Path) -> tuple[Volume, str, dict[str, str]]:
+    """The volume of a folder with one series, its patient (ID and issuer), and what is known for subgroups.
+
+    Raises: ``NotDicom`` for another number of series, and what ``read_volume`` raises.
+    """
+    found = [(study, series) for study in scan_folder(folder).studies for series in study.series]
+    if len(found) != 1:
+        raise NotDicom(f"{folder.name}: holds {len(found)} DICOM series, one was expected")
+    study, series = found[0]
+    volume = read_volume(series, min_slices=2)
+    patient, about = about_study(study, series)
+    return volume, patient, {**about, "spacing_mm": f"{volume.spacing_mm[0]:g}"}
 
 
 def about_study(study: StudyRef, series: SeriesRef) -> tuple[str, dict[str, str]]:

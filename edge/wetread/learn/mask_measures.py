@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,9 +45,9 @@ class Detections:
     scores: npt.NDArray[np.float64]
     """``(detection,)``, 0 to 1."""
     centres: npt.NDArray[np.int64]
-    """``(detection, 3)``: indices ``(slice, row, column)``."""
-    targets: npt.NDArray[np.uint8]
-    """``(slice, row, column)``: each thing to be found with a number of its own from 1 upwards."""
+    """``(detection, axis)``: indices into ``targets``."""
+    targets: npt.NDArray[np.uint8 | np.int64]
+    """On the grid of the image or any other: each thing to be found with a number of its own from 1 upwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,23 @@ def summary(cases: Sequence[MaskFigures], *, resamples: int = RESAMPLES, seed: i
     """Means over the cases with bootstrap intervals; a figure that no case has is left out."""
     tail, random = (1 - LEVEL) / 2, np.random.default_rng(seed)
     found: dict[str, Figure] = {}
+    for name, values in _known(cases):
+        means = values[random.integers(len(values), size=(resamples, len(values)))].mean(1)
+        found[name] = Figure(float(values.mean()), *np.quantile(means, [tail, 1 - tail]).tolist())
+    return found
+
+
+def mean_figures(cases: Sequence[MaskFigures]) -> Mapping[str, float]:
+    """Means over the cases; a figure that no case has is left out."""
+    return {name: float(values.mean()) for name, values in _known(cases)}
+
+
+def _known(cases: Sequence[MaskFigures]) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
+    """Each figure with the values of the cases that have it, ``(case,)``."""
     for name in MaskFigures.__slots__:
         values = np.array([value for case in cases if (value := getattr(case, name)) is not None], np.float64)
         if len(values):
-            means = values[random.integers(len(values), size=(resamples, len(values)))].mean(1)
-            found[name] = Figure(float(values.mean()), *np.quantile(means, [tail, 1 - tail]).tolist())
-    return found
+            yield name, values
 
 
 def froc(images: Sequence[Detections]) -> Froc:

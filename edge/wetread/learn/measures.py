@@ -50,6 +50,7 @@ class Classification:
     n: int
     n_positive: int
     threshold: float
+    """The mean, where cases had different ones."""
     figures: Mapping[str, Figure]
     """``auroc``, ``auprc``, ``accuracy``, ``precision``, ``recall``, ``specificity``, ``f1``, ``ece``, ``brier``. Of
     cases of one class alone ``auroc`` and ``auprc`` are missing."""
@@ -59,33 +60,64 @@ class Classification:
 
 
 def classification(
-    labels: Labels, scores: Probabilities, *, threshold: float, resamples: int | None = None, seed: int = 0
+    labels: Labels,
+    scores: Probabilities,
+    *,
+    threshold: float | Probabilities,
+    resamples: int | None = None,
+    seed: int = 0,
 ) -> Classification:
     """Measure one score. Bootstrap: cases are drawn again within each class, so that no draw lacks one.
 
-    A case counts as positive from ``threshold`` upwards.
+    A case counts as positive from ``threshold`` upwards; ``(case,)`` where several networks each judged with its own.
     """
-    values = _values(labels, scores, threshold)
+    thresholds = np.broadcast_to(np.asarray(threshold, np.float64), scores.shape)
+    values = _values(labels, scores, thresholds)
     random = np.random.RandomState(seed)
     drawn = [values]
     with config_context(skip_parameter_validation=True, assume_finite=True):  # a draw is as valid as what it is from
         for _ in range(RESAMPLES if resamples is None else resamples):
-            some, theirs = resample(labels, scores, stratify=labels, random_state=random)
-            drawn.append(_values(some, theirs, threshold))
+            drawn.append(_values(*resample(labels, scores, thresholds, stratify=labels, random_state=random)))
     tail = (1 - LEVEL) / 2
     figures = {
         name: Figure(value, *np.quantile([draw[name] for draw in drawn], [tail, 1 - tail]).tolist())
         for name, value in values.items()
     }
-    table = _table(labels, scores, threshold).tolist()
+    table = _table(labels, scores, thresholds).tolist()
     return Classification(
         n=len(labels),
         n_positive=int(labels.sum()),
-        threshold=threshold,
+        threshold=float(np.mean(threshold)),
         figures=figures,
         confusion=(table[0], table[1], table[2], table[3]),
         reliability=reliability(labels, scores),
     )
+
+
+def figures_document(measured: Classification) -> dict[str, object]:
+    """For JSON: figures with their intervals and the counts at the threshold."""
+    negative, false_alarm, missed, found = measured.confusion
+    return {
+        "n": measured.n,
+        "n_positive": measured.n_positive,
+        "threshold": measured.threshold,
+        "figures": {name: figure.value for name, figure in measured.figures.items()},
+        "intervals_95": {name: [figure.low, figure.high] for name, figure in measured.figures.items()},
+        "confusion": {
+            "true_negative": negative,
+            "false_positive": false_alarm,
+            "false_negative": missed,
+            "true_positive": found,
+        },
+    }
+
+
+def in_words(measured: Classification) -> list[str]:
+    """For people: one line on the cases, one for each figure."""
+    negative, false_alarm, missed, found = measured.confusion
+    counts = f"{found} found, {missed} missed, {false_alarm} false alarms, {negative} rightly absent"
+    rows = [f"{name} {figure}" for name, figure in sorted(measured.figures.items())]
+    return [f"{measured.n} images, {measured.n_positive} positive; at {measured.threshold:.3f}: {counts}", *rows]
 
 
 def reliability(labels: Labels, scores: Probabilities, *, bins: int = BINS) -> tuple[Reliability, ...]:
@@ -109,9 +141,9 @@ def _bin(scores: Probabilities, bins: int) -> npt.NDArray[np.int64]:
     return np.minimum((scores * bins).astype(np.int64), bins - 1)
 
 
-def _values(labels: Labels, scores: Probabilities, threshold: float) -> dict[str, float]:
+def _values(labels: Labels, scores: Probabilities, thresholds: Probabilities) -> dict[str, float]:
     """Every figure of one set of cases."""
-    wrong, false_alarm, missed, found = map(int, _table(labels, scores, threshold))
+    wrong, false_alarm, missed, found = map(int, _table(labels, scores, thresholds))
     precision, recall, specificity = (
         _share(found, false_alarm),
         _share(found, missed),
@@ -134,9 +166,9 @@ def _values(labels: Labels, scores: Probabilities, threshold: float) -> dict[str
     return values
 
 
-def _table(labels: Labels, scores: Probabilities, threshold: float) -> npt.NDArray[np.int64]:
+def _table(labels: Labels, scores: Probabilities, thresholds: Probabilities) -> npt.NDArray[np.int64]:
     """True negative, false positive, false negative, true positive."""
-    return np.bincount(2 * labels + (scores >= threshold), minlength=4)
+    return np.bincount(2 * labels + (scores >= thresholds), minlength=4)
 
 
 def _share(part: int, rest: int) -> float:

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
+from wetread.learn.mask_measures import FALSE_POSITIVES, Froc
 from wetread.learn.measures import Classification, Labels, Probabilities
 
 _BLUE, _ORANGE, _GREY = "#0b6e99", "#c8590a", "#9a9a9a"
@@ -91,6 +92,54 @@ def confusion(measured: Classification, name: str) -> bytes:
         display = ConfusionMatrixDisplay(table, display_labels=["absent", "present"])
         display.plot(ax=axis, colorbar=False, cmap="Blues")
         axis.set(xlabel="the bundle said", ylabel="the label says", title=f"{name} at {measured.threshold:.3f}")
+
+    return _square(draw, legend=False)
+
+
+def fold_dots(values: Mapping[str, Sequence[float]]) -> bytes:
+    """Each figure with one dot for each fold, and a bar at their mean."""
+
+    def draw(axis: Any) -> None:
+        for row, given in enumerate(values.values()):
+            axis.plot(given, [row] * len(given), "o", color=_BLUE, alpha=0.6)
+            axis.plot([sum(given) / len(given)], [row], "|", color=_ORANGE, markersize=18)
+        axis.set(yticks=range(len(values)), yticklabels=list(values), title="Folds, and their mean")
+        axis.invert_yaxis()
+        axis.grid(axis="x", color="#e4e4e4")
+
+    return _square(draw, legend=False)
+
+
+def boxes_of_cases(values: Mapping[str, Sequence[float]], title: str) -> bytes:
+    """Box plots of one figure, a box for each structure and a dot for each case."""
+    figure = Figure(figsize=(3.9, max(2.2, 0.9 + 0.32 * len(values))), layout="constrained")
+    axis = figure.subplots()
+    known = {name: given for name, given in values.items() if len(given)}
+    if known:
+        axis.boxplot(list(known.values()), orientation="horizontal", tick_labels=list(known), showfliers=False)
+        for row, given in enumerate(known.values(), start=1):
+            axis.plot(given, [row] * len(given), ".", color=_BLUE, alpha=0.6)
+        axis.invert_yaxis()
+    else:
+        axis.text(0.5, 0.5, "no case has it", ha="center")
+    axis.set_title(title)
+    axis.spines[["top", "right"]].set_visible(False)
+    return _png(figure)
+
+
+def froc_curve(curve: Froc, name: str) -> bytes:
+    """Sensitivity over false detections for each image, as far as they go."""
+
+    def draw(axis: Any) -> None:
+        axis.step(curve.false_positives, curve.sensitivity, where="post", color=_BLUE)
+        axis.plot(curve.false_positives, curve.sensitivity, ".", color=_BLUE)
+        axis.set(
+            xlabel="false detections for each image",
+            ylabel="sensitivity",
+            title=f"FROC: {name}",
+            xlim=(0, max(FALSE_POSITIVES)),
+            ylim=(-0.04, 1.04),
+        )
 
     return _square(draw, legend=False)
 

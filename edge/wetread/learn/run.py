@@ -90,8 +90,8 @@ class Run:
 
     @property
     def operating_point(self) -> dict[str, float]:
-        """``operating_point`` of the train config: what calibration and threshold are to be chosen for."""
-        return _OPERATING_POINT | dict(self.config.content.get("operating_point", {}))
+        """What calibration and threshold are to be chosen for."""
+        return operating_point(self.config.content)
 
     def answers(self) -> Answers:
         """What the kept network says about the validation cases, and about copies changed at random."""
@@ -124,6 +124,11 @@ class Run:
             done = self.checkpoint.resume()
             if done:
                 self.notes.append(f"taken up again after epoch {done}")
+
+
+def operating_point(content: Mapping[str, Any]) -> dict[str, float]:
+    """``operating_point`` of a train config: ``prevalence``, ``specificity``, ``strength``."""
+    return _OPERATING_POINT | dict(content.get("operating_point", {}))
 
 
 def take_weights(network: nn.Module, bundle: Bundle) -> str:

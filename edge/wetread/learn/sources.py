@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -17,13 +17,17 @@ from wetread.bundles.bundle import file_sha256
 from wetread.bundles.manifest import Manifest
 from wetread.errors import DataUnusable, WetreadError
 from wetread.learn.cases import Case, Cases, Part, check_same_kind, checked_targets
-from wetread.learn.films import is_dicom, read_film
+from wetread.learn.films import is_dicom, read_film, read_series
 from wetread.learn.npz import read_npz
+from wetread.learn.reference_boxes import read_boxes
 from wetread.learn.references import read_references
 from wetread.nifti import foreseen_grid, is_nifti, read_nifti, read_nifti_labels
+from wetread.records.output import Box
+from wetread.records.volume import Affine
 
 TABLE = "cases.csv"
 _ABOUT = ("sex", "age_years", "manufacturer", "spacing_mm")
+_SAME_PLACE_MM = 0.01
 _COLUMNS = ("image", "label", "part", "patient", *_ABOUT)
 
 
@@ -47,24 +51,29 @@ def read_source(path: Path | Source, manifest: Manifest, *, unverified: bool = F
 
     What was read already is given back. ``unverified``: see ``read_references``.
 
-    The table has the columns ``image`` (a path in the folder), ``label`` (0 or 1; of a bundle with several scores one
-    column for each, by its name; of a segmentation the path of a NIfTI label map) and, if known, ``part``, ``patient``,
-    ``sex``, ``age_years``, ``manufacturer``, ``spacing_mm``. What a DICOM file says itself need not stand in the table.
+    The table has the columns ``image`` (a path in the folder: a DICOM film, a NIfTI volume, or a folder with one DICOM
+    series), ``label`` (0 or 1; of a bundle with several scores one column for each, by its name; of a segmentation the
+    path of a NIfTI label map; of a detector the path of a table of boxes, see ``reference_boxes``) and, if known,
+    ``part``, ``patient``, ``sex``, ``age_years``, ``manufacturer``, ``spacing_mm``. What a DICOM file says itself need
+    not stand in the table.
     Raises: ``DataUnusable`` naming the file, row and column.
     """
     if isinstance(path, Source):
         return path
     if path.is_file() and path.suffix == ".npz":
-        if manifest.labels:
-            raise DataUnusable(f"{path.name} is a NumPy archive, this bundle segments: give a folder with {TABLE}")
+        if not manifest.scores:
+            does = "segments" if manifest.labels else "detects"
+            raise DataUnusable(f"{path.name} is a NumPy archive, this bundle {does}: give a folder with {TABLE}")
         return Source(path, file_sha256(path), read_npz(path, scores=len(manifest.scores)))
     if (path / TABLE).is_file():
         return _Table(path, manifest).read()
     if not path.exists():
         raise DataUnusable(f"there is no {path}")
-    if path.is_dir() and any(is_dicom(file) for file in path.rglob("*") if file.is_file()):
+    if not manifest.boxes and path.is_dir() and any(is_dicom(file) for file in path.rglob("*") if file.is_file()):
         found = read_references(path, manifest, unverified=unverified)
         return Source(path, found.sha256, {}, found.cases, found.notes)
+    if manifest.boxes:
+        raise DataUnusable(f"{path} has no {TABLE}, which names the table of boxes of each image")
     raise DataUnusable(f"{path} is neither a NumPy archive (.npz) nor a folder with {TABLE} or with DICOM files")
 
 
@@ -117,42 +126,55 @@ class _Table:
         where = f"{TABLE} row {number}"
         path = self._path(row["image"], where)
         try:
-            image, patient, about = self._image(path)
+            image, affine, patient, about = self._image(path)
         except DataUnusable:
             raise
         except WetreadError as exc:
             raise DataUnusable(f"{where}: {exc}") from exc
         about = {name: given for name in _ABOUT if (given := (row.get(name) or "").strip() or about.get(name, ""))}
         patient = (row.get("patient") or "").strip() or patient
-        targets: tuple[int, ...] = ()
-        mask = None
+        case = Case(path.name, image, affine=affine, patient=patient, about=about)
         if self._manifest.labels:
-            mask = self._mask(row["label"], image, where)
-        else:
-            targets = self._targets(row, where)
-        affine = foreseen_grid(path)[1] if is_nifti(path) else None
-        return Case(path.name, image, targets, mask, affine, patient, about)
+            return replace(case, mask=self._mask(row["label"], case, where))
+        if self._manifest.boxes:
+            return replace(case, boxes=self._boxes(row["label"], case, where))
+        return replace(case, targets=self._targets(row, where))
 
     def _path(self, given: str, where: str) -> Path:
         path = (self._folder / given).resolve()
         if not path.is_relative_to(self._folder.resolve()):
             raise DataUnusable(f"{where}: {given!r} lies outside of the folder")
-        if not path.is_file():
+        if not path.exists():
             raise DataUnusable(f"{where}: there is no {given!r} in {self._folder}")
-        self._digest.update(file_sha256(path).encode())
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                self._digest.update(file_sha256(file).encode())
         return path
 
-    def _image(self, path: Path) -> tuple[npt.NDArray[np.float32], str, dict[str, str]]:
+    def _image(self, path: Path) -> tuple[npt.NDArray[np.float32], Affine | None, str, dict[str, str]]:
+        if path.is_dir():
+            volume, patient, about = read_series(path)
+            return volume.array, volume.affine, patient, about
         if is_nifti(path):
-            return read_nifti(path).array, "", {}
+            volume = read_nifti(path)
+            return volume.array, volume.affine, "", {}
         if is_dicom(path):
-            return read_film(path)
-        raise DataUnusable(f"{path.name} is neither a DICOM file nor NIfTI")
+            film, patient, about = read_film(path)
+            return film, None, patient, about
+        raise DataUnusable(f"{path.name} is neither a DICOM file nor NIfTI, nor a folder with a DICOM series")
 
-    def _mask(self, given: str, image: npt.NDArray[np.float32], where: str) -> npt.NDArray[np.uint8]:
-        mask = read_nifti_labels(self._path(given, where))
-        if mask.shape != image.shape:
-            raise DataUnusable(f"{where}: the label map is {mask.shape}, the image {image.shape}")
+    def _boxes(self, given: str, case: Case, where: str) -> tuple[Box, ...]:
+        if case.affine is None:
+            raise DataUnusable(f"{where}: {case.name} is a film; boxes are measured on volumes")
+        return read_boxes(self._path(given, where), case.affine, self._manifest.boxes)
+
+    def _mask(self, given: str, case: Case, where: str) -> npt.NDArray[np.uint8]:
+        path = self._path(given, where)
+        mask = read_nifti_labels(path)
+        if mask.shape != case.image.shape:
+            raise DataUnusable(f"{where}: the label map is {mask.shape}, the image {case.image.shape}")
+        if case.affine is not None and not np.allclose(foreseen_grid(path)[1], case.affine, atol=_SAME_PLACE_MM):
+            raise DataUnusable(f"{where}: the label map lies elsewhere than the image; bring it onto the image's grid")
         known = {0, *(label.bundle_value or label.value for label in self._manifest.labels)}
         wrong = sorted(set(np.unique(mask).tolist()) - known)
         if wrong:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from wetread.learn.cases import Case, known
+from wetread.learn.mask_measures import MaskFigures, mean_figures
 from wetread.learn.measures import Labels, Probabilities, classification
 
 _AGES = ((1, "under 1 year"), (2, "1 year"), (6, "2 to 5 years"), (18, "6 to 17 years"), (65, "18 to 64 years"))
@@ -27,25 +29,50 @@ class Subgroup:
     """``auroc`` is missing where the group has one class alone; ``recall`` and ``specificity`` likewise."""
 
 
+@dataclass(frozen=True, slots=True)
+class MaskSubgroup:
+    """One group of cases of a segmentation."""
+
+    attribute: str
+    value: str
+    n: int
+    figures: Mapping[str, float]
+    """Means; a figure that no case of the group has is missing."""
+
+
 def subgroups(
     cases: Sequence[Case], labels: Labels, scores: Probabilities, *, threshold: float
 ) -> tuple[Subgroup, ...]:
     """By sex, age, manufacturer and pixel spacing; cases that say nothing are the group ``not known``."""
     found = []
+    for attribute, value, inside in _groups(cases):
+        measured = classification(labels[inside], scores[inside], threshold=threshold, resamples=0)
+        figures = {n: measured.figures[n].value for n in _SHOWN if n in measured.figures}
+        if measured.n_positive == 0:
+            figures.pop("recall")
+        if measured.n_positive == measured.n:
+            figures.pop("specificity")
+        found.append(Subgroup(attribute, value, measured.n, measured.n_positive, figures))
+    return tuple(found)
+
+
+def mask_subgroups(cases: Sequence[Case], figures: Sequence[MaskFigures]) -> tuple[MaskSubgroup, ...]:
+    """By the same attributes; ``figures``: of one structure, for each case."""
+    found = []
+    for attribute, value, inside in _groups(cases):
+        some = [of for of, taken in zip(figures, inside, strict=True) if taken]
+        found.append(MaskSubgroup(attribute, value, len(some), mean_figures(some)))
+    return tuple(found)
+
+
+def _groups(cases: Sequence[Case]) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+    """Attribute, group, and which cases are in it, ``(case,)``."""
     for attribute in ("sex", "age_years", "manufacturer", "spacing_mm"):
         if not known(cases, attribute):
             continue
         values = np.array([_group(attribute, case.about.get(attribute, "")) for case in cases])
         for value in _in_order(attribute, values.tolist()):
-            inside = values == value
-            measured = classification(labels[inside], scores[inside], threshold=threshold, resamples=0)
-            figures = {n: measured.figures[n].value for n in _SHOWN if n in measured.figures}
-            if measured.n_positive == 0:
-                figures.pop("recall")
-            if measured.n_positive == measured.n:
-                figures.pop("specificity")
-            found.append(Subgroup(attribute, value, measured.n, measured.n_positive, figures))
-    return tuple(found)
+            yield attribute, value, values == value
 
 
 def _group(attribute: str, value: str) -> str:

@@ -6,7 +6,6 @@ data ─▶ splits ─▶ MONAI's trainer (of each fold, then of all) ─▶ cal
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,10 +24,23 @@ from wetread.learn.run import Run, Trainee
 from wetread.learn.settings import TrainingSettings
 from wetread.learn.sources import Source, read_source
 from wetread.learn.splits import check_leaks, fold_indices, split
-from wetread.learn.version import Version, write_version
+from wetread.learn.version import Began, Version, write_version
 from wetread.learn.watch import Progress
 
 Parts = Mapping[Part, Cases]
+Judged = tuple[Calibration | None, Classification | None, Classification | None]
+"""Calibration, and what was measured with it on the validation part and in cross-validation."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What is learned from: checked parts of a source."""
+
+    source: Source
+    parts: Parts
+    """``train`` and ``val`` at least."""
+    notes: tuple[str, ...] = ()
+    """What was passed over and what could not be checked, as sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,46 +68,73 @@ def train(
     """
     tell = progress or (lambda _what, _share: None)
     tell("reading data", 0.0)
-    target = settings.out / bundle.name
-    if target.exists():
-        raise Misconfigured(f"{target} is there already: name another --out, or take it away")
+    check_free(bundle, settings)
+    material = read_material(bundle, settings)
+    return train_on(Trainee(bundle, settings, material.source.sha256, start, trust), material, command, tell)
+
+
+def read_material(bundle: Bundle, settings: TrainingSettings) -> Material:
+    """The parts of ``settings.data``; made by patient where it has none. Raises: ``DataUnusable``."""
+    source = read_source(settings.data, bundle.manifest, unverified=settings.unverified)
+    parts, notes = _checked_parts(source, bundle, settings)
+    return Material(source, parts, (*source.notes, *notes))
+
+
+def train_on(
+    trainee: Trainee,
+    material: Material,
+    command: tuple[str, ...] = (),
+    tell: Progress = lambda _what, _share: None,
+    *,
+    guarded: bool = True,
+) -> Trained:
+    """Train on material that was read already; ``guarded``: with a guard, where there are films enough.
+
+    Raises: as ``train``.
+    """
+    bundle, settings = trainee.bundle, trainee.settings
+    check_free(bundle, settings)
+    parts = material.parts
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    source = read_source(settings.data, bundle.manifest, unverified=settings.unverified)
-    parts, notes = _parts(source, bundle, settings)
-    began, cpu_began = time.monotonic(), time.process_time()
-    trainee = Trainee(bundle, settings, source.sha256, start, trust)
+    began = Began()
     outside = _cross_validated(trainee, parts, tell) if settings.folds else None
     run = Run(trainee, parts["train"], parts["val"], settings.out / f".{bundle.name}.training", tell)
     weights = run.finish()
     tell("calibrating", 1.0)
+    guard = guard_of(parts, bundle, settings) if guarded else None
+    lacking = (f"no guard: it is made of at least {FEWEST} training films",) if guarded and guard is None else ()
     calibration, measured, crossed = _judged(run, bundle, outside)
-    guard = _guard(parts, bundle, settings)
-    if guard is None:
-        notes = (*notes, f"no guard: it is made of at least {FEWEST} training films")
     version = Version(
         settings=settings,
         command=shlex.join(command),
-        source=source,
+        source=material.source,
         cases={part: len(cases) for part, cases in parts.items()},
         history=tuple(run.checkpoint.history),
         kept_epoch=run.kept_epoch,
         calibration=calibration,
         validation=measured,
         cross_validation=crossed,
-        wall_s=time.monotonic() - began,
-        cpu_s=time.process_time() - cpu_began,
-        threads=torch.get_num_threads(),
+        effort=began.now(),
         guard=guard,
-        exports=exports_behind(settings.data, start),
-        notes=(*source.notes, *notes, *run.notes),
+        exports=exports_behind(settings.data, trainee.start),
+        notes=(*material.notes, *lacking, *run.notes),
     )
-    folder = write_version(bundle, target, weights, version)
+    folder = write_version(bundle, settings.out / bundle.name, weights, version)
     run.forget()
     return Trained(load_bundle(folder), version)
 
 
-def _parts(source: Source, bundle: Bundle, settings: TrainingSettings) -> tuple[dict[Part, Cases], tuple[str, ...]]:
+def check_free(bundle: Bundle, settings: TrainingSettings) -> None:
+    """Raises: ``Misconfigured`` where the new version would take a place that is taken."""
+    target = settings.out / bundle.name
+    if target.exists():
+        raise Misconfigured(f"{target} is there already: name another --out, or take it away")
+
+
+def _checked_parts(
+    source: Source, bundle: Bundle, settings: TrainingSettings
+) -> tuple[dict[Part, Cases], tuple[str, ...]]:
     """Train and validation, checked; the test part is only looked at for leaks. Raises: ``DataUnusable``."""
     parts = dict(source.parts)
     if source.unsplit:
@@ -115,7 +154,7 @@ def _parts(source: Source, bundle: Bundle, settings: TrainingSettings) -> tuple[
     return parts, notes
 
 
-def _guard(parts: Parts, bundle: Bundle, settings: TrainingSettings) -> Learned | None:
+def guard_of(parts: Parts, bundle: Bundle, settings: TrainingSettings) -> Learned | None:
     """What the training films look like; None of volumes and of too few films."""
     films = all(rule.kind == "radiograph" for rule in bundle.manifest.inputs)
     if not films or len(parts["train"]) < FEWEST:
@@ -143,9 +182,7 @@ def _cross_validated(trainee: Trainee, parts: Parts, tell: Progress) -> Answers:
     return Answers(*(np.concatenate([getattr(a, name) for a in found]) for name in Answers.__slots__))
 
 
-def _judged(
-    run: Run, bundle: Bundle, outside: Answers | None
-) -> tuple[Calibration | None, Classification | None, Classification | None]:
+def _judged(run: Run, bundle: Bundle, outside: Answers | None) -> Judged:
     """Calibration from the cases that were not trained on; measures of the validation part and of the folds."""
     if len(bundle.manifest.scores) != 1 or not run.config.calibrated:
         return None, None, None

@@ -7,12 +7,14 @@ import json
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from wetread.bundles import Bundle, load_bundle
@@ -26,7 +28,7 @@ from wetread.learn.calibrate import Calibration
 from wetread.learn.card import write_figures
 from wetread.learn.cases import Part
 from wetread.learn.config import CALIBRATION
-from wetread.learn.measures import Classification
+from wetread.learn.measures import Classification, figures_document
 from wetread.learn.plots import learning_curves
 from wetread.learn.settings import TrainingSettings
 from wetread.learn.sources import Source
@@ -37,6 +39,28 @@ from wetread.records.volume import LabelMap
 TRAINING = "training"
 """Folder in the bundle: ``metrics.json`` and ``learning_curves.png``."""
 _LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "scikit-learn", "wetread")
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What it took."""
+
+    wall_s: float
+    cpu_s: float
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """When a training began."""
+
+    wall: float = field(default_factory=time.monotonic)
+    cpu: float = field(default_factory=time.process_time)
+
+    def now(self) -> Effort:
+        """Since then."""
+        wall_s, cpu_s = time.monotonic() - self.wall, time.process_time() - self.cpu
+        return Effort(round(wall_s, 1), round(cpu_s, 1), torch.get_num_threads())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +78,7 @@ class Version:
     validation: Classification | None
     cross_validation: Classification | None
     """Of cases that the network that answered was not trained on."""
-    wall_s: float
-    cpu_s: float
-    threads: int
+    effort: Effort
     notes: tuple[str, ...]
     guard: Learned | None = None
     """What the training films look like."""
@@ -79,10 +101,10 @@ class Version:
             "epochs": len(self.history),
             "kept_epoch": self.kept_epoch,
             "calibration": None if self.calibration is None else asdict(self.calibration),
-            "validation": _figures(self.validation),
-            "cross_validation": _figures(self.cross_validation),
+            "validation": figures_document(self.validation) if self.validation else None,
+            "cross_validation": figures_document(self.cross_validation) if self.cross_validation else None,
             "guard": None if self.guard is None else self.guard.document(),
-            "effort": {"wall_s": round(self.wall_s, 1), "cpu_s": round(self.cpu_s, 1), "threads": self.threads},
+            "effort": asdict(self.effort),
             "machine": f"{platform.machine()}, {platform.system()}",
             "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
             "notes": list(self.notes),
@@ -90,9 +112,17 @@ class Version:
         }
 
 
-def write_version(bundle: Bundle, target: Path, weights: Mapping[str, Tensor], version: Version) -> Path:
+def write_version(
+    bundle: Bundle,
+    target: Path,
+    weights: Mapping[str, Tensor],
+    version: Version,
+    *,
+    config: Mapping[str, Any] | None = None,
+) -> Path:
     """Write the whole folder beside its place and put it there; a half-written version is never seen.
 
+    ``config``: ids of the inference config that change with the weights.
     Raises: ``BundleInvalid`` and what ``open_model`` raises when the new version cannot read its golden case.
     """
     make_folder(target.parent)
@@ -101,14 +131,15 @@ def write_version(bundle: Bundle, target: Path, weights: Mapping[str, Tensor], v
         ignored = shutil.ignore_patterns(*LEFT_OUT, "eval", "__pycache__", "*.safetensors", "*.pt")
         shutil.copytree(bundle.folder, folder, ignore=ignored)
         _write_weights(folder, bundle, weights)
-        _write_configs(folder, bundle, version)
+        _write_configs(folder, bundle, version, config or {})
         if version.guard is not None:
             write_guard(folder, version.guard)
         _write_golden_answer(folder, bundle)
         training = folder / TRAINING
         training.mkdir(exist_ok=True)
         _write_json(training / "metrics.json", version.document())
-        learning_curves(version.history, training / "learning_curves.png")
+        if version.history:
+            learning_curves(version.history, training / "learning_curves.png")
         write_figures(folder, version.document())
         folder.rename(target)
     sync_folder(target.parent)
@@ -132,27 +163,28 @@ def _weights_path(bundle: Bundle) -> str:
     return str(given.with_suffix(".safetensors"))
 
 
-def _write_configs(folder: Path, bundle: Bundle, version: Version) -> None:
+def _write_configs(folder: Path, bundle: Bundle, version: Version, changed: Mapping[str, Any]) -> None:
     configs = folder / "configs"
     metadata = _read_json(configs / "metadata.json")
     metadata["version"] = version.settings.version or next_version(bundle.version)
-    changed = f"trained on {version.source.path.name} with seed {version.settings.seed}"
-    metadata["changelog"] = {**metadata.get("changelog", {}), metadata["version"]: changed}
+    made = f"trained on {version.source.path.name} with seed {version.settings.seed}"
+    metadata["changelog"] = {**metadata.get("changelog", {}), metadata["version"]: made}
     _write_json(configs / "metadata.json", metadata)
     manifest = _read_json(configs / "wetread.json")
     path = _weights_path(bundle)
     network = bundle.manifest.weights[0].network
     manifest.pop("guard", None)  # what the films of the old version looked like
     manifest["weights"] = [{"path": path, "network": network, "sha256": file_sha256(folder / path)}]
+    inference = dict(changed)
     if version.calibration is not None:
         manifest["scores"][0] |= {"threshold": version.calibration.threshold, "calibrated": True}
-        inference = configs / bundle.config_path.name
-        config = _read_json(inference)
-        config[CALIBRATION] = {
+        inference[CALIBRATION] = {
             "temperature": version.calibration.temperature,
             "offset": version.calibration.offset,
         }
-        _write_json(inference, config)
+    if inference:
+        path_of_config = configs / bundle.config_path.name
+        _write_json(path_of_config, _read_json(path_of_config) | inference)
     _write_json(configs / "wetread.json", manifest)
 
 
@@ -177,19 +209,6 @@ def _write_golden_answer(folder: Path, bundle: Bundle) -> None:
     else:
         return
     _write_json(path, {**manifest, "golden": stored})
-
-
-def _figures(measured: Classification | None) -> dict[str, Any] | None:
-    if measured is None:
-        return None
-    return {
-        "n": measured.n,
-        "n_positive": measured.n_positive,
-        "threshold": measured.threshold,
-        "figures": {name: figure.value for name, figure in measured.figures.items()},
-        "intervals_95": {name: [figure.low, figure.high] for name, figure in measured.figures.items()},
-        "confusion": list(measured.confusion),
-    }
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""What every evaluation has in common, whatever the bundle answers with: what was measured, on what, with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wetread.bundles import Bundle
+from wetread.errors import Misconfigured
+from wetread.learn.cases import Case, Cases, Part
+from wetread.learn.datalist import one_part
+from wetread.learn.measures import Figure
+from wetread.learn.sources import Source
+from wetread.records.reading import EngineIdentity
+
+Progress = Callable[[str, float], None]
+"""Told what is being done, and how far it has come, 0 to 1."""
+
+PREFERRED: tuple[Part, ...] = ("test", "val")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """One bundle on one part of some data."""
+
+    bundle: Bundle
+    engine: EngineIdentity
+    source: Source
+    part: str
+    """``test``, ``val``, or ``all`` of a folder that makes no parts."""
+    n: int
+    """Images."""
+
+    @property
+    def engine_in_words(self) -> str:
+        """Name, precision and version."""
+        return f"{self.engine.name} {self.engine.precision} {self.engine.library_version}"
+
+    def heading(self) -> dict[str, object]:
+        """For ``--json``: how every document begins."""
+        return {
+            "bundle": self.bundle.name,
+            "version": self.bundle.version,
+            "digest": self.bundle.digest(),
+            "engine": self.engine_in_words,
+            "certificate": self.engine.certificate,
+            "data": {"path": str(self.source.path), "sha256": self.source.sha256, "part": self.part},
+            "n": self.n,
+            "passed_over": list(self.source.notes),
+        }
+
+    def document(self) -> Mapping[str, object]:
+        """For ``--json``."""
+        raise NotImplementedError
+
+    def in_words(self) -> Mapping[str, Sequence[str]]:
+        """For people: what was measured, by name."""
+        raise NotImplementedError
+
+
+def check_one_input(bundle: Bundle, *, answers: Sequence[object], kind: str) -> None:
+    """Raises: ``Misconfigured`` for a bundle that has no such ``answers``, or reads several images at once."""
+    if not answers or len(bundle.manifest.inputs) != 1:
+        raise Misconfigured(f"bundle {bundle.name} is no {kind} of one image")
+
+
+def chosen_part(source: Source, part: Part | None) -> tuple[str, Cases]:
+    """Its name and its cases. Raises: ``DataUnusable``."""
+    if part is None and not any(name in source.parts for name in PREFERRED) and source.unsplit:
+        return "all", source.unsplit
+    return one_part(dict(source.parts), (part,) if part else PREFERRED)
+
+
+def told(cases: Sequence[Case], tell: Progress) -> Iterator[Case]:
+    """Each case; told when it is done."""
+    for number, case in enumerate(cases, start=1):
+        yield case
+        tell(f"reading {number} of {len(cases)}", number / len(cases))
+
+
+def means(figures: Sequence[Mapping[str, Figure]]) -> dict[str, float]:
+    """Of every figure that all have."""
+    names = [name for name in figures[0] if all(name in each for each in figures)]
+    return {name: float(np.mean([each[name].value for each in figures])) for name in names}
