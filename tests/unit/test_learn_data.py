@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+from monai.transforms import Compose, EnsureChannelFirstd, Orientationd, Spacingd
 
 from bundles import KIDNEYS, manifest, scored
 from learning import films, write_film, write_films, write_table
+from phantoms import write_series
 from wetread.bundles.manifest import Manifest
 from wetread.errors import DataUnusable
+from wetread.images.volume import read_volume
+from wetread.infer.geometry import to_meta_tensor
 from wetread.learn.cases import Case, check_part
+from wetread.learn.datalist import as_dictionaries
 from wetread.learn.npz import read_npz
 from wetread.learn.sources import read_source
 from wetread.learn.splits import check_leaks, fold_indices, split
@@ -222,3 +228,24 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
         read_source(tmp_path / "nowhere", ONE_SCORE)
     with pytest.raises(DataUnusable, match="this bundle segments"):
         read_source(write_films(tmp_path / "a.npz"), TWO_LABELS)
+
+
+def test_volume_is_turned_and_resampled_in_training_as_in_a_read(tmp_path: Path) -> None:
+    """Orientationd and Spacingd go by the affine: the same voxels come out of the file's, and of the case's."""
+    phantom = write_series(tmp_path, orientation="sagittal", shape=(8, 24, 20))
+    volume = read_volume(phantom.series(), min_slices=2)
+    mask = (volume.array > 500).astype(np.uint8)
+    prepare = Compose(
+        [
+            EnsureChannelFirstd(keys=["image", "label"]),
+            Orientationd(keys=["image", "label"], axcodes="RAS", labels=None),
+            Spacingd(keys=["image", "label"], pixdim=(2.0, 2.0, 2.0), mode=["bilinear", "nearest"]),
+        ]
+    )
+    (learned,) = as_dictionaries([Case("a", volume.array, (), mask, volume.affine)])
+    labels = to_meta_tensor(replace(volume, array=mask.astype(np.float32)))
+    read = prepare({"image": to_meta_tensor(volume), "label": labels})
+    trained = prepare(learned)
+    for key in ("image", "label"):
+        np.testing.assert_allclose(trained[key].numpy(), read[key].numpy())
+        np.testing.assert_allclose(trained[key].affine, read[key].affine)

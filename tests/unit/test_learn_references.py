@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.sr.coding import Code
 
 from bundles import KIDNEYS, LESION, manifest, scored
 from conformance.cases import read_case, two_objects
 from conformance.test_signed import DOE
 from drawn import ABSENT, KIDNEY, LEFT, LIVER, PNEUMONIA, PRESENT, RIGHT, UNDETERMINED, write_report, write_seg
 from films import write_film
-from phantoms import Phantom, write_series
+from network_bundles import threshold_bundle
+from phantoms import Patient, Phantom, write_series
 from wetread.bundles.manifest import Manifest
+from wetread.cli.main import run
 from wetread.encode.signed import encode_signed
 from wetread.errors import DataUnusable
 from wetread.findings.summary import summarize
@@ -154,8 +158,8 @@ def test_verified_reports_label_the_films_they_name(tmp_path: Path) -> None:
     write_report(well.parent / "sr.dcm", [well], (PNEUMONIA, ABSENT), named="705057003")
     source = read_source(tmp_path, ONE_SCORE)
     assert [(c.name, c.targets, c.patient) for c in source.unsplit] == [
-        ("F1.dcm", (1,), "PH-0077^"),
-        ("F1.dcm", (0,), "PH-0077^"),
+        ("ill/F1.dcm", (1,), "PH-0077^"),
+        ("well/F1.dcm", (0,), "PH-0077^"),
     ]
     assert unread.is_file()
     assert source.notes == ("1 times: a film is passed over: no verified report says whether there is Pneumonia",)
@@ -204,3 +208,27 @@ def test_other_label_is_another_source(tmp_path: Path) -> None:
     assert read_source(tmp_path, ONE_SCORE).sha256 == first
     write_report(report, [ill], (PNEUMONIA, ABSENT))
     assert read_source(tmp_path, ONE_SCORE).sha256 != first
+
+
+def test_dicom_with_its_seg_trains_a_version_and_measures_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = threshold_bundle(tmp_path / "threshold", golden=False)
+    term = bundle.manifest.labels[0].type
+    for number in range(5):
+        patient = Patient(id=f"PAT-{number}")
+        folder = tmp_path / "data" / str(number)
+        spacing = (2.5 + 0.2 * number, 0.9, 1.1)  # no two volumes are the same
+        given = {"shape": (8, 16, 16), "spacing_mm": spacing, "study_seed": str(number), "patient": patient}
+        volume = write_series(folder, modality="CT", **given)  # type: ignore[arg-type]
+        drawn = np.asarray(volume.array > 0.5)
+        write_seg(volume.folder / "seg.dcm", volume, (drawn, Code(term.value, term.scheme, term.meaning), None))
+    data = ["--data", str(tmp_path / "data")]
+    assert run(["bundle", "evaluate", str(bundle.folder), *data, "--engine", "torch", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert (measured["n"], measured["dice"], measured["passed_over"]) == (5, 1.0, [])
+    out = ["--out", str(tmp_path / "out"), "--epochs", "1", "--threads", "1", "--json"]
+    assert run(["bundle", "train", str(bundle.folder), *data, *out]) == 0
+    trained = json.loads(capsys.readouterr().out)
+    assert (trained["state"], trained["epochs"]) == ("trained", 1)
+    assert (tmp_path / "out" / "threshold" / "models").is_dir()

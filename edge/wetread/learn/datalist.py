@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from monai.data import MetaTensor
 from monai.utils.enums import MetaKeys
 
 from wetread.errors import DataUnusable
+from wetread.infer.geometry import monai_affine
 from wetread.learn.cases import Case, Cases, Part
 from wetread.learn.npz import read_npz
 
@@ -33,19 +35,26 @@ def as_dictionaries(cases: Iterable[Case], *, key: str = "image") -> list[dict[s
 
 
 def image_tensor(case: Case) -> MetaTensor:
-    """``(1, row, column)`` of a film; ``(column, row, slice)`` of a volume, as MONAI's readers give it."""
-    array = np.ascontiguousarray(case.image[None] if case.image.ndim == 2 else case.image.transpose(2, 1, 0))
-    channel = 0 if case.image.ndim == 2 else float("nan")
-    return MetaTensor(torch.from_numpy(array), meta={MetaKeys.ORIGINAL_CHANNEL_DIM: channel})
+    """``(1, row, column)`` of a film; ``(column, row, slice)`` of a volume, as MONAI's readers give it.
+
+    A volume has its affine, to RAS mm: transforms that turn it or resample it do in training what they do in a read.
+    """
+    if case.image.ndim == 2:
+        image = torch.from_numpy(np.ascontiguousarray(case.image[None]))
+        return MetaTensor(image, meta={MetaKeys.ORIGINAL_CHANNEL_DIM: 0})
+    return _volume_tensor(case.image, case)
 
 
 def _label(case: Case) -> torch.Tensor:
     if case.mask is None:
         return torch.tensor(case.targets, dtype=torch.float32)
-    return MetaTensor(
-        torch.from_numpy(np.ascontiguousarray(case.mask.transpose(2, 1, 0))),
-        meta={MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan")},
-    )
+    return _volume_tensor(case.mask, case)
+
+
+def _volume_tensor(array: npt.NDArray[np.generic], case: Case) -> MetaTensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 1, 0)))
+    affine = None if case.affine is None else torch.from_numpy(monai_affine(case.affine))
+    return MetaTensor(tensor, affine=affine, meta={MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan")})
 
 
 def one_part(parts: dict[Part, Cases], preferred: tuple[Part, ...]) -> tuple[Part, Cases]:

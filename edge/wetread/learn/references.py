@@ -119,7 +119,7 @@ class _Folder:
             image, patient, about = read_film(film.path)
             self._use(film.path, *(path for _, paths in said.values() for path in paths))
             targets = tuple(int(bool(present)) for present, _ in said.values())
-            yield Case(film.path.name, image, targets, patient=patient, about=about)
+            yield Case(_called(film.path), image, targets, patient=patient, about=about)
 
     def _said(
         self, film: InstanceRef, reports: Sequence[ReadReport], condition: CodedTerm
@@ -152,7 +152,7 @@ class _Folder:
             mask = self._mask(volume, wanted)
             self._use(*(i.path for i in volume.instances), *(drawing.path for drawing, _ in wanted.values()))
             patient, about = about_study(study, series)
-            yield Case(series.label, volume.array, (), mask, volume.affine, patient, about)
+            yield Case(_called(volume.instances[0].path), volume.array, (), mask, volume.affine, patient, about)
 
     def _wanted(
         self, series: SeriesRef, drawings: Sequence[Drawing], vouched: frozenset[tuple[str, int]]
@@ -220,6 +220,11 @@ def _is(segment: DrawnSegment, rule: LabelRule) -> bool:
     if rule.laterality is None:
         return True
     return segment.laterality is not None and same_term(segment.laterality, rule.laterality.term())
+
+
+def _called(path: Path) -> str:
+    """A file with its folder: the files of many studies have the same names."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def _reports(study: StudyRef) -> list[ReadReport]:
