@@ -22,7 +22,7 @@ from wetread.bundles import Bundle
 from wetread.findings.summary import described, summarize
 from wetread.jobs.new_job import Chosen, NewJob, RouteDecision
 from wetread.pipeline import process
-from wetread.records.job import ChosenSeries, JobOutcome, JobSpec, JobState
+from wetread.records.job import ChosenSeries, JobOutcome, JobSpec, JobState, ReadOptions
 from wetread.records.output import ModelOutput
 from wetread.records.study import SeriesRef, StudyRef
 from wetread.review.decisions import Decision
@@ -147,6 +147,7 @@ class SignedReads(Served):
             self.bundle.folder,
             self.bundle.digest(),
             self.folder / "results" / job_id,
+            options=ReadOptions(outside_intended_use=True),
             for_viewers=True,
         )
         read = process(spec, self.bundle, Answering(answer), progress=lambda _stage, _share: None)  # type: ignore[arg-type]
@@ -157,4 +158,5 @@ class SignedReads(Served):
             findings=summarize(read.reading, read.shown),
             input=described(read.shown),
             files=read.files,
+            warnings=read.warnings,
         )

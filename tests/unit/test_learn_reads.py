@@ -209,6 +209,26 @@ def test_patient_without_id_held_study_and_superseded_read_are_left_out(site: Si
     assert list(done.left_out) == ["its study names no patient: nobody could withdraw it, nor keep it in one part"]
 
 
+def test_what_was_read_outside_the_intended_use_is_left_out(site: SignedReads, tmp_path: Path) -> None:
+    site.read_and_sign(site.film(1, patient="PAT-A", PatientAge="064Y"), ILL, "accept")
+    (done,) = export(site, tmp_path / "out")
+    assert dict(done.left_out) == {"it was read outside the intended use of its bundle": 1}
+
+
+def test_study_that_was_corrected_to_another_patient_is_withdrawn_with_that_patient(
+    site: SignedReads, tmp_path: Path
+) -> None:
+    site.read_and_sign(site.film(1, patient="PAT-WRONG"), ILL, "accept")
+    (done,) = export(site, tmp_path / "out")
+    with site.db.transaction() as tx:
+        tx.run("UPDATE revisions SET attributes = json_set(attributes, '$.patient.patient_id', 'PAT-RIGHT ')")
+    (copy,) = Withdrawal(site.db, "ann", []).patient("PAT-RIGHT").copies
+    assert (copy.cases, copy.is_here) == (1, True)
+    assert table(done.folder) == []
+    (again,) = export(site, tmp_path / "again")
+    assert dict(again.left_out) == {"withdrawn": 1}
+
+
 def test_only_what_was_signed_since_a_day_is_exported(site: SignedReads, tmp_path: Path) -> None:
     site.read_and_sign(site.film(1, patient="PAT-A"), ILL, "accept")
     assert export(site, tmp_path / "out", since="2999-01-01") == []

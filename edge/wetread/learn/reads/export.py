@@ -45,6 +45,8 @@ from wetread.review.reviews import Reviews
 from wetread.store.attributes import study_from_json
 
 TableRow = dict[str, str]
+_OUTSIDE = "read outside the intended use"
+"""So begins the warning with which a job's report says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +216,11 @@ class _Read:
         self.case = ExportedCase(names.case(row["id"]), patient, study, int(row["study_id"]), row["id"])
         if {patient, study} & withdrawn:
             raise DataUnusable("withdrawn")
+        report = json.loads(row["report"])
+        if any(str(warning).startswith(_OUTSIDE) for warning in report.get("warnings", ())):
+            raise DataUnusable("it was read outside the intended use of its bundle")
         self.sop_instance_uids: list[str] = json.loads(row["input"])["sop_instance_uids"] if row["input"] else []
-        self.findings: list[dict[str, object]] = json.loads(row["report"]).get("findings", [])
+        self.findings: list[dict[str, object]] = report.get("findings", [])
 
     def bundle(self) -> Bundle:
         """What read it, as it is now. Raises: ``DataUnusable``."""

@@ -48,5 +48,9 @@ SELECT e.id, e.bundle, e.folder, e.made_at, e.made_by, count(c.name) AS cases, c
     count(CASE WHEN c.removed_at != '' THEN 1 END) AS removed
 FROM learning_exports e LEFT JOIN learning_cases c ON c.export_id = e.id GROUP BY e.id ORDER BY e.made_at
 
+-- name: studies_of_patient
+SELECT DISTINCT s.study_instance_uid FROM revisions r JOIN studies s ON s.id = r.study_id
+WHERE trim(r.attributes ->> '$.patient.patient_id') = :patient_id
+
 -- name: study_id
 SELECT id FROM studies WHERE study_instance_uid = :study_instance_uid

@@ -66,12 +66,35 @@ class Register:
                 detail = f"by {self._who}, pseudonymised, for {bundle}: export {export_id}"
                 tx.event("learning_exported", detail, study_id=case.study_id, job_id=case.job_id)
 
-    def withdraw(self, kind: Literal["patient", "study"], pseudonym: str, *, study_instance_uid: str = "") -> list[Row]:
-        """Never export it again; its cases in every export so far, removed ones too."""
+    def withdraw_patient(self, patient_id: str) -> list[Row]:
+        """Never export the patient again; the cases in every export so far, removed ones too.
+
+        Also those of studies that were somebody else's when they were exported, and corrected since.
+        """
+        names = self.pseudonyms()
+        asked = {"patient_id": patient_id.strip()}
+        studies = [r["study_instance_uid"] for r in self._db.fetch(self._queries["studies_of_patient"], asked)]
+        also = [names.study(uid) for uid in studies]
+        return self._withdraw("patient", names.patient(patient_id), also=also)
+
+    def withdraw_study(self, study_instance_uid: str) -> list[Row]:
+        """The same of one study, whether it is still here or not."""
+        pseudonym = self.pseudonyms().study(study_instance_uid)
+        return self._withdraw("study", pseudonym, study_instance_uid=study_instance_uid)
+
+    def _withdraw(
+        self,
+        kind: Literal["patient", "study"],
+        pseudonym: str,
+        *,
+        also: Sequence[str] = (),
+        study_instance_uid: str = "",
+    ) -> list[Row]:
         with self._db.transaction() as tx:
             fields = {"pseudonym": pseudonym, "kind": kind, "now": now(), "who": self._who}
             tx.run(self._queries["withdraw"], fields)
-            cases = self._cases(tx, pseudonym)
+            found = [case for one in (pseudonym, *also) for case in self._cases(tx, one)]
+            cases = list({(case["export_id"], case["name"]): case for case in found}.values())
             detail = f"one {kind}, by {self._who}: {len(cases)} exported reads"
             tx.event("learning_withdrawn", detail, study_id=self._study_id(tx, study_instance_uid))
         return cases

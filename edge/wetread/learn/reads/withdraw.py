@@ -44,15 +44,11 @@ class Withdrawal:
 
     def patient(self, patient_id: str) -> Withdrawn:
         """Everything of a patient, whichever issuer. Raises: ``SpoolUnavailable`` when a copy cannot be deleted."""
-        return self._done(
-            "patient", self._register.withdraw("patient", self._register.pseudonyms().patient(patient_id))
-        )
+        return self._done("patient", self._register.withdraw_patient(patient_id))
 
     def study(self, study_instance_uid: str) -> Withdrawn:
         """One study, whether it is still here or not. Raises: as ``patient``."""
-        pseudonym = self._register.pseudonyms().study(study_instance_uid)
-        rows = self._register.withdraw("study", pseudonym, study_instance_uid=study_instance_uid)
-        return self._done("study", rows)
+        return self._done("study", self._register.withdraw_study(study_instance_uid))
 
     def erase_copies(self, study_instance_uid: str) -> tuple[CopyOf, ...]:
         """Delete the copies of a study that is erased. Raises: as ``patient``."""
