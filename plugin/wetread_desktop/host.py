@@ -102,6 +102,10 @@ class Legend:
         """The colour of each label value."""
         return {e.label_value: e.colour_rgb for e in self.entries}
 
+    def names(self) -> dict[int, str]:
+        """The name of each label value, with its number in list and legend: colour alone tells nobody which it is."""
+        return {e.label_value: e.name for e in self.entries}
+
 
 @dataclass(frozen=True, slots=True)
 class OverlayLook:

@@ -138,6 +138,8 @@ def test_overlay_lies_on_the_series_that_was_read_and_marks_where_the_box_is(tmp
     assert series.series_instance_uid == documents.SERIES
     assert (volume.values, volume.shape) == (documents.labels(), documents.SHAPE)
     assert legend.colours() == {1: (200, 40, 30), 2: (200, 80, 30)}
+    tags = {r.label_value: r.tag for r in desk.presenter.state.overlay.legend}
+    assert legend.names() == {1: f"{tags[1]} Spleen", 2: f"{tags[2]} Lesion (Left)"}, "the numbers of list and legend"
     _, (mark,) = host.shown("marks")[0]
     # The centre (-8.4, -18.4, 32.5) is index (1, 2, 2): 2.5 mm is one slice, 1.6 mm two pixels.
     assert mark.corners[0] == pytest.approx((0.5, 1, 1))

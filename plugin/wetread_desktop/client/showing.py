@@ -148,7 +148,8 @@ class Showing:
         if series is None:
             self._desk.show(card_of(CannotShow(say_not_open(self._result))))
             return
-        entries = tuple(LegendEntry(r.label_value, r.name, r.colour_rgb) for r in self._desk.state.overlay.legend)
+        legend = self._desk.state.overlay.legend
+        entries = tuple(LegendEntry(r.label_value, f"{r.tag} {r.name}", r.colour_rgb) for r in legend)
         try:
             self._overlay = self._desk.host.add_overlay(series, labels, Legend(entries))
         except CannotShow as error:

@@ -27,6 +27,8 @@ class Overlay:
     look: OverlayLook
     title: str = ""
     resampled: bool = False
+    names: dict[int, str] = field(default_factory=dict)
+    """What the labels stand for."""
 
     @property
     def is_heat(self) -> bool:
@@ -51,7 +53,7 @@ class Layers:
     def add_labels(self, images: Images, labels: LabelVolume, legend: Legend) -> str:
         """Raises: ``CannotShow`` when they cannot be placed."""
         array, resampled = placed_on(images, labels)
-        return self._add(Overlay(array, legend.colours(), OverlayLook(), resampled=resampled))
+        return self._add(Overlay(array, legend.colours(), OverlayLook(), resampled=resampled, names=legend.names()))
 
     def add_heat(self, images: Images, heat: LabelVolume, title: str) -> str:
         """Raises: ``CannotShow`` when it cannot be placed."""
@@ -81,6 +83,11 @@ class Layers:
             if overlay.look.visible and value in overlay.colours and value not in overlay.look.hidden:
                 return key, value
         return None
+
+    def name_at(self, index: tuple[int, int, int]) -> str:
+        """What the uppermost structure drawn at a voxel is called; empty where there is none."""
+        found = self.label_at(index)
+        return self.overlays[found[0]].names.get(found[1], "") if found else ""
 
     def _add(self, overlay: Overlay) -> str:
         key = self._key()

@@ -60,6 +60,8 @@ class FindingsModel(QAbstractListModel):
             return row
         if role in (int(Qt.ItemDataRole.DisplayRole), int(Qt.ItemDataRole.AccessibleTextRole)):
             return f"{row.tag}. {title(row)}, {self.words(STATES[row.state][1])}, {details(row, self.words)}"
+        if role == int(Qt.ItemDataRole.ToolTipRole):  # lines that are too long for the list are whole here
+            return "\n".join((f"{row.tag}. {title(row)}", *details(row, self.words).split(" · ")))
         return None
 
 

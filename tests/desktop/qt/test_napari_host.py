@@ -76,6 +76,9 @@ def test_letters_overlay_and_jump_agree_and_nothing_is_mirrored(
     world = np.array(viewer.dims.point)
     value = layer.data[tuple(np.rint(layer.world_to_data(world)).astype(int))]
     assert value == 1, "the jump does not lead to the overlay"
+    assert "structure: ball" in layer.get_status(world, world=True)["coordinates"], (
+        "napari does not say what is under the pointer"
+    )
     # The ball lies to the patient's right, to the back and towards the feet: nearer to R, P and F than to L, A and H.
     for order, letters in (((0, 1, 2), "RPLA"), ((1, 0, 2), "RFLH"), ((2, 0, 1), "PFAH")):
         viewer.dims.order = order

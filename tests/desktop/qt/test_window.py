@@ -55,13 +55,13 @@ def opened(qtbot: QtBot, window: StudyWindow, path: Path, *, timeout_s: float = 
         window.open_path(path)
 
 
-def bright(window: StudyWindow) -> LabelVolume:
+def bright(window: StudyWindow, above: float = 900) -> LabelVolume:
     """The small ellipsoid of the phantom as label 1."""
     images = window.viewer.images
     assert images is not None
     assert images.affine is not None
     rows = tuple(tuple(float(v) for v in row) for row in images.affine)
-    values = (images.array > 900).astype(np.uint8)
+    values = (images.array > above).astype(np.uint8)
     return LabelVolume(values.tobytes(), images.shape, rows, images.frame_of_reference_uid)
 
 
@@ -170,6 +170,41 @@ def test_marks_heat_map_pick_and_snapshot(qtbot: QtBot, window: StudyWindow, tmp
         host.goto(Place("", 1, (9999.0, 0.0, 0.0), labels.frame_of_reference_uid))
     with pytest.raises(CannotShow, match="frame of reference"):
         host.goto(Place("", 1, (0.0, 0.0, 0.0), "9.9"))
+
+
+def test_structure_and_value_are_named_under_the_pointer_else_under_the_cross(
+    qtbot: QtBot, window: StudyWindow, tmp_path: Path
+) -> None:
+    write_series(tmp_path, shape=(24, 40, 40), spacing_mm=(2.5, 1, 1), modality="CT")
+    opened(qtbot, window, tmp_path)
+    host, viewer = WindowHost(window), window.viewer
+    series, images = host.active_series(), viewer.images
+    assert series is not None
+    assert images is not None
+    labels = bright(window, above=700)
+    host.add_overlay(series, labels, Legend((LegendEntry(1, "2 ball", RED),)))
+    host.goto(middle_of(window, labels))
+    canvas = viewer.canvas(View.AXIAL)
+
+    def said() -> str:
+        assert canvas.picture is not None
+        return canvas.picture.under
+
+    assert said() == "2 ball\n800 HU"
+    corner = canvas.target().topLeft() + QPointF(3, 3)
+    qtbot.mouseMove(canvas, corner.toPoint())
+    qtbot.waitUntil(lambda: said() == "-1000 HU", timeout=5000)
+    down, right = viewer.plane(View.AXIAL).on_screen(viewer.cross, images.shape)
+    target = canvas.target()
+    at = QPointF(
+        target.left() + (right + 0.5) / 40 * target.width(), target.top() + (down + 0.5) / 40 * target.height()
+    )
+    qtbot.mouseMove(canvas, at.toPoint())
+    qtbot.waitUntil(lambda: said() == "2 ball\n800 HU", timeout=5000)
+    viewer.step(View.AXIAL, -24)
+    assert said() == f"{images.array[0, round(viewer.cross[1]), round(viewer.cross[2])]} HU"
+    assert viewer.canvas(View.CORONAL).picture is not None
+    assert viewer.canvas(View.CORONAL).picture.under == said(), "planes that only move their lines say it too"
 
 
 def test_another_study_closes_overlays_and_tells_the_panel(qtbot: QtBot, window: StudyWindow, tmp_path: Path) -> None:

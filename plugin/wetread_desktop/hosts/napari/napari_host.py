@@ -101,6 +101,7 @@ class NapariHost:
             opened.space.turned(array),
             name=name,
             colormap=_colormap(legend, frozenset()),
+            features=_features(legend),
             opacity=0.4,
             **_placed(opened),
         )
@@ -287,6 +288,12 @@ def _world_of(opened: Opened, place: Place) -> tuple[float, float, float]:
 
 def _handle(opened: Opened) -> SeriesHandle:
     return replace(handle_of(opened.study, opened.series), frame_of_reference_uid=opened.images.frame_of_reference_uid)
+
+
+def _features(legend: Legend) -> dict[str, list[Any]]:
+    """napari says under the pointer what stands here for a label value."""
+    names = {0: "", **legend.names()}
+    return {"index": list(names), "structure": list(names.values())}
 
 
 def _colormap(legend: Legend, hidden: frozenset[int]) -> Any:

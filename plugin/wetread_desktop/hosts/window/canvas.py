@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qtpy.QtCore import QPointF, QRectF, Qt, Signal
+from qtpy.QtCore import QEvent, QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPixmap, QWheelEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
@@ -26,6 +26,10 @@ class Canvas(QWidget):
     """``(down, right)`` in pixels: the left button was pressed or moved there."""
     windowed = Signal(float, float)
     """Wider, brighter: pixels of the screen that the right button was dragged."""
+    hovered = Signal(float, float)
+    """``(down, right)`` in pixels: the pointer is there, and no button is pressed."""
+    left = Signal()
+    """The pointer is not over the picture any more."""
     activated = Signal()
     """The reader works here now."""
 
@@ -35,7 +39,7 @@ class Canvas(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumSize(160, 160)
-        self.setMouseTracking(False)
+        self.setMouseTracking(True)
         self._picture: Picture | None = None
         self._painted: tuple[QRectF, QPixmap] | None = None
         self._zoom = 1.0
@@ -52,11 +56,16 @@ class Canvas(QWidget):
         self._picture, self._painted = picture, None
         self.update()
 
-    def show_cross(self, cross: tuple[float, float] | None) -> None:
-        """The same picture with the cross elsewhere: nothing but the lines is painted anew."""
-        if self._picture is not None and self._picture.cross != cross:
-            self._picture = replace(self._picture, cross=cross)
+    def show_cross(self, cross: tuple[float, float] | None, under: str) -> None:
+        """The same picture with the cross elsewhere: nothing but lines and words is painted anew."""
+        if self._picture is not None and (self._picture.cross, self._picture.under) != (cross, under):
+            self._picture = replace(self._picture, cross=cross, under=under)
             self.update()
+
+    def show_under(self, under: str) -> None:
+        """Other words for what is under the pointer."""
+        if self._picture is not None:
+            self.show_cross(self._picture.cross, under)
 
     def fit(self) -> None:
         """The whole picture, in the middle."""
@@ -140,8 +149,10 @@ class Canvas(QWidget):
             self._point(event.position())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        """Go on with what the button began."""
+        """Go on with what the button began; without one say what is here."""
         if self._drag is None:
+            pixel = self.pixel_at(event.position())
+            self.hovered.emit(*pixel) if pixel is not None else self.left.emit()
             return
         button, before = self._drag
         self._drag = (button, event.position())
@@ -157,6 +168,10 @@ class Canvas(QWidget):
     def mouseReleaseEvent(self, _event: QMouseEvent) -> None:
         """The drag ends."""
         self._drag = None
+
+    def leaveEvent(self, _event: QEvent) -> None:
+        """The pointer has gone."""
+        self.left.emit()
 
     def mouseDoubleClickEvent(self, _event: QMouseEvent) -> None:
         """The whole picture again."""

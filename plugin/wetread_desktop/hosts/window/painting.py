@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QFont, QImage, QPainter, QPen
+from qtpy.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter, QPen
 
 from wetread_desktop.hosts.window.planes import Letters
 
@@ -52,8 +52,10 @@ class Picture:
     """``(down, right)`` in pixels."""
     corner: str = ""
     """Lines at the top left: the plane, the slice, the window."""
+    under: str = ""
+    """At the bottom left: what is under the pointer, else under the cross."""
     warning: str = ""
-    """At the bottom left, e.g. that the overlay was resampled."""
+    """Above it, e.g. that the overlay was resampled."""
 
 
 def paint_picture(painter: QPainter, picture: Picture, target: QRectF) -> None:
@@ -103,7 +105,11 @@ def paint_words(painter: QPainter, picture: Picture, target: QRectF, area: QRect
     _write(painter, inner, centre | Qt.AlignmentFlag.AlignBottom, picture.letters.bottom)
     painter.setFont(font)
     _write(painter, inner, Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft, picture.corner)
-    _write(painter, inner, Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft, picture.warning)
+    # Not into the letter in the middle; a warning stands above it and is never cut.
+    room, metrics = int(inner.width() / 2) - 2 * _MARGIN, QFontMetrics(font)
+    under = [metrics.elidedText(line, Qt.TextElideMode.ElideRight, room) for line in picture.under.splitlines()]
+    below = "\n".join([picture.warning, *under] if picture.warning else under)
+    _write(painter, inner, Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft, below)
     _paint_ruler(painter, picture, target, inner)
 
 

@@ -41,6 +41,8 @@ class Viewer(QWidget):
             canvas = Canvas(view.value, self)
             canvas.stepped.connect(partial(self.step, view))
             canvas.pointed.connect(partial(self._point, view))
+            canvas.hovered.connect(partial(self._hover, view))
+            canvas.left.connect(partial(self._unhover, view))
             canvas.windowed.connect(self._drag_window)
             self._canvases[view] = canvas
         grid = QGridLayout(self)
@@ -148,7 +150,9 @@ class Viewer(QWidget):
             if self._at(self.images, plane, before) != self._at(self.images, plane, index):
                 self._canvases[view].show_picture(self._picture(self.images, view))
             elif self.images.affine is not None:
-                self._canvases[view].show_cross(plane.on_screen(index, self.images.shape))
+                self._canvases[view].show_cross(
+                    plane.on_screen(index, self.images.shape), self._under(self.images, index)
+                )
         self.moved.emit()
 
     @staticmethod
@@ -162,10 +166,28 @@ class Viewer(QWidget):
         plane = self._planes[view]
         index = plane.in_array(down, right, round(self.cross[plane.axis]), self.images.shape)
         self._move_to(index)
-        whole = tuple(min(max(round(i), 0), n - 1) for i, n in zip(index, self.images.shape, strict=True))
-        found = self.layers.label_at((whole[0], whole[1], whole[2]))
+        found = self.layers.label_at(_voxel(index, self.images))
         if found is not None:
             self.picked.emit(*found)
+
+    def _hover(self, view: View, down: float, right: float) -> None:
+        if self.images is not None and view in self._planes:
+            plane = self._planes[view]
+            at = self._at(self.images, plane, self.cross)
+            index = plane.in_array(down, right, at, self.images.shape)
+            self._canvases[view].show_under(self._under(self.images, index))
+
+    def _unhover(self, view: View) -> None:
+        if self.images is not None:
+            self._canvases[view].show_under(self._under(self.images, self.cross))
+
+    def _under(self, images: Images, index: tuple[float, float, float]) -> str:
+        """Name of the structure at an index, and the value there, a line each: ``2 Spleen``, ``57 HU``."""
+        voxel = _voxel(index, images)
+        value = ""
+        if images.affine is not None and images.read[voxel[0]]:
+            value = f"{images.array[voxel]:.4g}" + (" HU" if images.series.modality == "CT" else "")
+        return "\n".join(filter(None, (self.layers.name_at(voxel), value)))
 
     def _drag_window(self, wider: float, brighter: float) -> None:
         self.set_window(self.window_level.dragged(wider, brighter))
@@ -187,6 +209,7 @@ class Viewer(QWidget):
             letters=plane.letters,
             cross=plane.on_screen(self.cross, images.shape) if images.affine is not None else None,
             corner=self._corner(images, plane, at),
+            under=self._under(images, self.cross),
             warning=_RESAMPLED if resampled else "",
         )
 
@@ -210,6 +233,12 @@ class Viewer(QWidget):
 
 
 _RESAMPLED = "overlay resampled to these images: edges are approximate"
+
+
+def _voxel(index: tuple[float, float, float], images: Images) -> tuple[int, int, int]:
+    """The voxel nearest to a continuous index."""
+    slice_, row, column = (min(max(round(i), 0), n - 1) for i, n in zip(index, images.shape, strict=True))
+    return slice_, row, column
 
 
 def _box(mark: Mark, plane: Plane, shape: tuple[int, int, int]) -> BoxShown:
