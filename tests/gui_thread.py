@@ -1,9 +1,9 @@
 """How long the thread of the GUI was away from its event loop, and what it did there.
 
 Two figures of each turn of the loop. ``longest_ms``: CPU time of that thread, what its handlers cost.
-``longest_wait_ms``: time on the wall less what this thread, and the others of this process, stood in the queue for a
-core (Linux counts that; the others may hold what it needs): it sees a handler that sleeps, waits for a lock, a file or
-the interpreter, and not how busy the machine is.
+``longest_wait_ms``: time on the wall less what this thread stood in the queue for a core (Linux counts that), and less
+the time in which nobody here could go on because the thread that holds the interpreter stood in it: it sees a handler
+that sleeps, waits for a lock, a file or the interpreter, and not how busy the machine is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from qtpy.QtCore import QCoreApplication, QEventLoop, QTimer
 
@@ -56,7 +57,8 @@ class _Watch:
         self._python_gui = threading.get_ident()
         self._began, self._cpu, self._queued = time.perf_counter(), time.thread_time(), _queued_s(self._gui)
         self._stacks: list[str] = []
-        self._others: deque[tuple[float, float]] = deque([(self._began, self._queue_of_others(0))], maxlen=1000)
+        self._watcher = 0
+        self._samples = deque([_Sample(self._began, self._queue_of_others(), 0.0, 0.0)], maxlen=1000)
         self._ended = threading.Event()
         self._paper = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by end
         self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
@@ -66,7 +68,7 @@ class _Watch:
         """The loop comes round."""
         now, cpu, queued = time.perf_counter(), time.thread_time(), _queued_s(self._gui)
         wall, stacks, seen = now - self._began, self._stacks, self._seen
-        elsewhere = queued - self._queued + (self._others_queued_s(self._began) if wall > _LONG_S else 0.0)
+        elsewhere = queued - self._queued + (self._stuck_s(self._began) if wall > _LONG_S else 0.0)
         cpu_ms, wait_ms = (cpu - self._cpu) * 1000, max(wall - elsewhere, cpu - self._cpu) * 1000
         if max(cpu_ms, wait_ms) > max(seen.longest_ms, seen.longest_wait_ms):
             seen.where = stacks
@@ -81,9 +83,9 @@ class _Watch:
         self._paper.close()
 
     def _look(self) -> None:
-        here = threading.get_native_id()
+        self._watcher = threading.get_native_id()
         while not self._ended.wait(_LOOK_S):
-            self._others.append((time.perf_counter(), self._queue_of_others(here)))
+            self._samples.append(self._sample())
             if time.perf_counter() - self._began > _LONG_S and len(self._stacks) < 20:
                 self._stacks.append(self._stacks_now(time.perf_counter() - self._began))
 
@@ -98,13 +100,30 @@ class _Watch:
         lines = [line for t in threads for line in t.splitlines()[:7] if f'"{__file__}"' not in line]
         return "\n".join([f"after {after_s * 1000:.0f} ms (the GUI thread is {gui}):", *lines])
 
-    def _queue_of_others(self, watcher: int) -> float:
-        threads = [int(p.name) for p in _TASKS.iterdir()] if _TASKS.exists() else []
-        return sum(_queued_s(t) for t in threads if t not in (self._gui, watcher))
+    def _sample(self) -> _Sample:
+        """Where this watch comes late without having waited for a core itself, somebody holds the interpreter."""
+        last, at = self._samples[-1], time.perf_counter()
+        others, own = self._queue_of_others(), _queued_s(self._watcher)
+        late_s = at - last.at - _LOOK_S - (own - last.own_queue_s)
+        return _Sample(at, others, own, last.stuck_s + max(0.0, min(others - last.others_queue_s, late_s)))
 
-    def _others_queued_s(self, since: float) -> float:
-        before = [queued for at, queued in self._others if at <= since]
-        return max(self._others[-1][1] - (before[-1] if before else self._others[0][1]), 0.0)
+    def _stuck_s(self, since: float) -> float:
+        before = [s for s in tuple(self._samples) if s.at <= since]
+        return self._sample().stuck_s - (before[-1] if before else self._samples[0]).stuck_s
+
+    def _queue_of_others(self) -> float:
+        threads = [int(p.name) for p in _TASKS.iterdir()] if _TASKS.exists() else []
+        return sum(_queued_s(t) for t in threads if t not in (self._gui, self._watcher))
+
+
+class _Sample(NamedTuple):
+    """Seconds; the last three grow."""
+
+    at: float
+    others_queue_s: float
+    own_queue_s: float
+    stuck_s: float
+    """Nobody could go on, because who held the interpreter had no core."""
 
 
 @contextmanager
