@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +20,10 @@ from network_bundles import THRESHOLD, oblique_volume, threshold_bundle, unet_bu
 from phantoms import write_series
 from threshold_bundle import write_threshold_bundle
 from waiting import until
+from warm_start import WarmPopen
 from wetread.bundles import Bundle, load_bundle
 from wetread.errors import WetreadError
+from wetread.infer import rebuild
 from wetread.infer.compile import compile_bundle
 from wetread.infer.engines.cache import adopt, entries
 from wetread.infer.engines.openvino_engine import OpenVinoEngine
@@ -221,6 +224,12 @@ def test_build_that_fails_is_told_with_every_read_and_not_tried_again_by_this_wo
 
 
 @pytest.fixture
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds are processes that have torch already."""
+    monkeypatch.setattr(rebuild, "subprocess", SimpleNamespace(Popen=WarmPopen, PIPE=None, DEVNULL=None))
+
+
+@pytest.fixture
 def building(tmp_path: Path) -> Iterator[Callable[[Bundle], BuildProcess]]:
     begun: list[BuildProcess] = []
 
@@ -236,6 +245,7 @@ def building(tmp_path: Path) -> Iterator[Callable[[Bundle], BuildProcess]]:
         build.stop()
 
 
+@pytest.mark.usefixtures("warm")
 def test_process_builds_with_the_lowest_priority_what_the_next_study_is_read_with(
     tmp_path: Path, building: Callable[[Bundle], BuildProcess]
 ) -> None:
@@ -289,6 +299,7 @@ def test_build_ends_with_the_worker_that_wanted_it(tmp_path: Path, building: Cal
     assert build.problem() == "the process that builds it ended with exit code 1"
 
 
+@pytest.mark.usefixtures("warm")
 def test_build_that_is_killed_leaves_nothing_half_done_and_the_next_worker_builds_again(
     tmp_path: Path, building: Callable[[Bundle], BuildProcess]
 ) -> None:
@@ -317,6 +328,7 @@ def test_build_of_a_bundle_that_changed_meanwhile_makes_nothing(
     assert not list((tmp_path / "c").rglob("*.onnx"))
 
 
+@pytest.mark.usefixtures("warm")
 def test_read_says_which_engine_served_and_why(tmp_path: Path) -> None:
     phantom = write_series(tmp_path / "dicom", description="T1")
     bundle = load_bundle(write_threshold_bundle(tmp_path / "b"))

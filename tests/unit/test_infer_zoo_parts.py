@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
+import multiprocessing
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from monai.networks.nets import UNet
 
 from bundles import KIDNEYS, vouched
 from network_bundles import oblique_volume
+from wetread.bundles import load_bundle
 from wetread.bundles.manifest import BoxRule, InputRule, LabelRule, ScoreRule
 from wetread.errors import BundleInvalid, GeometryInvalid, OutputInvalid
 from wetread.guard.grid import check_same_grid
@@ -293,32 +294,31 @@ def test_stacked_series_must_lie_on_one_grid() -> None:
     check_same_grid({"T1": t1, "T2": replace(t2, affine=moved)}, (_input("T1", "a"), _input("T2", "b")))
 
 
-_PROGRAM = """
-import sys
-from pathlib import Path
-sys.path[:0] = [{tests!r}]
-from network_bundles import oblique_volume
-from wetread.bundles import load_bundle
-from wetread.errors import BundleInvalid
-from wetread.infer.model import open_model
-first, second = ({first!r}, {second!r})
-model = open_model(load_bundle(Path(first)), engine="torch", cache_folder=Path(first).parent / "c")
-print(model.tier.name, model.run({{"image": oblique_volume()}}).array.shape)
-try:
-    open_model(load_bundle(Path(second)), engine="torch", cache_folder=Path(first).parent / "c")
-except BundleInvalid as exc:
-    print(exc)
-"""
+def _first_then_second(first: str, second: str, answers: Connection) -> None:
+    """In a process of its own: what the first bundle answers, and why the second is refused there."""
+    torch.set_num_threads(1)  # as every process that is forked from one that has computed
+    cache = Path(first).parent / "c"
+    model = open_model(load_bundle(Path(first)), engine="torch", cache_folder=cache, threads=1)
+    answer = model.run({"image": oblique_volume()})
+    try:
+        open_model(load_bundle(Path(second)), engine="torch", cache_folder=cache, threads=1)
+        answers.send((answer.array.shape, ""))  # type: ignore[union-attr]
+    except BundleInvalid as exc:
+        answers.send((answer.array.shape, str(exc)))  # type: ignore[union-attr]
 
 
 def test_bundles_with_scripts_run_each_in_its_own_process_and_never_two_in_one(tmp_path: Path) -> None:
     folders = [write(tmp_path / n, LOOKALIKES[n]()).folder for n in ("own_network", "own_evaluator")]
-    tests = str(Path(__file__).parents[1])
+    context = multiprocessing.get_context("fork")
     for first, second in (folders, folders[::-1]):
-        code = _PROGRAM.format(tests=tests, first=str(first), second=str(second))
-        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        answered, refused = ran.stdout.splitlines()[-2:]
-        assert answered.endswith("(18, 40, 33)")
+        answers, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_first_then_second, args=(str(first), str(second), theirs), daemon=True)
+        process.start()
+        theirs.close()
+        assert answers.poll(60), "the process answers"
+        shape, refused = answers.recv()
+        process.join()
+        assert shape == (18, 40, 33)
         assert refused == (
             f"this process already runs the scripts of {first.name}; {second.name} has scripts of its own "
             "and needs a process of its own"

@@ -150,14 +150,14 @@ def _in_turn(order: Order) -> str:
 
 def _built(order: Order) -> str:
     """Build; what stood in the way, as a sentence."""
-    from wetread.infer.model import open_model
-
     folder = Path(order.bundle_folder)
     keys = Path(order.trusted_keys) if order.trusted_keys else None
     try:
         bundle = load_bundle(folder)
         if bundle.digest() != order.bundle_digest:
             return f"the files of bundle {bundle.name} have changed"
+        from wetread.infer.model import open_model  # imports torch: not before it is known that there is work
+
         policy = TrustPolicy("refuse" if order.uninstalled == "refuse" else "checked", keys)
         model = open_model(
             bundle,
