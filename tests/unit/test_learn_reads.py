@@ -23,6 +23,7 @@ from phantoms import write_series
 from signed_reads import READER, SignedReads
 from wetread.bundles import Bundle
 from wetread.cli.main import run
+from wetread.config import Config
 from wetread.errors import Misconfigured
 from wetread.images.film import read_radiograph
 from wetread.learn.evaluate import evaluate
@@ -36,6 +37,7 @@ from wetread.learn.sources import read_source
 from wetread.learn.train import train
 from wetread.records.output import Scores
 from wetread.records.volume import LabelMap
+from wetread.service.maintenance import erase_study
 
 OPTED_IN = Allowed(LearningSettings(signed_reads=True), frozenset())
 ILL, WELL = Scores((0.9,)), Scores((0.1,))
@@ -332,6 +334,19 @@ def test_copies_that_were_taken_away_are_named_as_not_deleted(site: SignedReads,
     (copy,) = Withdrawal(site.db, "ann", []).patient("PAT-A").copies
     assert copy.is_here
     assert table(done.folder) == []
+
+
+def test_erasing_a_study_deletes_its_exported_copies_and_withdraws_nothing(site: SignedReads, tmp_path: Path) -> None:
+    studies = [site.film(number, patient="PAT-A") for number in (1,)]
+    site.read_and_sign(studies[0], ILL, "accept")
+    site.read_and_sign(site.film(2, patient="PAT-A"), ILL, "accept")
+    (done,) = export(site, tmp_path / "out")
+    config = Config(data_dir=site.folder)
+    erase_study(config, studies[0].study_instance_uid)
+    assert len(table(done.folder)) == len(list((done.folder / "images").iterdir())) == 1
+    assert site.actions()[-2:] == ["erased", "learning_erased"]
+    (again,) = export(site, tmp_path / "again")
+    assert (again.cases, dict(again.left_out)) == (1, {})
 
 
 def test_ages_are_whole_years_and_nobody_is_older_than_90() -> None:
