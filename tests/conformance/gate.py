@@ -63,6 +63,8 @@ def _check_file(path: Path) -> Iterator[Complaint]:
         answers |= {"dsrdump": outside.check_tree(path), "pixelmed": outside.check_templates(path)}
     if header.Modality == "SEG":
         answers["dcmqi"] = outside.check_readable(path)
+    if own_checks.is_map(header):
+        answers |= {"dcmqi": outside.check_readable_map(path), "highdicom": outside.check_map_values(path)}
     for tool, texts in answers.items():
         yield from (Complaint(tool, path.name, text) for text in texts)
 
@@ -71,7 +73,7 @@ def _check_set(results: Sequence[Path], sources: Sequence[Path]) -> Iterator[str
     by_modality: dict[str, list[Dataset]] = {}
     for path in results:
         header = dcmread(path, stop_before_pixels=True)
-        kind = "signed SR" if own_checks.is_signed(header) else header.Modality
+        kind = "signed SR" if own_checks.is_signed(header) else "PM" if own_checks.is_map(header) else header.Modality
         by_modality.setdefault(kind, []).append(header)
     for modality, headers in by_modality.items():
         if len({header.SeriesInstanceUID for header in headers}) > 1:
@@ -79,6 +81,8 @@ def _check_set(results: Sequence[Path], sources: Sequence[Path]) -> Iterator[str
     for report in [*by_modality.get("SR", []), *by_modality.get("signed SR", [])]:
         yield from own_findings.check_regions(report, sources)
         yield from own_findings.check_scores(report)
+    for found in by_modality.get("PM", []):
+        yield from own_checks.check_map(found, sources)
     for segmentation in by_modality.get("SEG", []):
         for report in [*by_modality.get("SR", []), *by_modality.get("signed SR", [])]:
             yield from own_checks.check_tracking(segmentation, report)

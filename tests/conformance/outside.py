@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+from highdicom.pm.sop import pmread
+
 from conformance import pixelmed
 from conformance.parts import in_parts
 
@@ -33,6 +35,9 @@ ALLOWED = {
         # PixelMed takes each context group for closed; CID 100 is extensible (PS3.16), and Procedure Reported must
         # name the procedure that was done. ``own_checks`` looks that it is there.
         r'\(121058,DCM,"Procedure reported"\): Code .* not found in context group 100',
+        # TID 310 gives a measurement these two as HAS PROPERTIES; PixelMed takes them also for the numbers, whatever
+        # they are, that TID 300 infers a measurement from.
+        r"Template 300 .*\[Row (9|10)\] NUM \*: .*\((371886008|371885007),SCT,.*expected INFERRED FROM - found HAS",
     ),
 }
 
@@ -139,6 +144,29 @@ def read_segmentation(path: Path, folder: Path) -> tuple[int, str]:
         dicom3tools("segimage2itkimage"), "--inputDICOM", path, "--outputDirectory", folder,
         "--outputType", "nii", "--mergeSegments",
     )  # fmt: skip
+
+
+def check_readable_map(path: Path) -> Iterator[str]:
+    """dcmqi: an independent reader takes the parametric map."""
+    with tempfile.TemporaryDirectory() as folder:
+        code, text = read_map(path, Path(folder))
+    if code:
+        yield text[-300:]
+
+
+def read_map(path: Path, folder: Path) -> tuple[int, str]:
+    """Let dcmqi write the values of a parametric map as ``folder/pmap.nii.gz``."""
+    return run(
+        dicom3tools("paramap2itkimage"), "--inputDICOM", path, "--outputDirectory", folder, "--outputType", "nii"
+    )
+
+
+def check_map_values(path: Path) -> Iterator[str]:
+    """highdicom reads the values back, and all lie in the range of the real world value mapping."""
+    try:
+        pmread(path).get_frames(apply_real_world_transform=True)  # refuses numbers outside the range that is mapped
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as exc:
+        yield str(exc)
 
 
 def tool_versions() -> dict[str, str]:

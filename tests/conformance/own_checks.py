@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
+from pathlib import Path
 
-from pydicom import Dataset
+import numpy as np
+from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
+from pydicom.uid import ParametricMapStorage
 
 from conformance.tree import children, groups
 
@@ -16,6 +19,10 @@ _SEGMENT = ("121191", "DCM")
 _GROUP_TEMPLATES = frozenset({"1410", "1411", "1501"})
 _SYNONYMS = {("123037004", "SCT"): "anatomical structure", ("260753009", "SCT"): "source"}
 """CID 7150 and TID 1410 call them so; the Standard's list of all SCT codes has other names."""
+_EXPLANATIONS = frozenset({"130402", "130403", "130404"})
+"""CID 217."""
+_LETTERS = ("RL", "AP", "FH")
+"""Towards smaller and larger x, y and z."""
 _MORE_UCUM = frozenset({"mL", "mm3", "cm3", "1", "%", "{ratio}"})
 
 
@@ -28,7 +35,8 @@ def check(dataset: Dataset) -> Iterator[str]:
     elif not is_signed(dataset) and "NOT REVIEWED" not in description:
         yield "the series description does not say NOT REVIEWED"
     by_modality = {"SR": _report, "SEG": _segmentation, "OT": _picture}
-    yield from by_modality[dataset.Modality](dataset)
+    check_kind = _parametric_map if is_map(dataset) else by_modality[dataset.Modality]
+    yield from check_kind(dataset)
 
 
 def is_signed(dataset: Dataset) -> bool:
@@ -37,6 +45,31 @@ def is_signed(dataset: Dataset) -> bool:
     observers = dataset.get("VerifyingObserverSequence", [])
     named = bool(observers) and all(o.get("VerifyingObserverName") for o in observers)
     return flags == ("FINAL", "COMPLETE", "VERIFIED") and named and "PredecessorDocumentsSequence" in dataset
+
+
+def is_map(dataset: Dataset) -> bool:
+    """A Parametric Map: it has the modality of a picture."""
+    return bool(dataset.SOPClassUID == ParametricMapStorage)
+
+
+def check_map(dataset: Dataset, sources: Sequence[Path]) -> Iterator[str]:
+    """It lies on one image that was read, pixel on pixel, and turned as that is."""
+    frame = dataset.PerFrameFunctionalGroupsSequence[0]
+    named = str(frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID)
+    images = {str(h.SOPInstanceUID): h for h in (dcmread(p, stop_before_pixels=True) for p in sources)}
+    source = images.get(named)
+    if source is None:
+        yield "the map names no image that was read"
+        return
+    if (dataset.Rows, dataset.Columns) != (source.Rows, source.Columns):
+        yield f"the map has {dataset.Rows} x {dataset.Columns} pixels, its image {source.Rows} x {source.Columns}"
+    if dataset.FrameOfReferenceUID == source.get("FrameOfReferenceUID"):
+        yield "the map claims a place in the image's frame of reference"
+    planes = dataset.SharedFunctionalGroupsSequence[0].get("PlaneOrientationSequence", [])
+    directions = np.reshape([plane.ImageOrientationPatient for plane in planes] or np.zeros(6), (2, 3))
+    letters = ["".join(_LETTERS[axis][int(v > 0)] for axis, v in enumerate(d) if v) for d in directions]
+    if letters != [str(word)[0] for word in source.PatientOrientation]:
+        yield f"the map's rows and columns run to {letters}, its image's to {source.PatientOrientation}"
 
 
 def check_tracking(segmentation: Dataset, report: Dataset) -> Iterator[str]:
@@ -92,6 +125,17 @@ def _picture(dataset: Dataset) -> Iterator[str]:
         yield "the picture does not say that text is burned in"
     if not dataset.get("SourceImageSequence"):
         yield "the picture does not name its source image"
+
+
+def _parametric_map(dataset: Dataset) -> Iterator[str]:
+    if dataset.get("ContentQualification") != "RESEARCH":
+        yield "the map does not say that it is for research"
+    if "not reviewed" not in dataset.get("ContentDescription", ""):
+        yield "the map's content description does not say that nobody reviewed it"
+    (mapping,) = dataset.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
+    quantity = mapping.QuantityDefinitionSequence[0].ConceptCodeSequence[0]
+    if quantity.CodeValue not in _EXPLANATIONS:
+        yield f"the map's quantity is {quantity.CodeMeaning!r}, no visual explanation of CID 217"
 
 
 def _codes(dataset: Dataset) -> Iterator[str]:

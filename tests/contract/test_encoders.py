@@ -19,6 +19,10 @@ from wetread.records.result import EncodedResult
 KINDS = [kind for kind, _ in ENCODERS]
 
 
+KINDS_OF_VOLUMES = ["SEG", "SR", "SC"]
+"""A Parametric Map is of a film: ``tests/unit/test_encode_parametric_map.py``."""
+
+
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A study with two structures on an oblique grid."""
@@ -35,11 +39,12 @@ def _headers(case: Case, kind: str) -> list[Dataset]:
 
 def test_results_come_in_sending_order_and_one_series_for_each_kind(case: Case) -> None:
     kinds = [r.kind for r in case.results]
-    assert list(dict.fromkeys(kinds)) == KINDS == ["SEG", "SR", "SC"]
-    assert len({r.series_instance_uid for r in case.results}) == len(KINDS)
+    assert [*KINDS_OF_VOLUMES, "PM"] == KINDS
+    assert list(dict.fromkeys(kinds)) == KINDS_OF_VOLUMES
+    assert len({r.series_instance_uid for r in case.results}) == len(KINDS_OF_VOLUMES)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_OF_VOLUMES)
 def test_record_says_what_is_in_the_file(case: Case, kind: str) -> None:
     for result in _of_kind(case.results, kind):
         dataset = dcmread(result.path)
@@ -50,7 +55,7 @@ def test_record_says_what_is_in_the_file(case: Case, kind: str) -> None:
         assert result.sha256 == hashlib.sha256(result.path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_OF_VOLUMES)
 def test_same_reading_gives_the_same_bytes(case: Case, kind: str, tmp_path: Path) -> None:
     again = _of_kind(encode_again(case, tmp_path), kind)
     assert [r.path.read_bytes() for r in again] == [p.read_bytes() for p in case.paths(kind)]
@@ -64,7 +69,7 @@ def test_same_answer_of_any_kind_gives_the_same_bytes(name: str, tmp_path: Path)
     assert [r.path.read_bytes() for r in again] == [p.read_bytes() for p in case.paths()]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_OF_VOLUMES)
 def test_new_findings_are_new_instances_in_the_old_series(case: Case, kind: str, tmp_path: Path) -> None:
     other = _of_kind(encode_again(case, tmp_path, digest="f" * 64), kind)
     before = _of_kind(case.results, kind)
@@ -72,7 +77,7 @@ def test_new_findings_are_new_instances_in_the_old_series(case: Case, kind: str,
     assert {r.sop_instance_uid for r in other}.isdisjoint(r.sop_instance_uid for r in before)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_OF_VOLUMES)
 def test_retrained_model_gets_its_own_series_and_device(case: Case, kind: str, tmp_path: Path) -> None:
     algorithm = replace(case.context.reading.algorithm, weights_digest="a" * 64)
     other = _of_kind(encode_again(case, tmp_path, algorithm=algorithm), kind)
@@ -81,7 +86,7 @@ def test_retrained_model_gets_its_own_series_and_device(case: Case, kind: str, t
     assert before.ContributingEquipmentSequence[-1].DeviceUID != after.ContributingEquipmentSequence[-1].DeviceUID
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_OF_VOLUMES)
 def test_object_says_who_made_it_when_and_that_nobody_reviewed_it(case: Case, kind: str) -> None:
     local = DECIDED_AT + timedelta(hours=2)
     for dataset in _headers(case, kind):
@@ -96,7 +101,7 @@ def test_object_says_who_made_it_when_and_that_nobody_reviewed_it(case: Case, ki
         assert equipment.ManufacturerModelName == "phantom_reader"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_OF_VOLUMES)
 def test_patient_and_study_are_those_of_the_source_and_source_times_are_not_shifted(case: Case, kind: str) -> None:
     source = dcmread(case.sources[0], stop_before_pixels=True)
     for dataset in _headers(case, kind):
@@ -107,7 +112,7 @@ def test_patient_and_study_are_those_of_the_source_and_source_times_are_not_shif
             assert dataset[keyword].value == source[keyword].value, keyword
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_OF_VOLUMES)
 def test_series_number_is_fixed_and_instances_are_in_order(case: Case, kind: str) -> None:
     headers = _headers(case, kind)
     assert {h.SeriesNumber for h in headers} == {9000 + KINDS.index(kind)}

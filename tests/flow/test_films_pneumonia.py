@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
+from pydicom.uid import ParametricMapStorage
 
 from conformance.gate import check_files
 from conformance.tree import items
@@ -63,6 +64,7 @@ def test_childs_film_becomes_a_report_and_a_card_that_validators_accept(child: F
     card, report = map(dcmread, paths)
     (golden,) = json.loads((SHIPPED / name / "golden" / "scores.json").read_text())["scores"]
     assert certainty(report) == pytest.approx(golden, abs=0.002)
+    assert "Slightly changed 16 times, the image scores" in texts(report)
     assert (report.PreliminaryFlag, report.VerificationFlag) == ("PRELIMINARY", "UNVERIFIED")
     assert all(result.SeriesDescription.endswith("NOT REVIEWED") for result in (card, report))
 
@@ -90,21 +92,26 @@ def test_adults_film_outside_the_intended_use_is_read_and_every_object_says_so(
 
 
 @pytest.mark.peer
-def test_childs_film_sent_by_dcmtk_comes_back_to_orthanc_as_report_and_card(
+def test_childs_film_sent_by_dcmtk_comes_back_to_orthanc_as_report_card_and_parametric_map(
     child: Film, orthanc: Orthanc, tmp_path: Path
 ) -> None:
     orthanc.start()
-    toml = config(SHIPPED, pacs_port=orthanc.dicom_port).replace('bundle = "threshold"', 'bundle = "cxr_pneumonia"')
+    toml = config(SHIPPED, pacs_port=orthanc.dicom_port, route="parametric_maps = true")
+    toml = toml.replace('bundle = "threshold"', 'bundle = "cxr_pneumonia"')
     service = WetreadProcess(tmp_path / "wetread", toml.replace('"MR" in', '"CR" in'))
     service.start()
     try:
         sent = storescu(service.port, [child.path])
         assert sent.returncode == 0, sent.stderr
         assert [job["state"] for job in service.wait_for_state("read")["jobs"]] == ["done"]
-        until(lambda: len(orthanc.instances()) == 2, what="report and card are in Orthanc")
+        until(lambda: len(orthanc.instances()) == 3, what="report, card and map are in Orthanc")
     finally:
         service.stop()
     results = orthanc.fetch({"SR", "OT"}, tmp_path / "fetched")
     assert [str(c) for c in check_files(results, [child.path])] == []
     (report,) = [ds for ds in map(dcmread, results) if ds.Modality == "SR"]
     assert certainty(report) == pytest.approx(SURE, abs=0.01)
+    (found,) = [ds for ds in map(dcmread, results) if ds.SOPClassUID == ParametricMapStorage]
+    film = dcmread(child.path)
+    assert (found.Rows, found.Columns) == (film.Rows, film.Columns)
+    assert np.frombuffer(found.FloatPixelData, np.float32).max() == 1.0

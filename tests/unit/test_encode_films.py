@@ -20,10 +20,11 @@ from wetread.encode.encoder import EncodeContext, encode
 from wetread.findings.from_output import read_nothing, read_output
 from wetread.images.film import read_radiograph
 from wetread.records.heat_map import HeatMap
-from wetread.records.job import JobSpec
+from wetread.records.job import JobSpec, ReadOptions
 from wetread.records.output import Scores
 from wetread.records.refused import Refused
 from wetread.records.result import Rendition
+from wetread.records.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def read_film(
     heat: npt.NDArray[np.float32] | None = None,
     rule: dict[str, object] | None = None,
     rendition: Rendition = Rendition.COMMON,
+    method: str = "Grad-CAM",
+    parametric_maps: bool = False,
+    spread: tuple[float, ...] = (),
     **film: object,
 ) -> Case:
     """Write a film, read it with a fixed score and encode the answer. ``heat``: on the upright film."""
@@ -76,15 +80,17 @@ def read_film(
         folder / "results",
         utc_offset_minutes=UTC_OFFSET_MINUTES,
         renditions=(rendition,),
+        options=ReadOptions(parametric_maps=parametric_maps),
     )
     made = {"bundle": bundle, "engine": ENGINE, "decided_at": DECIDED_AT}
     if refused:
         what = Refused.of(spec.study, refused, modalities=frozenset({"CR", "DX"}))
         context = EncodeContext(spec, bundle.manifest, what, read_nothing(refused, **made))  # type: ignore[arg-type]
     else:
-        reading = read_output(Scores((score,)), image, outside=outside, **made)  # type: ignore[arg-type]
+        spreads = (Spread(spread, ("uncertainty: phantom",)),) if spread else ()
+        reading = read_output(Scores((score,), spreads), image, outside=outside, **made)  # type: ignore[arg-type]
         uid = reading.findings[0].tracking_uid
-        maps = () if heat is None else (HeatMap(image.turn.take_down(heat), uid, "Grad-CAM"),)
+        maps = () if heat is None else (HeatMap(image.turn.take_down(heat), uid, method, ("cover: 6 × 6",)),)
         context = EncodeContext(spec, bundle.manifest, image, reading, heat_maps=maps)
     encode(context)
     return Case(folder, [written.path], context)
@@ -99,6 +105,17 @@ CASES: dict[str, dict[str, object]] = {
     "dx": {"modality": "DX", "monochrome1": True, "orientation": ("H", "R")},
     "outside": {"outside": ("view is PA, expected AP", "the patient is 64 years old"), "view": "PA"},
     "heat map": {"heat": np.eye(90, 70, dtype=np.float32)},
+    "parametric map": {"heat": np.eye(90, 70, dtype=np.float32), "parametric_maps": True},
+    "parametric map, dx turned": {
+        "heat": np.eye(90, 70, dtype=np.float32),
+        "parametric_maps": True,
+        "modality": "DX",
+        "orientation": ("H", "R"),
+        "method": "occlusion",
+    },
+    "uncertain": {"spread": (0.81, 0.92, 0.45)},
+    "uncertain, modern": {"score": 0.02, "spread": (0.0, 0.01), "rendition": Rendition.MODERN},
+    "uncertain, no threshold": {"rule": {"threshold": None}, "spread": (0.81, 0.92)},
     "no orientation": {"orientation": None},
     "refused": {"refused": "view is PA, expected AP"},
     "refused, modern": {"refused": "view is PA, expected AP", "rendition": Rendition.MODERN},
@@ -223,3 +240,40 @@ def test_same_reading_gives_the_same_bytes(tmp_path: Path) -> None:
     again = replace(case.context, spec=replace(case.context.spec, out_folder=tmp_path / "again"))
     for one, other in zip(encode(case.context), encode(again), strict=True):
         assert one.path.read_bytes() == other.path.read_bytes()
+
+
+def _properties(case: Case) -> dict[str, float]:
+    """Number and percent of what stands with the certainty."""
+    (certainty,) = [i for i in items(case.report) if i.ValueType == "NUM" and "ContentSequence" in i]
+    numbers = [i for i in certainty.ContentSequence if i.ValueType == "NUM"]
+    assert {i.RelationshipType for i in numbers} == {"HAS PROPERTIES"}
+    values = [i.MeasuredValueSequence[0] for i in numbers]
+    assert {v.MeasurementUnitsCodeSequence[0].CodeValue for v in values} == {"%"}
+    return {
+        str(i.ConceptNameCodeSequence[0].CodeValue): float(v.NumericValue) for i, v in zip(numbers, values, strict=True)
+    }
+
+
+def test_report_says_how_far_the_score_moves_in_numbers_and_words(tmp_path: Path) -> None:
+    case = read_film(tmp_path, 0.874, spread=(0.81, 0.92, 0.45))
+    assert _properties(case) == pytest.approx({"371886008": 4.6, "371885007": 42.4})
+    said = case.comments()
+    assert "Slightly changed 3 times, the image scores 45 to 92 %; 2 of 3 reach the threshold." in said
+    assert "uncertainty: mean 72.67 %, standard deviation 24.58 %" in said
+    assert "uncertainty: phantom" in said
+
+
+def test_a_score_that_every_copy_leaves_behind_has_no_lower_range(tmp_path: Path) -> None:
+    assert _properties(read_film(tmp_path, 0.2, spread=(0.3, 0.4)))["371885007"] == 0.0
+
+
+def test_card_says_in_colour_that_a_changed_film_is_called_otherwise(tmp_path: Path) -> None:
+    plain = read_film(tmp_path / "plain").card.pixel_array
+    steady = read_film(tmp_path / "steady", spread=(0.81, 0.92)).card.pixel_array
+    turning = read_film(tmp_path / "turning", spread=(0.81, 0.45)).card.pixel_array
+    assert steady.shape == turning.shape
+    assert steady.shape[0] == plain.shape[0] + 24  # one line
+    line = slice(plain.shape[0] - 24, plain.shape[0])  # the footer comes after it
+    coloured = [int(np.ptp(card[line].astype(int), axis=2).max()) for card in (steady, turning)]
+    assert coloured[0] == 0
+    assert coloured[1] > 100

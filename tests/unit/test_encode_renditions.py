@@ -13,7 +13,7 @@ from pydicom import Dataset, dcmread
 from bundles import KIDNEYS, TUMOUR
 from conformance.cases import Case, overlapping, read_case
 from phantoms import Phantom
-from wetread.encode.encoder import encode, remarks
+from wetread.encode.encoder import EncodeContext, encode, remarks
 from wetread.records.output import Masks
 from wetread.records.result import EncodedResult, Rendition, ReportRef
 
@@ -30,6 +30,11 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 def _encode(case: Case, folder: Path, supersedes: tuple[ReportRef, ...] = ()) -> tuple[EncodedResult, ...]:
     spec = replace(case.context.spec, out_folder=folder, renditions=tuple(Rendition), supersedes=supersedes)
     return encode(replace(case.context, spec=spec))
+
+
+def in_renditions(case: Case, *renditions: Rendition) -> EncodeContext:
+    """The same read, wanted in these."""
+    return replace(case.context, spec=replace(case.context.spec, renditions=renditions))
 
 
 def _report(results: tuple[EncodedResult, ...], rendition: Rendition) -> Dataset:
@@ -88,9 +93,9 @@ def test_delivered_report_is_named_also_when_it_was_of_the_other_rendition(case:
 def test_structures_that_overlap_are_binary_in_the_modern_rendition_and_it_is_said(tmp_path: Path) -> None:
     case = read_case(tmp_path, TUMOUR, answer=overlapping(), manifest={"overlapping": True}, rendition=Rendition.MODERN)
     assert [r.sop_class_uid for r in case.results[:2]] == [BINARY, SR_3D]
-    (sentence,) = remarks(case.context.reading.output, (Rendition.MODERN,))
+    (sentence,) = remarks(in_renditions(case, Rendition.MODERN))
     assert "overlap" in sentence
-    assert remarks(case.context.reading.output, (Rendition.COMMON,)) == ()
+    assert remarks(in_renditions(case, Rendition.COMMON)) == ()
 
 
 def _apart(phantom: Phantom) -> Masks:
@@ -102,7 +107,7 @@ def test_masks_that_do_not_overlap_become_a_label_map_with_every_voxel(tmp_path:
     manifest = {"overlapping": True}
     case = read_case(tmp_path, TUMOUR, answer=_apart, manifest=manifest, rendition=Rendition.MODERN)
     assert case.results[0].sop_class_uid == LABEL_MAP
-    assert remarks(case.context.reading.output, (Rendition.MODERN,)) == ()
+    assert remarks(in_renditions(case, Rendition.MODERN)) == ()
     volume = segread(case.paths("SEG")[0]).get_volume(combine_segments=True)
     for number, mask in enumerate(_apart(case.phantom).array[:2], start=1):
         assert int((volume.array == number).sum()) == int(mask.sum()) > 0

@@ -152,7 +152,7 @@ def test_a_guard_for_volumes_is_refused(tmp_path: Path) -> None:
     content = json.loads(write_film_bundle(tmp_path / "b").manifest.model_dump_json())
     content["inputs"][0]["kind"] = "volume"
     content["guard"] = {"statistics": "x", "sha256": "y"}
-    with pytest.raises(ValueError, match="guard and explain look at films"):
+    with pytest.raises(ValueError, match="guard, explain and uncertainty look at films"):
         Manifest.model_validate(content)
 
 

@@ -13,7 +13,15 @@ from pydantic import ConfigDict, Field, model_validator
 
 from wetread.bundles.manifest_files import Golden, Licence, Runtime, Tolerance, WeightsFile, WeightsSource
 from wetread.bundles.manifest_inputs import GuardRule, InputRule, PatientRule
-from wetread.bundles.manifest_outputs import BoxRule, ExplainRule, LabelRule, ScoreRule, VolumeMeasurement, Words
+from wetread.bundles.manifest_outputs import (
+    BoxRule,
+    ExplainRule,
+    LabelRule,
+    ScoreRule,
+    UncertaintyRule,
+    VolumeMeasurement,
+    Words,
+)
 from wetread.bundles.manifest_terms import Code, Pattern, Range, Strict
 
 __all__ = [
@@ -32,6 +40,7 @@ __all__ = [
     "Runtime",
     "ScoreRule",
     "Tolerance",
+    "UncertaintyRule",
     "VolumeMeasurement",
     "WeightsFile",
     "WeightsSource",
@@ -92,6 +101,8 @@ class Manifest(Strict):
     """Without it the rules of ``inputs`` and ``patient`` are all that is checked."""
     explain: ExplainRule | None = None
     """Without it scores come without a heat map."""
+    uncertainty: UncertaintyRule | None = None
+    """Without it nobody looks how steady scores are."""
 
     @model_validator(mode="after")
     def _films_are_scored(self) -> Manifest:
@@ -103,8 +114,9 @@ class Manifest(Strict):
 
     @model_validator(mode="after")
     def _films_are_looked_at(self) -> Manifest:
-        if (self.guard or self.explain) and any(rule.kind != "radiograph" for rule in self.inputs):
-            raise ValueError("guard and explain look at films: they go with radiograph inputs alone")
+        looking = self.guard or self.explain or self.uncertainty
+        if looking and any(rule.kind != "radiograph" for rule in self.inputs):
+            raise ValueError("guard, explain and uncertainty look at films: they go with radiograph inputs alone")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""``labels``, ``scores``, ``boxes`` and ``explain`` of ``wetread.json``: what the answers of a model mean."""
+"""``labels``, ``scores``, ``boxes``, ``explain``, ``uncertainty`` of ``wetread.json``: what a model's answers mean."""
 
 from __future__ import annotations
 
@@ -109,9 +109,37 @@ class ExplainRule(Strict):
     """``rollout`` is of attention; ``occlusion`` works with every engine, the others need the torch network."""
     layer: str = ""
     """Of the network, as ``named_modules`` calls it; required for ``gradcam`` and ``gradcam++``."""
+    parametric_map: bool = False
+    """Every read also gives the heat map as a DICOM Parametric Map; without it, where a route asks for it."""
 
     @model_validator(mode="after")
     def _has_a_layer(self) -> ExplainRule:
         if self.method.startswith("gradcam") and not self.layer:
             raise ValueError(f"{self.method} needs the layer it looks at")
+        return self
+
+
+class UncertaintyRule(Strict):
+    """How steady scores are: the image as the network gets it, changed at random in ways that change nothing of what it
+    shows, is scored again ``times`` times. Every number is the most that happens; at least one is not 0."""
+
+    times: int = Field(default=16, ge=2, le=128)
+    """How many changed copies, asked in one run."""
+    rotation_degrees: float = Field(default=0.0, ge=0.0, le=45.0)
+    """To either side, about the middle."""
+    shift: float = Field(default=0.0, ge=0.0, le=0.25)
+    """To either side and up or down, as a share of the image's side."""
+    zoom: float = Field(default=0.0, ge=0.0, le=0.5)
+    """Larger or smaller, as a share: 0.05 is from 0.95 to 1.05 times."""
+    brightness: float = Field(default=0.0, ge=0.0, le=0.5)
+    """Added or taken away, as a share of the image's own range of grey values."""
+    gamma: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Natural logarithm of the exponent that bends the grey values, as exposure and processing do."""
+    seed: int = Field(default=0, ge=0)
+    """The same seed draws the same changes for every image, so that a read can be repeated."""
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> UncertaintyRule:
+        if not any((self.rotation_degrees, self.shift, self.zoom, self.brightness, self.gamma)):
+            raise ValueError("uncertainty changes nothing: give at least one of rotation_degrees, shift, zoom, ...")
         return self

@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report-rejection", action="store_true", help="write a report that says why, where a study is not read"
     )
+    parser.add_argument("--parametric-maps", action="store_true", help="also write heat maps as DICOM Parametric Maps")
     add_config(parser)
     add_json(parser)
 
@@ -99,6 +100,7 @@ def _settings(args: argparse.Namespace) -> OfflineSettings:
             outside_intended_use=args.outside_intended_use,
             accept_unknown_age=args.accept_unknown_age,
             report_rejection=args.report_rejection,
+            parametric_maps=args.parametric_maps,
         ),
     )
 

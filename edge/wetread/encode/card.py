@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ from wetread.records.finding import Condition, Evaluation, Finding
 from wetread.records.heat_map import HeatMap
 from wetread.records.radiograph import Radiograph
 from wetread.records.reading import Reading
+from wetread.records.spread import Spread
+from wetread.records.wording import steadiness
 
 BANNER_HEIGHT = 40
 SHORTER_SIDE, LONGER_SIDE = 512, 1024
@@ -96,7 +98,7 @@ _Line = tuple[str, tuple[int, int, int], int]
 
 
 def _lines(reading: Reading, heat_maps: Sequence[HeatMap]) -> list[_Line]:
-    lines = [_finding_line(finding) for finding in reading.findings]
+    lines = [line for finding in reading.findings for line in _finding_lines(finding)]
     by_uid = {finding.tracking_uid: finding.name for finding in reading.findings}
     for heat_map in heat_maps:
         what = by_uid.get(heat_map.tracking_uid, "the score")
@@ -105,10 +107,21 @@ def _lines(reading: Reading, heat_maps: Sequence[HeatMap]) -> list[_Line]:
     return lines
 
 
-def _finding_line(finding: Finding) -> _Line:
+def _finding_lines(finding: Finding) -> Iterator[_Line]:
     colour = _PRESENT if finding.evaluation is Evaluation.PRESENT else TEXT
     said = called(finding) if isinstance(finding, Condition) else finding.evaluation.value
-    return f"{finding.name}: {said}", colour, _LINE
+    yield f"{finding.name}: {said}", colour, _LINE
+    if isinstance(finding, Condition) and finding.spread:
+        steady = steadiness(finding)
+        yield f"{steady[0].upper()}{steady[1:]}", _PRESENT if _turns(finding, finding.spread) else FAINT, _SMALL_LINE
+
+
+def _turns(condition: Condition, spread: Spread) -> bool:
+    """Whether a slightly changed film is called otherwise."""
+    threshold = condition.threshold
+    return threshold is not None and 0 < spread.reached(threshold) + (condition.score >= threshold) <= len(
+        spread.values
+    )
 
 
 def _draw_lines(draw: ImageDraw.ImageDraw, lines: Sequence[_Line], *, top: int, width: int) -> None:

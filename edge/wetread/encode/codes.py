@@ -19,6 +19,7 @@ PRESENT = CodedConcept("52101004", "SCT", "Present")
 ABSENT = CodedConcept("272519000", "SCT", "Absent")
 UNDETERMINED = CodedConcept("373068000", "SCT", "Undetermined")
 """CID 240 Present-Absent. A structure that was not seen may lie outside the image: it is not called absent."""
+PERCENT = CodedConcept("%", "UCUM", "Percent")
 
 
 def concept(term: CodedTerm) -> CodedConcept:

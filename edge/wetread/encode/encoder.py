@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
@@ -11,13 +11,15 @@ from wetread.bundles.bundle import file_sha256
 from wetread.durable import make_folder, write_atomically
 from wetread.encode.context import Draft, EncodeContext, Encoder
 from wetread.encode.overlay import encode_overlays
+from wetread.encode.parametric_map import encode_parametric_maps, parametric_map_problem, wanted
 from wetread.encode.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from wetread.encode.seg import encode_segmentation, overlap, segmentation_class
 from wetread.encode.sources import read_headers
 from wetread.encode.sr import encode_report
 from wetread.encode.uids import result_uids
 from wetread.errors import SpoolUnavailable
-from wetread.records.output import Boxes, ModelOutput
+from wetread.records.output import Boxes
+from wetread.records.radiograph import Radiograph
 from wetread.records.result import EncodedResult, Rendition
 
 __all__ = ["ENCODERS", "EncodeContext", "Encoder", "encode", "remarks"]
@@ -26,6 +28,7 @@ ENCODERS: tuple[tuple[str, Encoder], ...] = (
     ("SEG", encode_segmentation),
     ("SR", encode_report),
     ("SC", encode_overlays),
+    ("PM", encode_parametric_maps),
 )
 """In sending order: the SR refers to the SEG, so the SEG arrives first."""
 
@@ -53,12 +56,14 @@ def encode(context: EncodeContext) -> tuple[EncodedResult, ...]:
     return tuple(results)
 
 
-def remarks(output: ModelOutput, renditions: Sequence[Rendition]) -> tuple[str, ...]:
+def remarks(context: EncodeContext) -> tuple[str, ...]:
     """What a person should know about answer and objects, as sentences."""
+    output, image = context.reading.output, context.image
     notes = output.notes if isinstance(output, Boxes) else ()
-    if Rendition.MODERN in renditions and overlap(output):
-        return ("structures overlap, which a label map cannot say: the segmentation is BINARY in every rendition",)
-    return notes
+    if Rendition.MODERN in context.spec.renditions and overlap(output):
+        notes = ("structures overlap, which a label map cannot say: the segmentation is BINARY in every rendition",)
+    missing = parametric_map_problem(image) if wanted(context) and isinstance(image, Radiograph) else ""
+    return (*notes, missing) if missing else notes
 
 
 def _encode(draft: Draft, folder: Path) -> Iterator[EncodedResult]:

@@ -9,6 +9,7 @@ from highdicom.sr import (
     GraphicTypeValues,
     ImageRegion,
     Measurement,
+    MeasurementProperties,
     MeasurementsAndQualitativeEvaluations,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     ReferencedSegment,
@@ -20,12 +21,14 @@ from highdicom.sr import (
 )
 from pydicom import Dataset
 
+from wetread.encode import codes
 from wetread.encode.codes import concept
 from wetread.encode.context import Draft
 from wetread.records.finding import Condition, Detection, Finding, Segment
 from wetread.records.finding import Measurement as MeasuredValue
 from wetread.records.radiograph import Radiograph
 from wetread.records.reading import AlgorithmIdentity
+from wetread.records.spread import Spread
 
 
 def measurement_groups(draft: Draft) -> list[Dataset]:
@@ -127,19 +130,35 @@ def _sites(finding: Finding) -> list[FindingSite] | None:
 
 def _measurements(draft: Draft, finding: Finding) -> list[Measurement]:
     algorithm = _algorithm(draft, finding)
-    return [_measurement(measured, algorithm) for measured in finding.measurements]
+    return [_measurement(measured, algorithm, finding) for measured in finding.measurements]
 
 
-def _measurement(measured: MeasuredValue, algorithm: AlgorithmIdentification) -> Measurement:
+def _measurement(measured: MeasuredValue, algorithm: AlgorithmIdentification, finding: Finding) -> Measurement:
     """TID 300. Numeric Value is what people read; Floating Point Value beside it keeps every digit (PS3.3 C.18.1)."""
+    properties = None
+    if isinstance(finding, Condition) and finding.spread:
+        properties = _uncertainty(finding.score, finding.spread)
     measurement = Measurement(
         name=concept(measured.name),
         value=float(measured.value),
         unit=concept(measured.unit),
         algorithm_id=algorithm,
+        properties=properties,
     )
     measurement[0].MeasuredValueSequence[0].NumericValue = f"{measured.value:.6g}"
     return measurement
+
+
+def _uncertainty(score: float, spread: Spread) -> MeasurementProperties:
+    """TID 310: how far above and below the score changed copies of the image lie, in the unit of the score."""
+    above, below = max(0.0, spread.most - score), max(0.0, score - spread.least)
+    properties = MeasurementProperties(
+        upper_measurement_uncertainty=float(f"{100 * above:.6g}"),
+        lower_measurement_uncertainty=float(f"{100 * below:.6g}"),
+    )
+    for item in properties:  # highdicom writes "no units" whatever the measurement's unit is
+        item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence = [codes.PERCENT]
+    return properties
 
 
 def _algorithm(draft: Draft, finding: Finding) -> AlgorithmIdentification:
@@ -160,7 +179,13 @@ def _decision(finding: Finding) -> list[str]:
     if not isinstance(finding, Condition):
         return [f"score threshold: {threshold}"]
     meaning = "calibrated, a probability" if finding.calibrated else "not calibrated, not a probability"
-    return [f"score threshold: {threshold}", f"score: {meaning}"]
+    spread = finding.spread
+    steady = [] if spread is None else [*spread.parameters, _moments(spread)]
+    return [f"score threshold: {threshold}", f"score: {meaning}", *steady]
+
+
+def _moments(spread: Spread) -> str:
+    return f"uncertainty: mean {100 * spread.mean:.4g} %, standard deviation {100 * spread.standard_deviation:.4g} %"
 
 
 def _names(shims: tuple[str, ...]) -> str:

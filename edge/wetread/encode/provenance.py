@@ -19,7 +19,7 @@ MANUFACTURER = "Wetread"
 IMPLEMENTATION_CLASS_UID = derived_uid("implementation", "wetread")
 IMPLEMENTATION_VERSION_NAME = f"WETREAD_{__version__}"[:16]
 
-_SERIES = {"SEG": (0, "segments"), "SR": (1, "report"), "SC": (2, "overlay")}
+_SERIES = {"SEG": (0, "segments"), "SR": (1, "report"), "SC": (2, "overlay"), "PM": (3, "heat map")}
 """Kind: offset of the Series Number, and what the series description calls it."""
 
 

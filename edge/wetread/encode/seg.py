@@ -66,7 +66,7 @@ def encode_segmentation(draft: Draft) -> Iterator[Dataset]:
         content_description=text_line(f"{algorithm.title}, not reviewed", 64),
         specific_character_set="ISO_IR 192",
     )
-    _pin_dimension_organization(segmentation, draft.uids.instance(KIND, "dimensions"))
+    pin_dimension_organization(segmentation, draft.uids.instance(KIND, "dimensions"))
     yield finish(segmentation, draft, KIND)
 
 
@@ -116,8 +116,8 @@ def _describe(finding: Segment, number: int, algorithm: AlgorithmIdentity) -> se
     return description
 
 
-def _pin_dimension_organization(segmentation: Dataset, uid: str) -> None:
+def pin_dimension_organization(dataset: Dataset, uid: str) -> None:
     """highdicom draws a new Dimension Organization UID for each object; ours follows from the content."""
-    segmentation.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
-    for item in segmentation.DimensionIndexSequence:
+    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
+    for item in dataset.DimensionIndexSequence:
         item.DimensionOrganizationUID = uid

@@ -44,7 +44,9 @@ def _of_its_kind(finding: Finding) -> dict[str, Any]:
         case Condition():
             threshold = None if finding.threshold is None else finding.threshold.hex()
             said = {"score": finding.score.hex(), "threshold": threshold, "calibrated": finding.calibrated}
-            return said | ({"words": finding.words} if finding.words else {})
+            spread = [value.hex() for value in finding.spread.values] if finding.spread else None
+            more = {"words": finding.words, "spread": spread}
+            return said | {name: value for name, value in more.items() if value}
         case Detection():
             corners = [value.hex() for value in (*finding.low, *finding.high)]
             score, threshold = finding.score.hex(), finding.threshold.hex()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from wetread.bundles import Bundle
 from wetread.bundles.manifest import ScoreRule
@@ -13,6 +14,7 @@ from wetread.findings.wording import words_for
 from wetread.records.finding import Condition
 from wetread.records.model_input import ModelInput
 from wetread.records.output import Scores
+from wetread.records.spread import Spread
 
 _ROUNDING = 1e-6
 """A float32 softmax may exceed 1 by as much."""
@@ -26,10 +28,17 @@ def read_scores(scores: Scores, image: ModelInput, bundle: Bundle) -> tuple[Cond
     rules = bundle.manifest.scores
     if len(scores.values) != len(rules):
         raise OutputInvalid(f"bundle {bundle.name} answered with {len(scores.values)} scores, it declares {len(rules)}")
-    return tuple(
+    found = tuple(
         _condition(rule, checked_score(value, rule.name), image, bundle.name)
         for rule, value in zip(rules, scores.values, strict=True)
     )
+    if not scores.spreads:
+        return found
+    return tuple(replace(c, spread=_checked(s, c.name)) for c, s in zip(found, scores.spreads, strict=True))
+
+
+def _checked(spread: Spread, name: str) -> Spread:
+    return replace(spread, values=tuple(checked_score(value, name) for value in spread.values))
 
 
 def checked_score(value: float, name: str) -> float:

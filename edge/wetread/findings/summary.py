@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from wetread.findings.place import place_of
-from wetread.records.finding import Detection, Finding, Undetected
+from wetread.records.finding import Condition, Detection, Finding, Undetected
 from wetread.records.model_input import ModelInput
 from wetread.records.output import Boxes
 from wetread.records.radiograph import Radiograph
 from wetread.records.reading import Reading
-from wetread.records.result import BoxSummary, FindingSummary, MeasurementSummary, ReadInput
+from wetread.records.result import BoxSummary, FindingSummary, MeasurementSummary, ReadInput, SpreadSummary
 from wetread.records.volume import Affine
 from wetread.records.wording import sentence
 
@@ -53,6 +53,21 @@ def _summary(finding: Finding, affine: Affine | None, reading: Reading, image: M
         score=None if isinstance(finding, Undetected) else getattr(finding, "score", None),
         threshold=getattr(finding, "threshold", None),
         wording=sentence(finding),
+        spread=_spread(finding) if isinstance(finding, Condition) else None,
+    )
+
+
+def _spread(condition: Condition) -> SpreadSummary | None:
+    spread, threshold = condition.spread, condition.threshold
+    if spread is None:
+        return None
+    return SpreadSummary(
+        times=len(spread.values),
+        mean=spread.mean,
+        standard_deviation=spread.standard_deviation,
+        least=spread.least,
+        most=spread.most,
+        reached=None if threshold is None else spread.reached(threshold),
     )
 
 

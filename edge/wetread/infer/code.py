@@ -31,6 +31,7 @@ ANSWER = (
     "records/model_input.py",
     "records/output.py",
     "records/radiograph.py",
+    "records/spread.py",
     "records/volume.py",
 )
 """From an image in memory to the answer about it, and the comparison with the reference's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,9 +22,10 @@ from wetread.infer.forecast import Forecast
 from wetread.infer.opening import Opened, Opening, load
 from wetread.infer.program import stage
 from wetread.infer.tiers import Tier
+from wetread.infer.uncertainty import spreads
 from wetread.records.heat_map import ScoreMap
 from wetread.records.model_input import ModelInput
-from wetread.records.output import ModelOutput
+from wetread.records.output import ModelOutput, Scores
 from wetread.records.reading import EngineIdentity
 
 Progress = Callable[[str, float], None]
@@ -91,7 +93,8 @@ class Model:
         """It stays what it is."""
 
     def run(self, volumes: Mapping[str, ModelInput]) -> ModelOutput:
-        """What the bundle says about these images (by input name), on the grid of the first input.
+        """What the bundle says about these images (by input name), on the grid of the first input; of scores also how
+        steady they are, where the bundle asks for that.
 
         Volumes that are stacked lie on one grid (``guard.grid`` sees to it).
         Raises: ``OutputInvalid`` when the answer breaks what the bundle declares (grid, labels, required labels);
@@ -99,7 +102,10 @@ class Model:
         """
         if self._closed:
             raise RuntimeError("the model is closed")
-        return answer(self._program, self._manifest, volumes)
+        output = answer(self._program, self._manifest, volumes)
+        if not isinstance(output, Scores):
+            return output
+        return replace(output, spreads=spreads(self._program, self._manifest, volumes))
 
     def explain(self, images: Mapping[str, ModelInput]) -> tuple[ScoreMap, ...]:
         """Where it looked, one map for each score, on the stored pixels of the film; none of a bundle that explains

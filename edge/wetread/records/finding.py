@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from wetread.records.coded import CodedTerm
+from wetread.records.spread import Spread
 
 Index = tuple[float, float, float]
 """Continuous ``(slice, row, column)`` index; voxel centres have whole numbers."""
@@ -86,6 +87,8 @@ class Condition:
     site: CodedTerm | None = None
     words: str = ""
     """How a person calls a calibrated score, e.g. ``likely``; '' of any other."""
+    spread: Spread | None = None
+    """How steady the score is; None: nobody looked."""
     role: ClassVar[str] = "finding"
     laterality: ClassVar[CodedTerm | None] = None
 

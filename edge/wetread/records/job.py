@@ -55,6 +55,8 @@ class ReadOptions:
     """Read a patient of unknown age, also with a bundle that would reject it."""
     report_rejection: bool = False
     """A study that is not read gives a report that says so."""
+    parametric_maps: bool = False
+    """Heat maps are also written as Parametric Maps, whether the bundle asks for that or not."""
     rejected_because: str = ""
     """The route rejected the study already: nothing is read, and the report gives this reason."""
 

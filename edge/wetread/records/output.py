@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wetread.records.spread import Spread
 from wetread.records.volume import Affine, LabelMap
 
 
@@ -24,6 +25,8 @@ class Scores:
     """One number for each score rule of the manifest, in its order, 0 to 1 after postprocessing."""
 
     values: tuple[float, ...]
+    spreads: tuple[Spread, ...] = ()
+    """One for each number, where the bundle asks how steady they are."""
 
 
 @dataclass(frozen=True, slots=True)

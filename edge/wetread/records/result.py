@@ -23,7 +23,7 @@ class EncodedResult:
     """One DICOM instance on disk. Its bytes never change after it was committed."""
 
     kind: str
-    """``SEG``, ``SR`` or ``SC``."""
+    """``SEG``, ``SR``, ``SC`` or ``PM``."""
     sop_class_uid: str
     sop_instance_uid: str
     series_instance_uid: str
@@ -76,6 +76,20 @@ class MeasurementSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class SpreadSummary:
+    """How steady a score is: what slightly changed copies of the image score, 0 to 1."""
+
+    times: int
+    """How many copies."""
+    mean: float
+    standard_deviation: float
+    least: float
+    most: float
+    reached: int | None
+    """How many reach the threshold; None without one."""
+
+
+@dataclass(frozen=True, slots=True)
 class BoxSummary:
     """Where a detection lies."""
 
@@ -122,6 +136,8 @@ class FindingSummary:
     threshold: float | None = None
     wording: str = ""
     """Why it is called what it is called, as a sentence."""
+    spread: SpreadSummary | None = None
+    """Of a score, where the bundle asks how steady it is."""
 
 
 @dataclass(frozen=True, slots=True)

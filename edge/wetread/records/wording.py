@@ -9,7 +9,8 @@ def sentence(finding: Finding) -> str:
     """Why it is called what it is called; '' about a structure that was found: its measurements say it."""
     match finding:
         case Condition():
-            return _score(finding)
+            steady = steadiness(finding)
+            return f"{_score(finding)} {steady[0].upper()}{steady[1:]}." if steady else _score(finding)
         case Detection():
             return f"score {percent(finding.score)}."
         case Undetected():
@@ -23,6 +24,22 @@ def sentence(finding: Finding) -> str:
 def percent(share: float) -> str:
     """``0.874`` is ``87.4 %``."""
     return f"{100 * share:.4g} %"
+
+
+def steadiness(condition: Condition) -> str:
+    """How far the score moves when the image is changed a little; '' where nobody looked."""
+    spread = condition.spread
+    if spread is None:
+        return ""
+    scores = f"{_short(spread.least)} to {_short(spread.most)} %"
+    if condition.threshold is None:
+        return f"slightly changed {len(spread.values)} times, the image scores {scores}"
+    called = f"{spread.reached(condition.threshold)} of {len(spread.values)}"
+    return f"slightly changed {len(spread.values)} times, the image scores {scores}; {called} reach the threshold"
+
+
+def _short(share: float) -> str:
+    return f"{100 * share:.3g}"
 
 
 def _score(condition: Condition) -> str:

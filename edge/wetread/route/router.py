@@ -40,6 +40,8 @@ class RouteSettings:
     """Read a patient of unknown age, also with a bundle that would reject it."""
     send_rejections: bool = False
     """A study or film that is not read gives a report that says why; without it only the timeline does."""
+    parametric_maps: bool = False
+    """Heat maps are also written, and sent, as DICOM Parametric Maps."""
 
     send: Literal["at once", "after signing"] = "at once"
     """When results go to the destinations: at once, marked as not reviewed; or only after a person signed, and then the
@@ -55,6 +57,7 @@ class RouteSettings:
             outside_intended_use=self.outside_intended_use,
             accept_unknown_age=self.accept_unknown_age,
             report_rejection=self.send_rejections,
+            parametric_maps=self.parametric_maps,
         )
 
 
@@ -142,9 +145,12 @@ def planned(study: StudyRef, selection: Selection, options: ReadOptions) -> tupl
 
 
 def _digest(chosen: tuple[ChosenSeries, ...], correction: Correction | None, options: ReadOptions) -> str:
-    """What a read depends on besides the bundle; options that are all off leave no trace, as before there were any."""
+    """What a read depends on besides the bundle; options that are all off leave no trace, as before there were any.
+
+    In what objects the answer is written does not change the answer: for that alone nothing is read again.
+    """
     digest = hashlib.sha256()
-    asked = replace(options, report_rejection=False)
+    asked = replace(options, report_rejection=False, parametric_maps=False)
     if asked != ReadOptions():
         digest.update(repr(asked).encode())
     for choice in chosen:

@@ -176,7 +176,7 @@ class Viewing:
 def _finding(stored: Document, *, heatmaps: set[str]) -> Document:
     """A finding as it was committed; reads of older versions know less of it."""
     known = {"place": None, "box": None, "colour_rgb": None, "label_value": None, "score": None, "threshold": None}
-    return known | {"wording": ""} | stored | {"heatmap": stored["tracking_uid"] in heatmaps}
+    return known | {"wording": "", "spread": None} | stored | {"heatmap": stored["tracking_uid"] in heatmaps}
 
 
 def _labels(image: Document) -> Document:

@@ -6,13 +6,13 @@ and resizing are undone whatever they were.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from monai.data import MetaTensor
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import affine_transform
 from torch import Tensor, nn
 
 from wetread.bundles.manifest import ExplainRule, Manifest
@@ -45,27 +45,29 @@ def explain(
         return ()
     if not isinstance(program, Program):
         raise BundleInvalid("explain: a bundle that is driven by its own evaluator cannot be explained")
-    prepared = network_input(program.prepared(to_images(manifest, images)), program.input_key)
+    data = program.prepared(to_images(manifest, images))
+    prepared = network_input(data, program.input_key)
     to_film = _way_back(prepared, film)
-    found = []
-    for score in manifest.scores:
-        raw, parameters = _map(rule, score.index, program, make_network, prepared)
-        on_film = film.turn.take_down(_scaled(to_film(raw)))
-        found.append(ScoreMap(on_film, NAMES[rule.method], parameters))
-    return tuple(found)
-
-
-def _map(
-    rule: ExplainRule, index: int, program: Program, make_network: MakeNetwork, prepared: Tensor
-) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-    """On the pixels of ``prepared`` ``(1, row, column)``; any scale, nothing below 0."""
+    indices = [score.index for score in manifest.scores]
     if rule.method == "occlusion":
-        return occlusion(program, prepared, index)
+        found = occlusion(program, data, indices)
+    else:
+        found = _from_network(rule, make_network().cpu(), prepared, indices)
+    return tuple(
+        ScoreMap(film.turn.take_down(_scaled(to_film(raw))), NAMES[rule.method], parameters)
+        for raw, parameters in found
+    )
+
+
+def _from_network(
+    rule: ExplainRule, network: nn.Module, prepared: Tensor, indices: Sequence[int]
+) -> list[tuple[npt.NDArray[np.float32], tuple[str, ...]]]:
+    """On the pixels of ``prepared`` ``(1, row, column)``, for each of ``indices``; any scale, nothing below 0."""
     image = torch.as_tensor(prepared).detach().as_subclass(Tensor).to(torch.float32)[None]
-    network = make_network().cpu()
     if rule.method == "rollout":
-        return rollout(network, image)
-    return class_activation(network, image, index, layer=rule.layer, plus_plus=rule.method == "gradcam++")
+        return [rollout(network, image)] * len(indices)
+    plus_plus = rule.method == "gradcam++"
+    return [class_activation(network, image, index, layer=rule.layer, plus_plus=plus_plus) for index in indices]
 
 
 def _scaled(found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -88,14 +90,21 @@ def _way_back(prepared: Tensor, film: Radiograph) -> Callable[[npt.NDArray[np.fl
     to_seen = np.linalg.inv(seen) @ np.diag([row_mm, column_mm, *np.ones(len(seen) - _PLANE)])
     # A MetaTensor's affine is 4×4 also in the plane.
     matrix, offset = to_seen[:_PLANE, :_PLANE], to_seen[:_PLANE, -1]
+    rows, columns = np.ogrid[: film.array.shape[0], : film.array.shape[1]]
+    is_turned = bool((matrix[0, 1], matrix[1, 0]) != (0.0, 0.0))
 
     def to_film(found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        index = np.indices(film.array.shape).reshape(_PLANE, -1)
-        places = matrix @ index + offset[:, None]
-        sampled = map_coordinates(found, places, order=1, mode="nearest")
-        size = np.array(found.shape)[:, None]
-        outside = ((places < -0.5) | (places > size - 0.5)).any(0)
-        sampled[outside] = 0.0
-        return np.asarray(sampled.reshape(film.array.shape), np.float32)
+        scale = matrix if is_turned else np.diag(matrix)  # SciPy needs half the time where nothing is turned
+        sampled = affine_transform(
+            found, scale, offset, film.array.shape, output=np.float32, order=1, mode="nearest", prefilter=False
+        )
+        for axis, size in enumerate(found.shape):
+            along, across = (rows, columns) if axis == 0 else (columns, rows)
+            places = matrix[axis, axis] * along + offset[axis]
+            if is_turned:
+                places = places + matrix[axis, 1 - axis] * across
+            seen_there = (places >= -0.5) & (places <= size - 0.5)
+            sampled *= seen_there
+        return np.asarray(sampled, np.float32)
 
     return to_film

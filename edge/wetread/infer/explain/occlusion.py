@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from wetread.infer.program import Program
+from wetread.infer.program import Data, Program, network_input, plain
+from wetread.infer.several import scores_of
 
 _SHARE = 5
 """A cover is a fifth of the image's side,"""
@@ -18,33 +18,45 @@ _STEPS = 10
 _LEAST = 0.01
 """Of a score from 0 to 1: a smaller fall is none, or the map of a score near 0 would show rounding errors."""
 
+_Place = tuple[slice, slice]
 
-def occlusion(program: Program, prepared: Tensor, index: int) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
-    """Mean fall of score ``index``, after postprocessing, over the covers on each pixel of ``prepared`` ``(1, row,
-    column)``; 0 where it rises. Works with every engine.
 
-    A cover has the image's mean. The answers come one by one: engines are built for one image at a time.
+def occlusion(
+    program: Program, data: Data, indices: Sequence[int]
+) -> list[tuple[npt.NDArray[np.float32], tuple[str, ...]]]:
+    """For each of ``indices`` the mean fall of that score, after postprocessing, over the covers on each pixel of the
+    network's input ``(1, row, column)``; 0 where it rises. Works with every engine.
+
+    A cover has the image's mean. All scores are looked at together: the covered images are the same.
     """
-    whole = _score(program, prepared, index)
-    fall, covers = np.zeros(prepared.shape[1:], np.float32), np.zeros(prepared.shape[1:], np.float32)
-    mean = torch.as_tensor(prepared).mean()
-    for place in _places(fall.shape):
-        covered = prepared.clone()
-        covered[(slice(None), *place)] = mean
-        fall[place] += whole - _score(program, covered, index)
+    prepared = plain(network_input(data, program.input_key))
+    rows, columns = prepared.shape[1:]
+    places = list(_places((rows, columns)))
+    scores = scores_of(program, data, [prepared, *_covered(prepared, places)])
+    said = (f"cover: {_side(rows)} × {_side(columns)} of {rows} × {columns} pixels, their mean",)
+    return [(_fall(scores[0, k] - scores[1:, k], places, (rows, columns)), said) for k in indices]
+
+
+def _covered(prepared: Tensor, places: Sequence[_Place]) -> Iterator[Tensor]:
+    mean = prepared.mean()
+    for place in places:
+        image = prepared.clone()
+        image[(slice(None), *place)] = mean
+        yield image
+
+
+def _fall(falls: npt.NDArray[np.float64], places: Sequence[_Place], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """``falls``: of each place."""
+    total, covers = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for place, fall in zip(places, falls, strict=True):
+        total[place] += fall
         covers[place] += 1
-    fall /= covers
-    fall[fall < _LEAST] = 0.0
-    side = f"{_side(fall.shape[0])} × {_side(fall.shape[1])}"
-    return fall, (f"cover: {side} of {fall.shape[0]} × {fall.shape[1]} pixels, their mean",)
+    total /= covers
+    total[total < _LEAST] = 0.0
+    return total
 
 
-def _score(program: Program, prepared: Tensor, index: int) -> float:
-    with torch.inference_mode():
-        return float(program.finished({program.input_key: prepared}).reshape(-1)[index])
-
-
-def _places(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+def _places(shape: tuple[int, int]) -> Iterator[_Place]:
     """Every pixel lies under at least one cover."""
     rows, columns = ([slice(start, start + _side(size)) for start in _starts(size)] for size in shape)
     for row in rows:
