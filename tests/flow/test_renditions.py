@@ -16,6 +16,7 @@ from conformance.cases import CASES, read_case
 from peers import HOST, Orthanc, WetreadProcess, free_port, require, storescu
 from phantoms import write_series
 from waiting import until
+from wetread.db import Database
 from wetread.deliver.rendition import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, LABEL_MAP_SEGMENTATION, SEGMENTATION
 from wetread.dimse.scu import Remote, accepted_classes, echo, send_files
 from wetread.encode.read_back import read_segmentation
@@ -80,6 +81,26 @@ def test_results_arrive_in_the_rendition_that_the_peer_accepts_and_in_no_other(
         assert storescu(process.port, write_series(tmp_path / "study").paths).returncode == 0
         process.wait_for_state("read")
     assert _classes(taken) & ALL == wanted
+
+
+def test_peer_is_asked_while_its_first_study_comes_and_no_other_rendition_is_encoded(
+    wetread: Callable[..., WetreadProcess], tmp_path: Path
+) -> None:
+    paths = write_series(tmp_path / "study").paths
+    with storescp(tmp_path / "taken") as port:
+        process = wetread(pacs_port=port, quiet_s=60.0, ct1="complete_on_release = true")
+        database = Database(process.data / "wetread.db")
+        asked = "SELECT 1 FROM events WHERE action = 'negotiated'"
+        # After the first of its instances, in the middle of the association.
+        reports = send_files(
+            Remote(HOST, process.port, "WETREAD", "CT1"),
+            paths,
+            on_report=lambda _report: until(lambda: database.fetch(asked), what="the PACS was asked"),
+        )
+        assert all(report.accepted for report in reports)
+        study = process.wait_for_state("read")
+    (job,) = study["jobs"]
+    assert {r["rendition"] for r in process.overview.job(job["id"])["results"]} == {"common"}
 
 
 @pytest.mark.parametrize("rendition", Rendition)

@@ -125,6 +125,43 @@ def test_peer_that_is_away_is_asked_when_it_is_back_and_gets_nothing_before(bed:
     assert bed.states() == ["delivered"]
 
 
+def receive_a_study(bed: Bed) -> None:
+    with bed.db.transaction() as tx:
+        tx.run(
+            "INSERT INTO studies (id, study_instance_uid, folder, attributes, state, created_at, updated_at)"
+            " VALUES (99, '1.7', '1.7', '{}', 'receiving', 't', 't')"
+        )
+
+
+def test_peer_is_asked_while_the_first_study_comes_in_so_that_one_rendition_is_encoded(bed: Bed) -> None:
+    negotiating = Negotiating(NEW)
+    delivery = bed.delivery(Peer(negotiator=negotiating))
+    delivery.deliver_due()
+    assert negotiating.asked == [], "nothing comes: nobody is bothered"
+    receive_a_study(bed)
+    delivery.deliver_due()
+    delivery.deliver_due()
+    assert (len(negotiating.asked), kept(bed)) == (1, "modern")
+
+
+@pytest.mark.parametrize("failure", [None, DestinationUnavailable("away")])
+def test_peer_that_does_not_decide_is_not_asked_all_the_time_and_its_first_delivery_waits_for_nothing(
+    bed: Bed, failure: Exception | None
+) -> None:
+    receive_a_study(bed)
+    negotiating = Negotiating(frozenset(), failure)
+    peer = Peer(negotiator=negotiating)
+    delivery = bed.delivery(peer, first_delay_s=600.0)
+    for passed_s in (0.0, 30.0, 59.0, 61.0):
+        bed.hours.passed_s = passed_s
+        delivery.deliver_due()
+    assert len(negotiating.asked) == 2
+    negotiating.classes, negotiating.failure = NEW, None
+    add_read(bed, "5")
+    delivery.deliver_due()
+    assert (peer.has, kept(bed)) == (["1.9.5"], "modern")
+
+
 def test_peer_that_accepts_nothing_has_decided_nothing(bed: Bed) -> None:
     add_read(bed, "5")
     peer = Peer(lambda _uid: Answer(Outcome.REFUSED, "no"), negotiator=Negotiating(frozenset()))

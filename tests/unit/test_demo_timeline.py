@@ -57,7 +57,7 @@ def test_steps_of_a_finished_read_are_in_order_and_in_seconds() -> None:
     job = {
         "state": "done",
         "timings": [{"stage": "infer", "seconds": 4.0}, {"stage": "encode", "seconds": 2.0}],
-        "results": [{"kind": "SEG"}, {"kind": "SC"}, {"kind": "SC"}],
+        "results": [{"kind": kind, "rendition": "common"} for kind in ("SEG", "SC", "SC")],
         "deliveries": [{"state": "delivered"}, {"state": "delivered"}],
     }
     study = {"state": "read", "timeline": [*events, _event("delivered", 15.5)], "jobs": [{"id": "j"}]}
@@ -67,6 +67,14 @@ def test_steps_of_a_finished_read_are_in_order_and_in_seconds() -> None:
     notes = {step.name: step.note for step in snapshot.steps}
     assert notes["read"] == "waiting for the model 3.7 s, infer 4.0 s"
     assert notes["encoded"] == "1 SEG, 2 SC in 2.0 s"
+
+
+def test_objects_are_counted_as_the_pacs_gets_them_also_where_both_renditions_were_encoded() -> None:
+    results = [{"kind": k, "rendition": r} for r in ("modern", "common") for k in ("SEG", "SR", "SC", "SC")]
+    job = {"timings": [{"stage": "encode", "seconds": 1.5}], "results": results}
+    snapshot = look(_Overview({"state": "read", "jobs": [{"id": "j"}]}, job=job), SENT)  # type: ignore[arg-type]
+    (note,) = (step.note for step in snapshot.steps if step.name == "encoded")
+    assert note == "1 SEG, 1 SR, 2 SC in 2 renditions, of which the PACS gets one, in 1.5 s"
 
 
 def test_delivered_is_not_said_before_the_last_object() -> None:

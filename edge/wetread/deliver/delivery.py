@@ -6,6 +6,7 @@ so that one object that breaks every association does not stop the others.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import threading
@@ -34,6 +35,9 @@ class DeliveryPolicy:
     verify: Verify = "auto"
     unknown_study: Literal["send", "hold"] = "send"
 
+
+_ASK_AHEAD_S = 60.0
+"""Between two questions for the rendition before there is anything to send; the first delivery asks in any case."""
 
 TROUBLE_S = 5.0
 """Until the next look after a look failed: a broken disk must not fill the log."""
@@ -69,7 +73,7 @@ class Delivery:
         self._negotiation = Negotiation(name, destination.negotiator, db)
         self._verification = Verification(self._outbox, destination, policy.verify, db=db, pace=pace)
         self._away = 0
-        self._away_until = pace.clock.monotonic()
+        self._away_until = self._ask_ahead_from = pace.clock.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"deliver-{name}", daemon=True)
 
@@ -88,9 +92,19 @@ class Delivery:
             return False
         due = self._outbox.due()
         if not due:
+            self._ask_ahead()
             return self._verification.verify_due()
         self._deliver(due)
         return True
+
+    def _ask_ahead(self) -> None:
+        """While the first study comes in, find out which rendition it is to be encoded in. Who cannot be asked now is
+        asked at the first delivery, which says so."""
+        if self._clock.monotonic() < self._ask_ahead_from or not self._negotiation.is_wanted_soon():
+            return
+        self._ask_ahead_from = self._clock.monotonic() + _ASK_AHEAD_S
+        with contextlib.suppress(DestinationUnavailable):
+            self._negotiation.settle()
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -141,6 +141,10 @@ ON CONFLICT (destination) DO UPDATE SET rendition = '', decided_by = '', decided
 -- name: rendition
 SELECT rendition FROM destination_renditions WHERE destination = :destination
 
+-- name: rendition_wanted_soon
+SELECT 1 FROM destination_renditions WHERE destination = :destination AND rendition = ''
+    AND EXISTS (SELECT 1 FROM studies WHERE state = 'receiving')
+
 -- name: decided_rendition
 SELECT rendition, decided_by FROM destination_renditions WHERE destination = :destination
 

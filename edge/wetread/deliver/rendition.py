@@ -71,6 +71,11 @@ class Negotiation:
         self._decide(Rendition.MODERN if accepted >= _MODERN else Rendition.COMMON, accepted)
         return True
 
+    def is_wanted_soon(self) -> bool:
+        """Whether the peer is still to be asked and a study comes in: what is known by its read need not be encoded
+        twice."""
+        return self._negotiator is not None and bool(self._db.fetch(self._queries["rendition_wanted_soon"], self._key))
+
     @property
     def _key(self) -> dict[str, str]:
         return {"destination": self._destination}

@@ -131,9 +131,14 @@ def waiting_s(job: Mapping[str, Any], read_at: float | None, claimed_at: float |
 
 
 def _encoding_note(job: Mapping[str, Any], encoding_s: float) -> str:
-    kinds = [r["kind"] for r in job.get("results", ())]
+    results = job.get("results", ())
+    if not results:
+        return ""
+    renditions = list(dict.fromkeys(r["rendition"] for r in results))
+    kinds = [r["kind"] for r in results if r["rendition"] == renditions[0]]
     counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    return f"{counted} in {encoding_s:.1f} s" if kinds else ""
+    both = f" in {len(renditions)} renditions, of which the PACS gets one," if len(renditions) > 1 else ""
+    return f"{counted}{both} in {encoding_s:.1f} s"
 
 
 def _since(at: str, sent: Sent) -> float:
