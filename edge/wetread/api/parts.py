@@ -164,7 +164,10 @@ class Uploads(Protocol):
         ...
 
     def scratch(self) -> IO[bytes]:
-        """Room on the spool's disk for an archive; gone when it is closed, however that happens."""
+        """Room on the spool's disk for an archive; gone when it is closed, however that happens.
+
+        Raises: ``SpoolUnavailable`` when there is none.
+        """
         ...
 
 

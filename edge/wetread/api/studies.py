@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import IO
 
@@ -16,7 +17,7 @@ from wetread.api.door import Anybody, Document
 from wetread.api.parts import Parts, Upload
 from wetread.api.paths import Limit, Text, Uid
 from wetread.api.problems import problem
-from wetread.errors import NotPossible, UploadRefused, UploadTooLarge
+from wetread.errors import NotPossible, SpoolUnavailable, UploadRefused, UploadTooLarge
 from wetread.receive.multipart import MalformedMultipart, PartReader, PartTooLarge, parameters
 from wetread.receive.upload import Limits
 
@@ -99,14 +100,19 @@ async def _received(request: Request, who: str, parts: Parts, limits: Limits) ->
 
 
 async def _take_zip(pieces: AsyncIterator[bytes], upload: Upload, parts: Parts) -> None:
-    """The list of an archive stands at its end: all of it has to be here first."""
+    """The list of an archive stands at its end: all of it has to be here first. Raises: ``SpoolUnavailable``."""
     file: IO[bytes] = await run_in_threadpool(parts.uploads.scratch)
     try:
-        async for piece in pieces:
-            await run_in_threadpool(file.write, piece)
+        try:
+            async for piece in pieces:
+                await run_in_threadpool(file.write, piece)
+            await run_in_threadpool(file.flush)
+        except OSError as exc:
+            raise SpoolUnavailable(f"the upload cannot be written: {exc.strerror}") from exc
         await run_in_threadpool(upload.take_zip, file)
     finally:
-        file.close()
+        with contextlib.suppress(OSError):  # it tries once more to write what could not be written
+            file.close()
 
 
 async def _take_parts(pieces: AsyncIterator[bytes], upload: Upload, boundary: str, max_bytes: int) -> None:

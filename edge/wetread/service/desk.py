@@ -196,24 +196,19 @@ class _Uploads:
     def __init__(self, config: Config) -> None:
         self._spool = Spool(config.data_dir / "spool", reserve_bytes=config.spool.reserve_mb * 2**20)
         self._folder = config.data_dir / "uploads"
-        self._reserve_bytes = config.spool.reserve_mb * 2**20
         self._limits = upload_limits(config)
 
     def begin(self, address: str, reader: str) -> _UploadUnderWay:
-        self._check_room()
+        self._spool.check_room()
         return _UploadUnderWay(Upload(self._spool.keep, self._spool.note, self._limits, Uploader(address, reader)))
 
     def scratch(self) -> IO[bytes]:
-        self._check_room()
-        make_folder(self._folder)
-        return tempfile.TemporaryFile(dir=self._folder)
-
-    def _check_room(self) -> None:
-        free = shutil.disk_usage(self._spool.folder).free
-        if free < self._reserve_bytes:
-            raise SpoolUnavailable(
-                f"{free // 2**20} MiB free on the spool's disk, {self._reserve_bytes // 2**20} MiB are kept in reserve"
-            )
+        self._spool.check_room()
+        try:
+            make_folder(self._folder)
+            return tempfile.TemporaryFile(dir=self._folder)
+        except OSError as exc:
+            raise SpoolUnavailable(f"the upload cannot be written: {exc.strerror}") from exc
 
 
 @dataclass(frozen=True, slots=True)

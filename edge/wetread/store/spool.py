@@ -53,7 +53,7 @@ class Spool:
         """
         check(received)
         meta = meta_of(received)
-        self._check_room(len(meta) + len(received.dataset))
+        self.check_room(len(meta) + len(received.dataset))
         return self._write(_new_name(".dcm"), meta, received.dataset)
 
     def scratch(self) -> Scratch:
@@ -61,8 +61,8 @@ class Spool:
 
         Raises: ``SpoolUnavailable`` when the disk is full or cannot be written.
         """
-        self._check_room(0)
-        return Scratch(self.folder, self._check_room)
+        self.check_room(0)
+        return Scratch(self.folder, self.check_room)
 
     def note(self, note: Note) -> Path:
         """Leave a message for the coordinator; as durable as an instance, and taken in after those kept before it."""
@@ -81,19 +81,20 @@ class Spool:
         with os.scandir(self.incoming) as entries:
             return any(not entry.name.startswith(".") for entry in entries)
 
+    def check_room(self, size: int = 0) -> None:
+        """Raises: ``SpoolUnavailable`` when so many bytes more would leave less than the reserve."""
+        free = shutil.disk_usage(self.incoming).free
+        if free < self._reserve_bytes + size:
+            raise SpoolUnavailable(
+                f"{free // 2**20} MiB free on the spool's disk, {self._reserve_bytes // 2**20} MiB are kept in reserve"
+            )
+
     def discard_unfinished(self) -> int:
         """Delete what a crash left half written (never acknowledged); returns how many. At start-up only."""
         unfinished = list(self.incoming.glob(".*"))
         for path in unfinished:
             path.unlink()
         return len(unfinished)
-
-    def _check_room(self, size: int) -> None:
-        free = shutil.disk_usage(self.incoming).free
-        if free < self._reserve_bytes + size:
-            raise SpoolUnavailable(
-                f"{free // 2**20} MiB free on the spool's disk, {self._reserve_bytes // 2**20} MiB are kept in reserve"
-            )
 
     def _write(self, name: str, *parts: bytes | memoryview) -> Path:
         try:
