@@ -28,6 +28,8 @@ from wetread.cli.main import run
 from wetread.errors import EngineUnavailable
 from wetread.infer.benchmark import Benchmark
 from wetread.infer.compile import CompiledEngine
+from zoo_catalogue import LOOKALIKES
+from zoo_lookalikes import write
 
 Command = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -233,6 +235,27 @@ def test_bundle_of_the_zoo_with_code_of_its_own_is_not_tried(tmp_path: Path, sou
     assert '"name": "bright"' in Path(report["template"]).read_text()
     assert not canary.exists()
     assert source.exists()
+
+
+def test_bundle_for_colour_images_is_refused_before_anybody_fills_in_a_template(
+    tmp_path: Path, command: Command
+) -> None:
+    folder = write(tmp_path / "downloaded" / "colour_video", LOOKALIKES["colour_video"](), own=False).folder
+    checked = command("check", folder, code=2)
+    assert checked["problems"] == [
+        "not supported: its input 'image' is a colour image (R, G, B), Wetread reads grey-scale DICOM images"
+    ]
+    assert "template" not in checked
+    refused = command("install", folder, "--trust-local", code=2)
+    assert "bundle colour_video: not supported: its input 'image' is a colour image" in refused["reason"]
+
+
+def test_download_of_the_zoo_is_told_the_next_command(tmp_path: Path, command: Command) -> None:
+    folder = write(tmp_path / "downloaded" / "own_network", LOOKALIKES["own_network"](), own=False).folder
+    refused = command("install", folder, "--trust-local", code=2)
+    assert f"first run wetread bundle check {folder}, which writes a template" in refused["reason"]
+    (problem,) = command("check", folder, code=2)["problems"]
+    assert problem.endswith(f"wetread bundle install {folder} --trust-local")
 
 
 def test_tables_fit_into_eighty_columns(source: Path, command: Command) -> None:

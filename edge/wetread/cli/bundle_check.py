@@ -32,7 +32,8 @@ def check(args: argparse.Namespace) -> int:
         code = 2 if report["problems"] else 0
     report["state"] = report.get("state", FILES) if code == 0 else UNUSABLE
     cache = chosen_cache(args)
-    report["engine_cache"] = cache.folder if args.json else cache
+    if code == 0 or args.json:
+        report["engine_cache"] = cache.folder if args.json else cache
     show(report if args.json else _for_people(report), as_json=args.json)
     return code
 
@@ -67,11 +68,15 @@ def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> in
 
 def _without_manifest(report: dict[str, Any], cache_folder: Path, *, files_only: bool) -> int:
     """A bundle from the Model Zoo: it is made once for the report, but only if that runs none of its own code."""
-    from wetread.bundles.check import guessed_weights, missing_in_manifest
+    from wetread.bundles.check import guessed_weights, missing_in_manifest, read_metadata, unsupported
     from wetread.bundles.static_check import in_words
     from wetread.bundles.template import write_template
     from wetread.bundles.trust import needs_trust
 
+    problem = unsupported(read_metadata(report["folder"]))
+    if problem:  # nobody should fill in a template for nothing
+        report["problems"] = [problem]
+        return 2
     guessed = guessed_weights(report["folder"])
     programs = [guessed.path] if guessed.program else []
     report["needs_trusted_code"] = needed = in_words(needs_trust(report["folder"], programs=programs))
@@ -82,8 +87,9 @@ def _without_manifest(report: dict[str, Any], cache_folder: Path, *, files_only:
         report["missing"] = missing_in_manifest(report["folder"])
         return 2
     report["problems"] = [
-        "there is no configs/wetread.json, and the parts of the bundle cannot be tried because it needs trusted code; "
-        "fill in the template, rename it to wetread.json and, if you trust the code, install it with --trust-local"
+        "there is no configs/wetread.json, and the parts of the bundle cannot be tried because it needs trusted code: "
+        "fill in the template and save it as configs/wetread.json; read the code named above; if you trust it: "
+        f"wetread bundle install {report['folder']} --trust-local"
     ]
     return 2
 

@@ -15,6 +15,7 @@ from typing import Literal
 from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.archive import Limits, copy_folder, unpack
 from wetread.bundles.bundle import SIGNATURE
+from wetread.bundles.check import check_supported
 from wetread.bundles.installed import Record, record_of, write_record
 from wetread.bundles.signature import read_signature, verify, verify_files
 from wetread.bundles.static_check import Finding
@@ -69,7 +70,7 @@ def install(source: Path, settings: InstallSettings, *, progress: Progress | Non
     with _staging(settings.into) as staging:
         tell("checking files", 0.1)
         folder, engines = _unpacked(source, staging, settings.limits)
-        bundle = _loaded(folder)
+        bundle = _loaded(folder, source)
         tell("checking trust", 0.4)
         findings = tuple(needed_by(bundle))
         trusted, by = _vouched(folder, settings)
@@ -155,11 +156,12 @@ def _root(unpacked: Path, source: Path) -> Path:
     return found[0]
 
 
-def _loaded(folder: Path) -> Bundle:
+def _loaded(folder: Path, source: Path) -> Bundle:
+    check_supported(folder)
     if not (folder / "configs" / "wetread.json").is_file():
         raise BundleInvalid(
-            f"bundle {folder.name} has no configs/wetread.json, which says what its inputs and outputs mean; "
-            f"wetread bundle check FOLDER writes a template to fill in"
+            f"bundle {folder.name} has no configs/wetread.json, which says what its inputs and outputs mean; first run "
+            f"wetread bundle check {source if source.is_dir() else 'FOLDER'}, which writes a template to fill in"
         )
     bundle = load_bundle(folder)
     check_paths(bundle)
