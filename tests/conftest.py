@@ -49,9 +49,9 @@ def threshold_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wetread(
     tmp_path: Path, threshold_bundles: Path, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., WetreadProcess]]:
-    """Start ``wetread serve``; keywords go into the configuration. Tests marked ``plain`` get workers without torch."""
+    """Start ``wetread serve``; keywords go into the configuration. Tests marked ``network`` get workers with torch."""
     started: list[WetreadProcess] = []
-    program = PLAIN if request.node.get_closest_marker("plain") else WetreadProcess.program
+    program = WetreadProcess.program if request.node.get_closest_marker("network") else PLAIN
 
     def start(**settings: object) -> WetreadProcess:
         toml = config(threshold_bundles, **settings)

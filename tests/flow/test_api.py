@@ -33,7 +33,7 @@ from wetread_desktop.client.errors import NotHere
 from wetread_desktop.client.fetching import fetch_study
 from wetread_desktop.client.http import EdgeAddress
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 Start = Callable[..., WetreadProcess]
 ZIP = {"Content-Type": "application/zip"}

@@ -18,7 +18,7 @@ from peers import PLAIN, WetreadProcess, config
 from phantoms import write_series
 from reader import ReadersProgram
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 EXAMPLES = int(os.environ.get("API_EXAMPLES", "4"))
 PATIENCE_S = 15.0

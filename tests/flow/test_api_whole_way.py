@@ -21,7 +21,7 @@ from waiting import until
 from wetread.encode.read_back import read_segmentation
 from wetread.images.volume import read_volume
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 Start = Callable[..., WetreadProcess]
 SEND = 'destinations = ["pacs"]\nresearch = true'

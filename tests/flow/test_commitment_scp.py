@@ -13,7 +13,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from listening import CT1, Listen, listeners
-from peers import HOST, Orthanc, WetreadProcess, config, free_port, storescu
+from peers import HOST, PLAIN, Orthanc, WetreadProcess, config, free_port, storescu
 from phantoms import write_series
 from waiting import until
 from wetread.db import Database
@@ -36,7 +36,7 @@ class Site:
         toml = config(
             bundles, pacs_port=self.archive.dicom_port, mode="off", ct1=ct1, pacs="commitment = true", quiet_s=60.0
         )
-        self.wetread = WetreadProcess(folder / "wetread", toml, port=port)
+        self.wetread = WetreadProcess(folder / "wetread", toml, port=port, program=PLAIN)
 
     def start(self) -> None:
         for part in (self.archive, self.modality, self.wetread):

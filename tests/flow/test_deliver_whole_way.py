@@ -15,7 +15,7 @@ from waiting import until
 from wetread.cli import main
 from wetread.dimse.scu import Remote, send_files
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 
 def _strict(process: WetreadProcess) -> None:

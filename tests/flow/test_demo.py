@@ -98,7 +98,7 @@ def test_demo_leaves_nothing_else_behind(run: tuple[dict[str, Any], Path, Path])
 def test_interrupted_demo_ends_what_it_started(tmp_path: Path) -> None:
     environment = _environment(tmp_path / "tmp")
     with subprocess.Popen(
-        _command(tmp_path / "out"),
+        _command(tmp_path / "out", "--engine", "torch"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

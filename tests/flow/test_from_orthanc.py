@@ -16,7 +16,7 @@ import pytest
 
 from conformance.gate import check_files
 from conformance.outside import read_segmentation
-from peers import Orthanc, WetreadProcess, config, storescu
+from peers import PLAIN, Orthanc, WetreadProcess, config, storescu
 from phantoms import Phantom, centroid_mm, write_series
 from threshold_bundle import THRESHOLD
 from waiting import until
@@ -53,7 +53,9 @@ def delivered(tmp_path_factory: pytest.TempPathFactory, threshold_bundles: Path)
     folder = tmp_path_factory.mktemp("whole")
     orthanc = Orthanc(folder / "orthanc")
     orthanc.start()
-    service = WetreadProcess(folder / "wetread", config(threshold_bundles, pacs_port=orthanc.dicom_port, quiet_s=1.0))
+    service = WetreadProcess(
+        folder / "wetread", config(threshold_bundles, pacs_port=orthanc.dicom_port, quiet_s=1.0), program=PLAIN
+    )
     service.start()
     try:
         phantoms = {n: write_series(folder / n, study_seed=n, **options) for n, options in SERIES.items()}

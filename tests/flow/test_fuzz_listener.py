@@ -23,7 +23,7 @@ from peers import HOST, WetreadProcess, storescu
 from phantoms import write_series
 from waiting import until
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 CONVERSATIONS = int(os.environ.get("FUZZ_CONVERSATIONS", "250"))
 GROWTH_MB = 20.0

@@ -35,6 +35,7 @@ def test_study_acknowledged_before_kill_is_read_after_restart(wetread: Start, or
     assert orthanc.modalities() == {"SEG", "SR", "OT"}
 
 
+@pytest.mark.network
 def test_kill_during_the_read_is_read_once_more_and_sent_once(wetread: Start, orthanc: Orthanc, tmp_path: Path) -> None:
     orthanc.start()
     service = wetread(pacs_port=orthanc.dicom_port)

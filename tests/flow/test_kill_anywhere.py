@@ -22,7 +22,7 @@ from remembering_pacs import RememberingPacs
 from waiting import until
 from wetread.failpoint import POINTS
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "10"))
 Start = Callable[..., WetreadProcess]

@@ -113,6 +113,7 @@ def test_nifti_has_the_same_shape_on_disk_and_on_the_screen(
     assert [Path(r["path"]).name for r in stored["results"]] == ["labels.nii.gz"]
 
 
+@pytest.mark.network
 def test_job_is_shown_in_the_same_shape_with_prediction_and_what_was_measured(
     wetread: Callable[..., WetreadProcess], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

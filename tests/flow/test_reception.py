@@ -14,7 +14,7 @@ from dicomweb_client import DICOMwebClient
 from requests import HTTPError
 
 from certificates import Authority, Identity
-from peers import HOST, WetreadProcess, config, echoscu, free_port, storescu
+from peers import HOST, PLAIN, WetreadProcess, config, echoscu, free_port, storescu
 from phantoms import write_series
 from waiting import until
 from wetread.cli.main import run
@@ -59,7 +59,7 @@ def service(
     text = config(threshold_bundles, mode="off", pacs_port=tls_port)
     text = text.replace("[[listener.called]]\n", TLS.format(ours=ours, ca=authority.certificate, port=tls_port))
     text = text.replace('ae_title = "ORTHANC"', f'ae_title = "WETREAD_NOW"\ntls = true\nca = "{authority.certificate}"')
-    process = WetreadProcess(tmp_path / "wetread", text)
+    process = WetreadProcess(tmp_path / "wetread", text, program=PLAIN)
     process.start()
     yield process
     process.stop()
@@ -160,7 +160,7 @@ def test_study_sent_by_stow_takes_the_same_way(
     (folder / "gateway.token").touch(mode=0o600)
     (folder / "gateway.token").write_text(token + "\n")
     stow = f'[stow]\nport = {port}\n[[stow.clients]]\nname = "gateway"\ntoken_file = "gateway.token"\n'
-    service = WetreadProcess(folder, config(threshold_bundles, mode="shadow") + stow)
+    service = WetreadProcess(folder, config(threshold_bundles, mode="shadow") + stow, program=PLAIN)
     service.start()
     try:
         phantom = write_series(tmp_path / "study", shape=(10, 32, 32))

@@ -23,7 +23,7 @@ from wetread.encode.read_back import read_segmentation
 from wetread.errors import DestinationUnavailable
 from wetread.records.result import Rendition
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 ALL = frozenset({LABEL_MAP_SEGMENTATION, COMPREHENSIVE_3D_SR, SEGMENTATION, COMPREHENSIVE_SR})
 

@@ -20,7 +20,7 @@ from threshold_bundle import write_threshold_bundle
 from waiting import until
 from wetread.cli.main import run
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 Start = Callable[..., WetreadProcess]
 

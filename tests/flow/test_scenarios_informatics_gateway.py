@@ -39,7 +39,7 @@ from remembering_pacs import RememberingPacs
 from threshold_bundle import write_threshold_bundle
 from waiting import until
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 CALLING, CALLED = "TEST-RUNNER", "C-STORE-STUDY"
 _TITLES = (CALLED, "C-ECHO-TEST", "WETREAD")

@@ -19,7 +19,7 @@ from peers import PLAIN, WetreadProcess, config
 from remembering_pacs import RememberingPacs
 from waiting import until
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 
 @dataclass(frozen=True)

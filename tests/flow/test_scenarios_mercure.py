@@ -32,7 +32,7 @@ from peers import PLAIN, config, storescu
 from phantoms import Phantom
 from waiting import until
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 OTHER_DISK = Path("/dev") / "shm"
 _NO_RULE = "nobody reads this"

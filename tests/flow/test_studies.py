@@ -17,7 +17,7 @@ from waiting import until
 from wetread.cli.main import run
 from wetread.db import Database
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 Start = Callable[..., WetreadProcess]
 

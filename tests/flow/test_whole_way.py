@@ -34,6 +34,7 @@ def write_study(folder: Path, **options: object) -> list[Path]:
     return [*localizer.paths, *t1.paths, *t2.paths]
 
 
+@pytest.mark.network
 def test_study_sent_by_dcmtk_comes_back_to_orthanc_once(wetread: Start, orthanc: Orthanc, tmp_path: Path) -> None:
     """Even though Orthanc holds the study too, and routes it, with our results, back to us whenever it is stable."""
     service = wetread(pacs_port=orthanc.dicom_port)
@@ -204,6 +205,7 @@ def test_stored_bit_for_bit_with_provenance(wetread: Start, tmp_path: Path) -> N
         assert (provenance.peer, provenance.calling_ae_title, provenance.address) == ("ct1", "CT1", "127.0.0.1")
 
 
+@pytest.mark.network
 def test_logs_hold_no_patient_data(wetread: Start, orthanc: Orthanc, tmp_path: Path) -> None:
     orthanc.start()
     service = wetread(pacs_port=orthanc.dicom_port)

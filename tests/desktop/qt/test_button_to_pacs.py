@@ -28,7 +28,7 @@ from wetread_desktop.client.settings import DeskSettings, SettingsFolder
 from wetread_desktop.hosts.window.application import Application
 from wetread_desktop.widgets.sign_dialog import SignDialog
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 Start = Callable[..., WetreadProcess]
 READER = "Huber^Eva=胡^伊娃"
