@@ -73,8 +73,9 @@ def _check_set(results: Sequence[Path], sources: Sequence[Path]) -> Iterator[str
     by_modality: dict[str, list[Dataset]] = {}
     for path in results:
         header = dcmread(path, stop_before_pixels=True)
-        kind = "signed SR" if own_checks.is_signed(header) else "PM" if own_checks.is_map(header) else header.Modality
-        by_modality.setdefault(kind, []).append(header)
+        signed = own_checks.is_signed(header) or own_checks.is_accepted(header)
+        kind = "PM" if own_checks.is_map(header) else header.Modality
+        by_modality.setdefault(f"signed {kind}" if signed else kind, []).append(header)
     for modality, headers in by_modality.items():
         if len({header.SeriesInstanceUID for header in headers}) > 1:
             yield f"the {modality} objects are in several series"
@@ -83,9 +84,11 @@ def _check_set(results: Sequence[Path], sources: Sequence[Path]) -> Iterator[str
         yield from own_findings.check_scores(report)
     for found in by_modality.get("PM", []):
         yield from own_checks.check_map(found, sources)
-    for segmentation in by_modality.get("SEG", []):
-        for report in [*by_modality.get("SR", []), *by_modality.get("signed SR", [])]:
-            yield from own_checks.check_tracking(segmentation, report)
+    for standing in ("", "signed "):
+        for segmentation in by_modality.get(f"{standing}SEG", []):
+            for report in by_modality.get(f"{standing}SR", []):
+                yield from own_checks.check_tracking(segmentation, report)
+                yield from own_checks.check_accepted(segmentation, report) if standing else ()
 
 
 def main(result_folder: str, source_folder: str) -> int:

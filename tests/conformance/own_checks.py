@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from conformance.tree import children, groups
 _PROCEDURE_REPORTED = ("121058", "DCM")
 _TRACKING_ID, _TRACKING_UID = ("112039", "DCM"), ("112040", "DCM")
 _SEGMENT = ("121191", "DCM")
+_REVIEWED = re.compile(r" - REVIEWED(, OUTSIDE INTENDED USE)?$")
 _GROUP_TEMPLATES = frozenset({"1410", "1411", "1501"})
 _SYNONYMS = {("123037004", "SCT"): "anatomical structure", ("260753009", "SCT"): "source"}
 """CID 7150 and TID 1410 call them so; the Standard's list of all SCT codes has other names."""
@@ -30,9 +32,9 @@ def check(dataset: Dataset) -> Iterator[str]:
     """Every complaint about one result object."""
     yield from _codes(dataset)
     description = dataset.get("SeriesDescription", "")
-    if is_signed(dataset) and not description.endswith("- REVIEWED"):
+    if is_signed(dataset) and not _REVIEWED.search(description):
         yield "a person signed it, and the series description does not say REVIEWED"
-    elif not is_signed(dataset) and "NOT REVIEWED" not in description:
+    elif not is_signed(dataset) and not is_accepted(dataset) and "NOT REVIEWED" not in description:
         yield "the series description does not say NOT REVIEWED"
     by_modality = {"SR": _report, "SEG": _segmentation, "OT": _picture}
     check_kind = _parametric_map if is_map(dataset) else by_modality[dataset.Modality]
@@ -72,11 +74,26 @@ def check_map(dataset: Dataset, sources: Sequence[Path]) -> Iterator[str]:
         yield f"the map's rows and columns run to {letters}, its image's to {source.PatientOrientation}"
 
 
+def is_accepted(dataset: Dataset) -> bool:
+    """A segmentation of what a person accepted: all it can say of that is the description of its series."""
+    return dataset.Modality == "SEG" and bool(_REVIEWED.search(dataset.get("SeriesDescription", "")))
+
+
+def check_accepted(segmentation: Dataset, report: Dataset) -> Iterator[str]:
+    """A segmentation of what was accepted holds the structures of the signed report, and no others."""
+    held = {s.TrackingUID for s in segmentation.SegmentSequence if s.get("TrackingUID")}
+    reported = {_text(group, _TRACKING_UID) for group in groups(report) if children(group, _SEGMENT)}
+    if held != reported:
+        yield f"the signed report says {len(reported)} structures, its segmentation holds {len(held)}"
+
+
 def check_tracking(segmentation: Dataset, report: Dataset) -> Iterator[str]:
     """The same structure has the same tracking identity in both, and the report names the segmentation's class."""
     segments = {int(s.SegmentNumber): (s.get("TrackingID"), s.get("TrackingUID")) for s in segmentation.SegmentSequence}
     for group in groups(report):
         for item in children(group, _SEGMENT):
+            if item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID != segmentation.SOPInstanceUID:
+                yield "the report refers to another segmentation"
             if item.ReferencedSOPSequence[0].ReferencedSOPClassUID != segmentation.SOPClassUID:
                 yield "the report refers to a segmentation of another SOP class"
             number = int(item.ReferencedSOPSequence[0].ReferencedSegmentNumber)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
@@ -13,8 +14,11 @@ from bundles import THREE
 from conformance.cases import CASES, Case, read_case, two_objects
 from conformance.gate import Complaint, check_files
 from conformance.tree import groups, items, name_of
-from wetread.encode.signed import encode_signed, refers_to
+from wetread.encode.read_back import read_segmentation
+from wetread.encode.signed import encode_signed
+from wetread.encode.signed_seg import encode_accepted
 from wetread.findings.summary import summarize
+from wetread.images.volume import read_volume
 from wetread.records.result import EncodedResult, Rendition, ReportRef
 from wetread.records.sign_off import ReviewedFinding, Signature
 
@@ -28,6 +32,8 @@ class Signed:
 
     case: Case
     result: EncodedResult
+    segmentation: EncodedResult | None
+    """Of what was accepted."""
     accepted: frozenset[str]
     rejected: frozenset[str]
 
@@ -41,7 +47,11 @@ class Signed:
 
     def files(self) -> list[Path]:
         """All objects of the read: a report that was signed refers to the preliminary one."""
-        return [*self.case.paths(), self.result.path]
+        return [*self.case.paths(), *self.new()]
+
+    def new(self) -> list[Path]:
+        """What came with the signature."""
+        return [*([self.segmentation.path] if self.segmentation else []), self.result.path]
 
 
 def signed(
@@ -51,15 +61,19 @@ def signed(
     findings = summarize(case.context.reading, case.context.image)
     keep = len(findings) if keep is None else keep
     reviewed = [ReviewedFinding(f, k < keep, comment) for k, f in enumerate(findings)]
-    (preliminary,) = (r for r in case.results if r.kind == "SR")
-    result = encode_signed(preliminary, reviewed, signature, out=preliminary.path.parent / "signed.dcm", **more)  # type: ignore[arg-type]
     uids = [f.tracking_uid for f in findings]
-    return Signed(case, result, frozenset(uids[:keep]), frozenset(uids[keep:]))
+    accepted, folder = frozenset(uids[:keep]), case.results[0].path.parent
+    (preliminary,) = (r for r in case.results if r.kind == "SR")
+    masks = [r for r in case.results if r.kind == "SEG"]
+    segments = encode_accepted(masks[0], accepted, signature, out=folder / "signed-seg.dcm") if masks else None
+    more |= {"segments": segments, "out": folder / "signed.dcm"}
+    result = encode_signed(preliminary, reviewed, signature, **more)  # type: ignore[arg-type]
+    return Signed(case, result, segments.result if segments else None, accepted, frozenset(uids[keep:]))
 
 
 def complaints_of(done: Signed) -> list[Complaint]:
-    """Of the signed report, and of the set; the other objects of every case are looked at in ``test_results_pass``."""
-    return check_files(done.files(), done.case.sources, alone=[done.result.path])
+    """Of the signed objects, and of the set; the other objects of every case are looked at in ``test_results_pass``."""
+    return check_files(done.files(), done.case.sources, alone=done.new())
 
 
 def tracked(report: Dataset) -> set[str]:
@@ -129,13 +143,43 @@ def test_same_sign_off_gives_the_same_bytes_and_another_one_another_instance(tmp
     assert later.result.series_instance_uid == first.result.series_instance_uid
 
 
-def test_numbers_and_references_are_those_that_were_reviewed(tmp_path: Path) -> None:
+def test_numbers_are_those_that_were_reviewed_and_references_those_of_what_was_accepted(tmp_path: Path) -> None:
     done = signed(read_case(tmp_path, THREE, segment=two_objects))
-    assert [group.to_json() for group in groups(done.report)] == [g.to_json() for g in groups(done.preliminary)]
-    (segmentation,) = (r for r in done.case.results if r.kind == "SEG")
-    assert segmentation.sop_instance_uid in refers_to(done.result.path)
+    (before,) = (r for r in done.case.results if r.kind == "SEG")
+    assert done.segmentation is not None
+    here, there = done.segmentation.sop_instance_uid, before.sop_instance_uid
+    expected = [group.to_json().replace(there, here) for group in groups(done.preliminary)]
+    assert [group.to_json() for group in groups(done.report)] == expected
+    assert here in done.report.to_json()
+    assert there not in done.report.to_json()
     nothing = signed(done.case, keep=0)
-    assert segmentation.sop_instance_uid not in refers_to(nothing.result.path)
+    assert nothing.segmentation is None
+    assert not [uid for uid in (here, there) if uid in nothing.report.to_json()]
+
+
+@pytest.mark.parametrize("rendition", list(Rendition))
+@pytest.mark.parametrize("shape", [(12, 32, 24), (12, 31, 23)], ids=["whole bytes", "frames that share bytes"])
+@pytest.mark.parametrize("keep", [[0], [1], [0, 1]], ids=["the first", "the second", "both"])
+def test_segmentation_of_what_was_accepted_holds_it_voxel_for_voxel_and_nothing_else(
+    tmp_path: Path, rendition: Rendition, shape: tuple[int, int, int], keep: list[int]
+) -> None:
+    case = read_case(tmp_path, THREE, segment=two_objects, rendition=rendition, shape=shape)
+    (before,) = (r for r in case.results if r.kind == "SEG")
+    segments = [s for s in dcmread(before.path).SegmentSequence if s.SegmentNumber]
+    assert len(segments) == 2
+    wanted = frozenset(str(segments[k].TrackingUID) for k in keep)
+    taken = encode_accepted(before, wanted, DOE, out=tmp_path / "accepted.dcm")
+    assert taken.result is not None
+    held = dcmread(taken.result.path)
+    assert {s.TrackingUID for s in held.SegmentSequence if s.SegmentNumber} == wanted
+    volume = read_volume(case.phantom.series(), min_slices=2)
+    there, here = (read_segmentation(path, volume).array for path in (before.path, taken.result.path))
+    expected = np.zeros_like(there)
+    for number, place in taken.numbers.items():
+        expected[there == number] = place
+    assert expected.any()
+    assert np.array_equal(here, expected)
+    assert check_files([taken.result.path], case.sources, alone=[taken.result.path]) == []
 
 
 def test_reader_whose_name_the_source_cannot_express_is_written_in_utf_8(tmp_path: Path) -> None:

@@ -38,8 +38,11 @@ def read(
     return job.job_id
 
 
-def sign(db: Database, folder: Path, job_id: str, *, referred: frozenset[str] = frozenset()) -> EncodedResult:
-    signed = dataclasses.replace(result(folder, f"9.{job_id}"), kind="SR")
+def sign(db: Database, folder: Path, job_id: str, *kinds: str) -> list[EncodedResult]:
+    """Objects of these kinds, in sending order; a report if none are named."""
+    signed = [
+        dataclasses.replace(result(folder, f"9.{n}.{job_id}"), kind=kind) for n, kind in enumerate(kinds or ("SR",))
+    ]
     queue = Queue(db, RetrySettings(), owner="test")
     with db.transaction() as tx:
         tx.run(
@@ -48,8 +51,7 @@ def sign(db: Database, folder: Path, job_id: str, *, referred: frozenset[str] = 
             {"job": job_id},
         )
         row = tx.fetch("SELECT * FROM jobs WHERE id = :job", {"job": job_id})[0]
-        where = {"sign_off_id": f"s{job_id}", "referred": referred, "data_folder": folder}
-        commit_signed(tx, queue._queries, row, [signed], **where)
+        commit_signed(tx, queue._queries, row, signed, sign_off_id=f"s{job_id}", data_folder=folder)
     return signed
 
 
@@ -58,25 +60,20 @@ def outbox(db: Database) -> dict[str, str]:
     return {r["sop_instance_uid"]: r["state"] for r in rows}
 
 
-def test_route_that_waits_for_a_signature_sends_nothing_before_and_no_preliminary_report_after(
-    db: Database, tmp_path: Path
+@pytest.mark.parametrize("kinds", [("SEG", "SR"), ("SR",)], ids=["something accepted", "nothing accepted"])
+def test_route_that_waits_for_a_signature_sends_what_was_signed_and_nothing_else(
+    db: Database, tmp_path: Path, kinds: tuple[str, ...]
 ) -> None:
     job = read(db, tmp_path, "a", study=add_study(db), send="after signing")
     assert outbox(db) == {}
-    signed = sign(db, tmp_path, job, referred=frozenset({"1.5.0"}))
-    assert list(outbox(db)) == ["1.5.0", signed.sop_instance_uid], "the segmentation first, then what refers to it"
-
-
-def test_segmentation_stays_when_the_signed_report_does_not_refer_to_it(db: Database, tmp_path: Path) -> None:
-    job = read(db, tmp_path, "a", study=add_study(db), send="after signing")
-    signed = sign(db, tmp_path, job)
-    assert list(outbox(db)) == [signed.sop_instance_uid]
+    signed = sign(db, tmp_path, job, *kinds)
+    assert list(outbox(db)) == [s.sop_instance_uid for s in signed], "the segmentation first, then what refers to it"
 
 
 def test_what_was_signed_goes_out_although_a_newer_read_takes_its_place(db: Database, tmp_path: Path) -> None:
     study, first = add_study(db)
     job = read(db, tmp_path, "a", study=(study, first))
-    signed = sign(db, tmp_path, job)
+    (signed,) = sign(db, tmp_path, job)
     read(db, tmp_path, "b", study=(study, add_revision(db, study, 2)), uid="1.6")
     assert outbox(db) | {"1.5.1": "withdrawn", signed.sop_instance_uid: "pending", "1.6.1": "pending"} == outbox(db)
     (row,) = db.fetch("SELECT g.superseded_at, j.superseded_by FROM sign_offs g JOIN jobs j ON j.id = g.job_id")
@@ -86,7 +83,7 @@ def test_what_was_signed_goes_out_although_a_newer_read_takes_its_place(db: Data
 
 def test_what_was_signed_for_another_patient_is_withdrawn(db: Database, tmp_path: Path) -> None:
     study, first = add_study(db)
-    signed = sign(db, tmp_path, read(db, tmp_path, "a", study=(study, first)))
+    (signed,) = sign(db, tmp_path, read(db, tmp_path, "a", study=(study, first)))
     second = add_revision(db, study, 2)
     with db.transaction() as tx:
         tx.run("UPDATE revisions SET attributes = replace(attributes, '\"P\"', '\"Q\"') WHERE id = :id", {"id": second})

@@ -62,7 +62,7 @@ class Jobs(Protocol):
         ...
 
     def progress(self, job_id: str) -> Document:
-        """``state, stage, percent, queue_place, eta_s, reason``."""
+        """``state, stage, percent, queue_place, eta_s, code, reason``."""
         ...
 
 

@@ -1,15 +1,13 @@
 """A report that a person signed: the preliminary one with what was accepted, FINAL and VERIFIED (PS3.3 C.17.2).
 
 It is made from the committed preliminary report, group by group, so every number, reference and tracking UID is the one
-that was reviewed; nothing is computed again. It is a new instance in a series of its own, because the preliminary
-report's series says that nobody has reviewed it, and a series has one description.
+that was reviewed; nothing is computed again. What it refers to is the segmentation of what was accepted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from highdicom.sr import (
@@ -26,18 +24,15 @@ from wetread.durable import write_atomically
 from wetread.encode import codes
 from wetread.encode.codes import concept
 from wetread.encode.evaluations import EVALUATIONS, OUTSIDE_INTENDED_USE, code_item_of, comment_item
-from wetread.encode.provenance import offset_minutes
+from wetread.encode.reviewed import set_reviewed, signed_time
+from wetread.encode.signed_seg import AcceptedSegments
 from wetread.encode.text import choose_character_set, text_line
-from wetread.encode.uids import derived_uid
 from wetread.errors import SpoolUnavailable
 from wetread.records.finding import Evaluation
 from wetread.records.result import EncodedResult, ReportRef
 from wetread.records.sign_off import ReviewedFinding, Signature
 
-_NOT_REVIEWED, _REVIEWED = " - NOT REVIEWED", " - REVIEWED"
 _RESEARCH = "Research use only: not for clinical use."
-_SERIES_OFFSET = 8
-"""From the Series Number of the preliminary report: out of the way of the other kinds of results."""
 _IMAGING_MEASUREMENTS, _QUALITATIVE_EVALUATIONS = "126010", "C0034375"
 _OBSERVER_TYPE, _TRACKING_UID = "121005", "112040"
 
@@ -47,11 +42,13 @@ def encode_signed(
     reviewed: Sequence[ReviewedFinding],
     signature: Signature,
     *,
+    segments: AcceptedSegments | None = None,
     also_replaces: Iterable[ReportRef] = (),
     out: Path,
 ) -> EncodedResult:
     """Write the signed report that follows ``preliminary`` to ``out``.
 
+    ``segments``: what was accepted of the segmentation that ``preliminary`` refers to, if it does.
     ``also_replaces``: signed reports of earlier reads whose place it takes.
     Raises: ``SpoolUnavailable`` when the disk is full or cannot be written.
     """
@@ -59,12 +56,13 @@ def encode_signed(
     report.decode()
     declared = Dataset()
     declared.SpecificCharacterSet = report.get("SpecificCharacterSet")
-    when = _local(signature.signed_at, report)
     _set_content(report, reviewed, signature)
-    _set_verified(report, signature, when)
+    if segments is not None:
+        _refer_to(report, segments)
+    _set_verified(report, signature)
     first = ReportRef(preliminary.sop_class_uid, preliminary.sop_instance_uid, preliminary.series_instance_uid)
     report.PredecessorDocumentsSequence = _documents(str(report.StudyInstanceUID), [first, *also_replaces])
-    _set_identity(report, preliminary, signature, when)
+    set_reviewed(report, preliminary, signature)
     choose_character_set(report, declared)
     try:
         write_atomically(out, lambda part: dcmwrite(part, report, enforce_file_format=True))
@@ -79,29 +77,33 @@ def encode_signed(
     )
 
 
-def refers_to(report: Path) -> frozenset[str]:
-    """SOP Instance UIDs of the images and segmentations that the content of a report refers to."""
-    found = dcmread(report)
-    return frozenset(
-        str(reference.ReferencedSOPInstanceUID)
-        for item in _items(found)
-        for reference in item.get("ReferencedSOPSequence", [])
-    )
+def _refer_to(report: Dataset, segments: AcceptedSegments) -> None:
+    """Put the segmentation of what was accepted where the committed one stood, in content and evidence."""
+    here = segments.result
+    for reference in (r for item in _items(report) for r in item.get("ReferencedSOPSequence", [])):
+        if here is not None and reference.ReferencedSOPInstanceUID == segments.taken_from:
+            reference.ReferencedSOPInstanceUID = here.sop_instance_uid
+            reference.ReferencedSegmentNumber = segments.numbers[int(reference.ReferencedSegmentNumber)]
+    for study in report.CurrentRequestedProcedureEvidenceSequence:
+        series = [s for s in study.ReferencedSeriesSequence if not _names(s, segments.taken_from)]
+        series += [_evidence(here)] if here is not None else []
+        study.ReferencedSeriesSequence = sorted(series, key=lambda s: str(s.SeriesInstanceUID))
 
 
-def _set_identity(report: Dataset, preliminary: EncodedResult, signature: Signature, when: datetime) -> None:
-    report.SOPInstanceUID = derived_uid("signed", signature.sign_off_id, preliminary.sop_instance_uid)
-    report.file_meta.MediaStorageSOPInstanceUID = report.SOPInstanceUID
-    report.SeriesInstanceUID = derived_uid("signed series", preliminary.series_instance_uid)
-    report.SeriesNumber = int(report.SeriesNumber) + _SERIES_OFFSET
-    report.SeriesDescription = str(report.SeriesDescription).removesuffix(_NOT_REVIEWED) + _REVIEWED
-    date, time = when.strftime("%Y%m%d"), when.strftime("%H%M%S.%f")
-    report.InstanceCreationDate, report.InstanceCreationTime = date, time
-    report.ContentDate, report.ContentTime = date, time
+def _names(series: Dataset, sop_instance_uid: str) -> bool:
+    return any(item.ReferencedSOPInstanceUID == sop_instance_uid for item in series.ReferencedSOPSequence)
 
 
-def _set_verified(report: Dataset, signature: Signature, when: datetime) -> None:
+def _evidence(result: EncodedResult) -> Dataset:
+    item, series = Dataset(), Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = result.sop_class_uid, result.sop_instance_uid
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = result.series_instance_uid, [item]
+    return series
+
+
+def _set_verified(report: Dataset, signature: Signature) -> None:
     """SR Document General Module (PS3.3 Table C.17-2)."""
+    when = signed_time(signature, report)
     report.CompletionFlag = "COMPLETE"
     report.PreliminaryFlag = "FINAL"
     report.VerificationFlag = "VERIFIED"
@@ -191,12 +193,6 @@ def _evaluation(reviewed: ReviewedFinding) -> Iterator[Dataset]:
 
 def _evaluation_code(evaluation: str) -> CodedConcept:
     return EVALUATIONS[Evaluation(evaluation)]
-
-
-def _local(signed_at: datetime, report: Dataset) -> datetime:
-    """In the zone that the report's other times are in: Timezone Offset From UTC speaks for all of them."""
-    minutes = offset_minutes(str(report.get("TimezoneOffsetFromUTC", "") or "")) or 0
-    return signed_at.astimezone(timezone(timedelta(minutes=minutes)))
 
 
 def _tracking_uid(group: Dataset) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 from wetread.bundles import Bundle
@@ -12,9 +12,10 @@ from wetread.errors import NotIntended
 from wetread.guard.appearance import read_appearance
 from wetread.guard.grid import check_same_grid
 from wetread.guard.intended import check_age, check_sex, check_spacing
-from wetread.records.job import JobSpec, ReadOptions
+from wetread.records.job import ChosenSeries, JobSpec, ReadOptions
 from wetread.records.model_input import ModelInput
 from wetread.records.radiograph import Radiograph
+from wetread.records.study import StudyRef
 
 _Check = Callable[[], None]
 
@@ -51,6 +52,18 @@ def _checks(spec: JobSpec, bundle: Bundle, images: Mapping[str, ModelInput]) -> 
     for image in images.values():
         if isinstance(image, Radiograph):
             yield partial(check_appearance, image, bundle)
+
+
+def unintended_uses(study: StudyRef, chosen: Iterable[ChosenSeries], manifest: Manifest) -> list[str]:
+    """What is written about a study and its series that the bundle was not made for; no image is looked at."""
+    rules = {rule.name: rule for rule in manifest.inputs}
+    found = [f"{c.series.label}: {why}" for c in chosen for why in unintended(c.series, rules[c.input_name])]
+    for check in (check_age, check_sex):
+        try:
+            check(study, manifest.patient)
+        except NotIntended as exc:
+            found.append(str(exc))
+    return found
 
 
 def check_appearance(film: Radiograph, bundle: Bundle) -> None:

@@ -42,26 +42,22 @@ def commit_signed(
     signed: Sequence[EncodedResult],
     *,
     sign_off_id: str,
-    referred: frozenset[str],
     data_folder: Path,
 ) -> None:
-    """Record the reports that a person signed of job ``row``, and put them into the outbox of its destinations.
+    """Record what a person signed of job ``row``, in sending order, and put it into the outbox of its destinations.
 
-    Where results wait for a signature, the segmentation goes before them if they refer to it (``referred``: SOP
-    Instance UIDs). The preliminary report and its pictures never leave then: they say what nobody had reviewed.
+    Where results wait for a signature, nothing else ever leaves: the rest says what nobody had reviewed.
     """
     committed = committed_results(tx, queries, row["id"], data_folder)
     for position, result in enumerate(signed, start=len(committed)):
         path = result.path.relative_to(data_folder).as_posix()
         fields = dataclasses.asdict(result) | {"job_id": row["id"], "position": position, "path": path}
         tx.run(queries["add_signed_result"], fields | {"sign_off_id": sign_off_id})
-    first = [r for r in committed if r.kind == "SEG" and r.sop_instance_uid in referred]
     wanted = _wanted(tx, queries, row)
-    for results in (first if row["send"] == "after signing" else [], signed):
-        for result in results:
-            for destination in _takers(wanted, result, signed):
-                entry = {"job_id": row["id"], "sop_instance_uid": result.sop_instance_uid, "destination": destination}
-                tx.run(queries["put_in_outbox"], entry | {"now": now()})
+    for result in signed:
+        for destination in _takers(wanted, result, signed):
+            entry = {"job_id": row["id"], "sop_instance_uid": result.sop_instance_uid, "destination": destination}
+            tx.run(queries["put_in_outbox"], entry | {"now": now()})
 
 
 def committed_results(

@@ -262,7 +262,7 @@ WITH RECURSIVE older (id) AS (
     SELECT j.id FROM jobs j JOIN older o ON j.superseded_by = o.id
 )
 SELECT r.sop_class_uid, r.sop_instance_uid, r.series_instance_uid, r.rendition FROM results r JOIN older o ON r.job_id = o.id
-WHERE r.sign_off_id != '' ORDER BY r.sop_instance_uid
+WHERE r.sign_off_id != '' AND r.kind = 'SR' ORDER BY r.sop_instance_uid
 
 -- name: delivered_predecessors
 -- The newest delivered report on each line of superseded jobs: where there is one, no older one is looked for.

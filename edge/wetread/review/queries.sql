@@ -36,5 +36,5 @@ INSERT INTO sign_offs (id, job_id, version, reader, organization, reader_id, sig
 VALUES (:id, :job_id, :version, :reader, :organization, :reader_id, :signed_at)
 
 -- name: signed_reports
-SELECT r.sop_instance_uid, r.series_instance_uid, r.rendition FROM results r WHERE r.sign_off_id = :id
+SELECT r.sop_instance_uid, r.series_instance_uid, r.rendition FROM results r WHERE r.sign_off_id = :id AND r.kind = 'SR'
 ORDER BY r.rendition, r.position

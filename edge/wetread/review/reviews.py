@@ -112,7 +112,8 @@ class Reviews:
     def decide(self, job_id: str, reader: str, decisions: Sequence[Decision]) -> ReviewOfJob:
         """Take decisions down, all or none; those with a known id were taken before.
 
-        Raises: ``HeldByAnother``, ``AlreadySigned``, ``NotPossible`` for what is no decision about this read.
+        Raises: ``HeldByAnother``, ``AlreadySigned``, ``Conflict`` when the read is superseded, ``NotPossible`` for what
+        is no decision about this read.
         """
         with self._db.transaction() as tx:
             row = self.job(tx, job_id)
@@ -120,6 +121,8 @@ class Reviews:
             new = [d for d in _once(decisions) if not self._is_known(tx, job_id, d)]
             if new:
                 _check_unsigned(there)
+                if there.is_superseded:
+                    raise Conflict("the study changed after this read, so it is superseded; decide on the newer read")
                 if there.holder is None or there.holder.reader != reader:
                     raise _held(there.holder)
             review = there.review

@@ -14,7 +14,7 @@ from wetread.bundles.trust import admit
 from wetread.config import Config
 from wetread.db import Database, Queries
 from wetread.errors import Conflict, Misconfigured, NotHere, NotIntended, NotPossible, WetreadError
-from wetread.guard.guard import patient_rule
+from wetread.guard.guard import patient_rule, unintended_uses
 from wetread.guard.intended import check_patient
 from wetread.jobs.new_job import BUTTON, Chosen, NewJob
 from wetread.jobs.requests import Requests
@@ -137,18 +137,20 @@ class OnDemand:
             "clinical_use": False,
         }
         about |= {"fits": False, "reason": "", "chosen": [], "passed_over": [], "predicted": None, "latest_job": None}
+        about |= {"intended_use": "", "outside": []}
         try:
             bundle = load_bundle(folder)
         except Misconfigured as exc:
             return about | {"reason": str(exc)}
         manifest = bundle.manifest
         about |= {"version": bundle.version, "title": manifest.title, "not_for": list(manifest.not_for)}
+        about |= {"intended_use": manifest.intended_use}
         about |= {"clinical_use": manifest.clinical_use, "latest_job": self._latest_job(revision, bundle.name)}
         about["passed_over"] = [str(v) for v in select(revision.study, manifest.inputs).verdicts if not v.taken]
         try:
             _, reads = self._fitting(revision.study, folder, ReadOptions())
         except WetreadError as exc:
-            return about | {"reason": str(exc)}
+            return about | {"reason": str(exc), "outside": self._outside(revision.study, folder)}
         about["chosen"] = [
             {"input_name": c.input_name, "series_instance_uid": c.series.series_instance_uid, "reason": c.reason}
             for c in reads[0].chosen
@@ -170,6 +172,14 @@ class OnDemand:
             raise NotPossible(str(exc)) from exc
         self._digest(bundle)
         return bundle, reads
+
+    def _outside(self, study: StudyRef, folder: Path) -> list[str]:
+        """Why the bundle was not made for a study that it could read all the same; nothing if it could not."""
+        try:
+            bundle, reads = self._fitting(study, folder, ReadOptions(outside_intended_use=True))
+        except WetreadError:
+            return []
+        return unintended_uses(study, reads[0].chosen, bundle.manifest)
 
     def _digest(self, bundle: Bundle) -> str:
         """Its digest, after weights and trust were checked; again only when a file of it changed.

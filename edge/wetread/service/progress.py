@@ -29,7 +29,7 @@ class Progress:
         self._queries = Queries("wetread.service")
 
     def of(self, job_id: str) -> Document:
-        """``state, stage, percent, queue_place, eta_s, reason``. Raises: ``NotHere``."""
+        """``state, stage, percent, queue_place, eta_s, code, reason``. Raises: ``NotHere``."""
         key = {"job_id": job_id, "head_start_days": self._head_start_days}
         rows = self._db.fetch(self._queries["progress"], key)
         if not rows:
@@ -44,6 +44,7 @@ class Progress:
             "percent": int(found[2]) if found else 100 if row["state"] == "done" else 0,
             "queue_place": None if row["ahead"] is None else int(row["ahead"]) + 1,
             "eta_s": self._eta_s(row),
+            "code": row["code"],
             "reason": row["reason"] or waits or ("is being cancelled" if row["cancel_asked"] else ""),
         }
 

@@ -139,7 +139,7 @@ SELECT id FROM jobs WHERE study_id = :study_id AND bundle = :bundle ORDER BY cre
 SELECT report FROM jobs WHERE bundle = :bundle AND state = 'done' ORDER BY finished_at DESC LIMIT :limit
 
 -- name: progress
-SELECT j.id, j.state, j.progress, j.reason, j.predicted_s, j.cancel_asked, j.bundle,
+SELECT j.id, j.state, j.progress, j.code, j.reason, j.predicted_s, j.cancel_asked, j.bundle,
     (SELECT a.started_at FROM attempts a WHERE a.job_id = j.id ORDER BY a.number DESC LIMIT 1) AS started_at,
     CASE j.state WHEN 'waiting' THEN (SELECT count(*) FROM jobs o WHERE o.state IN ('waiting', 'running') AND o.id != j.id
         AND (o.state = 'running' OR (o.held = 0 AND julianday(o.due) - o.priority * :head_start_days

@@ -1,4 +1,4 @@
-"""A person signs a read: the reports are written, then sign-off, reports and outbox entries are one transaction.
+"""A person signs a read: reports and segmentations are written, then sign-off, objects and outbox are one transaction.
 
 A crash before it leaves files that nobody refers to, and the review is as it was; after it everything is there. The
 same sign-off id twice is one sign-off.
@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from wetread.db import Database, Queries, Row, Transaction
-from wetread.encode.signed import encode_signed, refers_to
+from wetread.encode.signed import encode_signed
+from wetread.encode.signed_seg import AcceptedSegments, encode_accepted
 from wetread.errors import Conflict, NotPossible
 from wetread.failpoint import failpoint
 from wetread.jobs.committing import commit_signed, committed_results, reported_findings
@@ -85,22 +86,20 @@ class Signing:
             for finding in reported_findings(json.loads(row["report"]))
             for state in [review.of(finding.tracking_uid)]
         ]
+        accepted = frozenset(r.finding.tracking_uid for r in reviewed if r.is_accepted)
         folder = self._data_folder / "results" / row["id"] / "signed" / signature.sign_off_id
-        return [
-            encode_signed(
-                report,
-                reviewed,
-                signature,
-                also_replaces=earlier.get(report.rendition.value, ()),
-                out=folder / f"sr-{report.rendition.value}.dcm",
-            )
-            for report in results
-            if report.kind == "SR"
-        ]
+        signed: list[EncodedResult] = []
+        for report in (r for r in results if r.kind == "SR"):
+            rendition = report.rendition.value
+            segments = _segments(results, report, accepted, signature, folder / f"seg-{rendition}.dcm")
+            if segments is not None and segments.result is not None:
+                signed.append(segments.result)
+            also, out = earlier.get(rendition, ()), folder / f"sr-{rendition}.dcm"
+            signed.append(encode_signed(report, reviewed, signature, segments=segments, also_replaces=also, out=out))
+        return signed
 
     def _commit(self, job_id: str, wanted: WantedSignOff, signature: Signature, reports: list[EncodedResult]) -> None:
         """Everything was looked at once more: somebody else may have decided or signed while the files were written."""
-        referred = frozenset[str]().union(*(refers_to(report.path) for report in reports))
         with self._db.transaction() as tx:
             there = self._reviews.check_sign(tx, job_id, wanted)
             if there.signed is not None:
@@ -121,7 +120,6 @@ class Signing:
                 row,
                 reports,
                 sign_off_id=signature.sign_off_id,
-                referred=referred,
                 data_folder=self._data_folder,
             )
 
@@ -138,6 +136,16 @@ class Signing:
             reference = ReportRef(row["sop_class_uid"], row["sop_instance_uid"], row["series_instance_uid"])
             found.setdefault(row["rendition"], []).append(reference)
         return found
+
+
+def _segments(
+    results: list[EncodedResult], report: EncodedResult, accepted: frozenset[str], signature: Signature, out: Path
+) -> AcceptedSegments | None:
+    """What was accepted of the segmentation that goes with a report; none where the read made none."""
+    for result in results:
+        if result.kind == "SEG" and result.rendition == report.rendition:
+            return encode_accepted(result, accepted, signature, out=out)
+    return None
 
 
 def _check_patient(row: Row, confirmed: Confirmed) -> None:

@@ -51,6 +51,7 @@ class Viewing:
             "job": {key: value for key, value in read.items() if not isinstance(value, list | dict)},
             "read": read,
             "status": "signed" if signed else "preliminary",
+            "outside_intended_use": bool(json.loads(row["options"]).get("outside_intended_use")),
             "superseded_by": row["superseded_by"],
             "superseded": bool(row["superseded_at"]),
             "patient": attributes["patient"],
