@@ -55,6 +55,8 @@ def suggestion(bundle: str = "spleen", *, fits: bool = True, **more: Any) -> Doc
         "fits": fits,
         "reason": "CT, abdomen, 2.5 mm, 4 slices" if fits else "made for MR; this study is CT",
         "chosen": [{"input_name": "image", "series_instance_uid": SERIES, "reason": "the thinnest slices"}],
+        "outside": [],
+        "intended_use": "spleen volume in adults",
         "passed_over": ["series 1 'Scout': a localizer"],
         "not_for": ["children"],
         "clinical_use": False,

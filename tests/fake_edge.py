@@ -41,6 +41,8 @@ class FakeJob:
     holder: str = ""
     signed: Document | None = None
     superseded: bool = False
+    outside: bool = False
+    """Asked for outside the intended use."""
     finished_at: str = "2026-11-22T07:42:00Z"
 
     @property
@@ -157,10 +159,12 @@ class FakeEdge:
 
     def post_job(self, *, body: bytes, **_: Any) -> tuple[int, Document]:
         asked = json.loads(body)
+        outside = asked.get("outside_intended_use", False)
         for job in self.jobs.values():
-            if (job.study_instance_uid, job.bundle) == (asked["study_instance_uid"], asked["bundle"]):
+            there = (job.study_instance_uid, job.bundle, job.outside)
+            if there == (asked["study_instance_uid"], asked["bundle"], outside):
                 return 200, self.job_document(job)
-        job = FakeJob(f"job-{len(self.jobs) + 1}", asked["study_instance_uid"], asked["bundle"])
+        job = FakeJob(f"job-{len(self.jobs) + 1}", asked["study_instance_uid"], asked["bundle"], outside=outside)
         self.tell(self.add_job(job), state="waiting", queue_place=1)
         return 202, self.job_document(job)
 
@@ -176,7 +180,8 @@ class FakeEdge:
         if job.result is None:
             raise Refusal(409, "no-result", f"job {job_id} has no result yet")
         status = "signed" if job.signed else "preliminary"
-        return 200, job.result | {"job": self.job_document(job), "status": status}
+        more = {"job": self.job_document(job), "status": status, "outside_intended_use": job.outside}
+        return 200, job.result | more
 
     def get_labels(self, job_id: str, **_: Any) -> tuple[int, bytes]:
         return 200, gzip.compress(self._job(job_id).labels)
@@ -200,6 +205,8 @@ class FakeEdge:
 
     def post_decisions(self, job_id: str, *, body: bytes, headers: Any, **_: Any) -> tuple[int, Document]:
         job, reader = self._job(job_id), _reader(headers)
+        if job.superseded:
+            raise Refusal(409, "superseded", "this study was read again")
         if job.holder != reader:
             raise self._held(job)
         review, fresh = job.review, {}
@@ -247,7 +254,8 @@ class FakeEdge:
             "study_instance_uid": job.study_instance_uid,
             "bundle": job.bundle,
             "state": job.state,
-            "reason": "",
+            "code": job.progress[-1].get("code", "") if job.progress else "",
+            "reason": job.progress[-1].get("reason", "") if job.progress else "",
             "finished_at": job.finished_at if job.state == "done" else None,
         }
 

@@ -85,7 +85,7 @@ def test_rejected_read_says_why_and_that_nothing_was_ruled_out(tmp_path: Path, e
     job = desk.host.until(lambda: next(iter(edge.jobs.values()), None))
     edge.tell(job, state="rejected", reason="slice 7 is missing")
     card = desk.host.until(lambda: desk.presenter.state.card)
-    assert ENGLISH(card.what) == "This study cannot be read: slice 7 is missing"
+    assert ENGLISH(card.what) == "Not read: slice 7 is missing"
     assert "nothing was ruled out" in ENGLISH(card.todo)
 
 

@@ -94,6 +94,8 @@ def _set_segments(dataset: Dataset, numbers: Mapping[int, int]) -> None:
 def _keep_masks(dataset: Dataset, numbers: Mapping[int, int]) -> list[int]:
     """Leave the frames of these segments in a BINARY segmentation. Returns: their places among the frames before."""
     groups = dataset.PerFrameFunctionalGroupsSequence
+    if "SegmentIdentificationSequence" in dataset.SharedFunctionalGroupsSequence[0]:
+        return list(range(len(groups)))  # all frames are of one segment, and it was accepted
     kept = []
     for place, group in enumerate(groups):
         segment = group.SegmentIdentificationSequence[0]

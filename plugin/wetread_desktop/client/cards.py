@@ -39,8 +39,8 @@ class CardAction(StrEnum):
     GIVE_UP_UNSENT = "give_up_unsent"
     RELOAD = "reload"
     """Ask the edge again for what is on the screen."""
-    OPEN_LATEST = "open_latest"
-    """Show the read that took the place of this one."""
+    READ_OUTSIDE = "read_outside"
+    """Ask whether to read what the bundle was not made for; the window's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class Card:
     details: str
     """For whoever helps; no patient."""
     actions: tuple[CardAction, ...] = ()
+    is_failure: bool = True
+    """Something went wrong; else it is what it should be, and has to be known."""
 
 
 def card_of(error: Exception, edge_url: str = "") -> Card:

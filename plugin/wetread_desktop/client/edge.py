@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -71,6 +71,13 @@ class Edge:
     def __init__(self, address: EdgeAddress, *, timeout_s: float = 10.0) -> None:
         """``timeout_s``: how long the edge may be silent. Raises: ``Unreachable``, ``CertificateRefused``."""
         self.http = Http(address, timeout_s=timeout_s)
+        self._timeout_s = timeout_s
+
+    def as_reader(self, name: str) -> Edge:
+        """The same edge, asked by this reader (DICOM PN)."""
+        if name == self.address.reader:
+            return self
+        return Edge(replace(self.address, reader=name), timeout_s=self._timeout_s)
 
     @property
     def address(self) -> EdgeAddress:

@@ -21,6 +21,8 @@ class Job:
     reason: str
     finished_at: str
     """ISO 8601, UTC; empty before."""
+    code: str = ""
+    """What kind of reason; as in ``wetread/errors.py``."""
 
     @classmethod
     def read(cls, fields: Fields) -> Job:
@@ -32,6 +34,7 @@ class Job:
             state=fields.choice("state", JobState),
             reason=fields.text("reason", ""),
             finished_at=fields.text("finished_at", ""),
+            code=fields.text("code", ""),
         )
 
 
@@ -47,6 +50,8 @@ class Progress:
     """1: the next one."""
     eta_s: float | None = None
     reason: str = ""
+    code: str = ""
+    """What kind of reason."""
 
     @classmethod
     def read(cls, fields: Fields) -> Progress:
@@ -59,6 +64,7 @@ class Progress:
             queue_place=fields.integer_or_none("queue_place"),
             eta_s=fields.number_or_none("eta_s"),
             reason=fields.text("reason", ""),
+            code=fields.text("code", ""),
         )
 
     @property

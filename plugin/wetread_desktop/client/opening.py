@@ -11,6 +11,7 @@ from wetread_desktop.client.desk import Desk, Subject
 from wetread_desktop.client.edge import Edge
 from wetread_desktop.client.errors import NotHere
 from wetread_desktop.client.jobs import Job
+from wetread_desktop.client.outside import NotRead, OutsideUse, not_read, outside_use
 from wetread_desktop.client.panel_state import Action, PanelState, PatientBar, Phase
 from wetread_desktop.client.studies import Study, Suggestion
 from wetread_desktop.client.wording import age_years, clock_time, person_name, shown_date
@@ -58,7 +59,7 @@ class Opening:
     def _start_anew(self, subject: Subject) -> None:
         self._known, self._desk.subject = None, subject
         kept = self._desk.state
-        fresh = PanelState(capabilities=kept.capabilities, edge=kept.edge)
+        fresh = PanelState(capabilities=kept.capabilities, edge=kept.edge, unsent=kept.unsent)
         self._desk.change(**{field.name: getattr(fresh, field.name) for field in fields(fresh)})
 
     def ask(self) -> None:
@@ -113,27 +114,55 @@ class Opening:
             self._desk.ask(lambda edge: edge.job(latest), self._latest)
 
     def offer(self) -> None:
-        """Show the one button: read, or see what was read."""
-        known = self._known
-        chosen = next((s for s in known.suggestions if s.bundle == self._desk.state.chosen), None) if known else None
+        """Show the one button: read, or see what was read; and why the study was not read, if it was not."""
+        known, chosen = self._known, self._chosen()
         action = Action(say("Read"), enabled=False, why_not=say("No bundle fits this study."))
         if known and known.job and known.job.state is JobState.DONE:
             action = Action(say("Show the findings of {time}", time=clock_time(known.job.finished_at)))
         elif chosen is not None:
             why: Sentence = "" if chosen.fits else chosen.reason or say("This bundle does not fit this study.")
             action = Action(say("Read with {title}", title=chosen.about.title), enabled=chosen.fits, why_not=why)
-        self._desk.change(phase=Phase.STUDY_OPEN, primary=action, progress=None)
+        found = self._not_read()
+        card = found.card(chosen.about.title) if found and chosen else None
+        self._desk.change(phase=Phase.STUDY_OPEN, primary=action, progress=None, card=card)
+
+    def outside_use(self) -> OutsideUse | None:
+        """What a reader has to know before the study is read outside the intended use; none where it cannot be."""
+        found, chosen, patient = self._not_read(), self._chosen(), self._desk.state.patient
+        if found is None or chosen is None or patient is None or not found.reasons:
+            return None
+        return outside_use(patient, chosen, found)
+
+    def read_outside(self) -> None:
+        """Read although the bundle was not made for this study; the reader was told what that means."""
+        if self._desk.state.phase is Phase.STUDY_OPEN and self.outside_use() is not None:
+            self._submit(outside=True)
 
     def press(self) -> None:
         """The one button."""
-        known, uid, bundle = self._known, self._desk.subject.study_instance_uid, self._desk.state.chosen
+        known = self._known
         if not self._desk.state.primary.enabled:
             return
-        self._desk.change(primary=Action(self._desk.state.primary.label, enabled=False), card=None)
         if known and known.job and known.job.state is JobState.DONE:
+            self._desk.change(primary=Action(self._desk.state.primary.label, enabled=False), card=None)
             self._open_result(known.job.job_id)
         else:
-            self._desk.ask(lambda edge: edge.submit(uid, bundle), self._submitted, self._not_submitted)
+            self._submit(outside=False)
+
+    def _submit(self, *, outside: bool) -> None:
+        uid, bundle = self._desk.subject.study_instance_uid, self._desk.state.chosen
+        self._desk.change(primary=Action(self._desk.state.primary.label, enabled=False), card=None)
+        self._desk.ask(
+            lambda edge: edge.submit(uid, bundle, outside_intended_use=outside), self._submitted, self._not_submitted
+        )
+
+    def _chosen(self) -> Suggestion | None:
+        """The bundle that is chosen, beside this study."""
+        known, chosen = self._known, self._desk.state.chosen
+        return next((s for s in known.suggestions if s.bundle == chosen), None) if known else None
+
+    def _not_read(self) -> NotRead | None:
+        return not_read(self._chosen(), self._known.job if self._known else None)
 
     def read_ended(self, job: Job) -> None:
         """A read is over without a result: it may be asked for again."""
@@ -179,11 +208,12 @@ def known_of(edge: Edge, study_instance_uid: str) -> Known:
 
 
 def _first(suggestions: tuple[Suggestion, ...]) -> Suggestion | None:
-    """The one to suggest: of those that fit, the first that has read the study already, else the first."""
-    fitting = [s for s in suggestions if s.fits]
-    return next(
-        (s for s in fitting if s.latest_job), fitting[0] if fitting else suggestions[0] if suggestions else None
-    )
+    """The one to suggest: of those that fit, the first that has read the study already, else the first.
+
+    Where none fits: the first that was asked all the same, else the one that could be.
+    """
+    ranked = sorted(suggestions, key=lambda s: (not s.fits, not s.latest_job, not s.outside))  # keeps the edge's order
+    return ranked[0] if ranked else None
 
 
 def _bar_of_series(series: SeriesHandle) -> PatientBar:

@@ -141,6 +141,17 @@ class ReviewView:
 
 
 @dataclass(frozen=True, slots=True)
+class UnsentView:
+    """Decisions on other reads than the one on the screen that the edge does not have."""
+
+    count: int = 0
+    why: tuple[Sentence, ...] = ()
+    """Each reason once."""
+    can_forget: bool = False
+    """Some of them can never be sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class PanelState:
     """The whole panel."""
 
@@ -167,4 +178,5 @@ class PanelState:
     lock: Sentence = ""
     """Why nothing can be done here now; empty: it can."""
     card: Card | None = None
+    unsent: UnsentView = UnsentView()
     capabilities: frozenset[Capability] = frozenset()

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from wetread_desktop.client.backlog import Backlog, Unsent, view_of
 from wetread_desktop.client.cards import Card, CardAction, card_of
 from wetread_desktop.client.desk import Connect, Desk
 from wetread_desktop.client.edge import Edge, Health
 from wetread_desktop.client.errors import AnswerInvalid
 from wetread_desktop.client.jobs import Job
 from wetread_desktop.client.opening import Known, Opening
+from wetread_desktop.client.outside import OutsideUse
 from wetread_desktop.client.panel_state import Action, OverlayView, PanelState, Phase
 from wetread_desktop.client.reading import Reading
 from wetread_desktop.client.report_text import accepted_as_text
@@ -47,7 +49,9 @@ class Presenter:
         self._opening = Opening(self.desk, follow=self._reading.follow, open_result=self._open_result)
         self._sending = Sending(self.desk, arrived=self._arrived, stopped=self._opening.ask)
         self._showing = Showing(self.desk, seen=self._refresh)
-        self._reviewing = Reviewing(self.desk, refresh=self._refresh)
+        self._reviewing = Reviewing(self.desk, refresh=self._refresh, left=self._look_back)
+        self._backlog = Backlog(self.desk, is_open=self._reviewing.is_open, told=self._looked_back)
+        self._left_behind: tuple[Unsent, ...] = ()
         self._leave = host.on(self._host_event)
 
     @property
@@ -67,11 +71,13 @@ class Presenter:
     def start(self) -> None:
         """Begin with what the viewer shows."""
         self._shown(self.desk.host.active_series())
+        self._backlog.start()
 
     def close(self) -> None:
         """The viewer is about to end: what was decided is on disk when this returns."""
         self._leave()
         self._reading.stop()
+        self._backlog.close()
         self._reviewing.close()
         self.desk.close()
 
@@ -92,6 +98,15 @@ class Presenter:
             self._sending.cancel()
         else:
             self._reading.cancel()
+
+    def outside_use(self) -> OutsideUse | None:
+        """What a reader has to know before the study is read outside the intended use; none where it cannot be."""
+        return None if self.state.lock else self._opening.outside_use()
+
+    def read_outside(self, use: OutsideUse) -> None:
+        """Read what the bundle was not made for, as ``outside_use`` said; nothing if that changed meanwhile."""
+        if self.outside_use() == use:
+            self._opening.read_outside()
 
     def choose(self, bundle: str) -> None:
         """Another bundle than the suggested one."""
@@ -221,6 +236,10 @@ class Presenter:
         if action in calls:
             calls[action]()
 
+    def forget_unsent(self) -> None:
+        """Give up decisions on earlier reads that can never be sent."""
+        self._backlog.forget(self._left_behind)
+
     def dismiss(self) -> None:
         """Put the card away."""
         self.desk.show(None)
@@ -238,6 +257,7 @@ class Presenter:
             token,
         ):
             self.desk.leave_edge()
+            self._backlog.look()
             self._begin(self.desk.host.active_series())
         elif before.colours != settings.colours:
             self._showing.recolour()
@@ -352,6 +372,17 @@ class Presenter:
             self._reviewing.reload()
         else:
             self._opening.ask()
+
+    def _look_back(self) -> None:
+        self._backlog.look()
+
+    def _looked_back(self, left: tuple[Unsent, ...], sent: frozenset[str]) -> None:
+        """What of earlier windows is not sent; where it was sent under what is on the screen, that changed."""
+        self._left_behind = left
+        result = self._reviewing.result
+        if result is not None and result.job.job_id in sent:
+            self._reviewing.reload_quietly()
+        self.desk.change(unsent=view_of(left))
 
     def _worklist(self, studies: tuple[StudyLine, ...]) -> None:
         if self.state.phase is Phase.NO_STUDY:

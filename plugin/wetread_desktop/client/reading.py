@@ -89,9 +89,11 @@ class Reading:
         if progress.state is JobState.DONE:
             self._done(job.job_id)
             return
-        ended = Job(job.job_id, job.study_instance_uid, job.bundle, progress.state, progress.reason, "")
+        told = (progress.state, progress.reason, "", progress.code)
+        ended = Job(job.job_id, job.study_instance_uid, job.bundle, *told)
         self._ended(ended)
-        self._desk.show(_ended_card(ended))
+        if progress.state is JobState.FAILED:
+            self._desk.show(_failed_card(ended))
 
     def _trouble(self, error: EdgeError) -> None:
         shown = self._desk.state.progress
@@ -119,13 +121,8 @@ def _view(progress: Progress) -> ProgressView:
     return ProgressView(stage, progress.percent, detail)
 
 
-def _ended_card(job: Job) -> Card | None:
-    if job.state is JobState.CANCELLED:
-        return None
+def _failed_card(job: Job) -> Card:
     details = f"job: {job.job_id}\nstate: {job.state}\nreason: {job.reason}"
-    if job.state is JobState.REJECTED:
-        what = say("This study cannot be read: {why}", why=job.reason)
-        return Card(what, say("Nothing was found and nothing was ruled out. Choose another bundle or series."), details)
     what = say("The read failed: {why}", why=job.reason)
     todo = say("Try again. If it fails again, copy the details for whoever looks after the edge.")
     return Card(what, todo, details, (CardAction.RETRY,))

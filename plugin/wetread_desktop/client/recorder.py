@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from typing import Any
 from wetread.review.decisions import Decision
 from wetread_desktop.client.edge import Edge
 from wetread_desktop.client.errors import EdgeError, HeldByAnother, NotAcceptable
-from wetread_desktop.client.journal import Journal, Owner
+from wetread_desktop.client.journal import Journal, JournalBusy, Owner
 from wetread_desktop.client.reviews import ReviewDocument
 
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 """After the first, second, … failure in a row; the last one from then on."""
+_LOOK_AGAIN_S = 0.3
+_PATIENCE_S = 1.5
+"""How long another may have the journal before the reader is told; what is left of it is sent within that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,13 @@ class Told:
 class Recorder:
     """For one review."""
 
-    def __init__(self, folder: Path, owner: Owner, edge: Edge, told: Told) -> None:
-        """``folder``: of journals."""
+    def __init__(self, folder: Path, owner: Owner, edge: Edge, told: Told, *, may_send: bool = True) -> None:
+        """``folder``: of journals. ``may_send``: whether the read is one that may still be decided on."""
         self._folder, self._owner, self._edge, self._told = folder, owner, edge, told
         self._journal: Journal | None = None
         self._guard = threading.Condition()
         self._writes: queue.SimpleQueue[Decision | None] = queue.SimpleQueue()
+        self._may_send, self._leaving = may_send, False
         self._closed = self._stuck = self._holds = self._take_over = False
         self._writer = threading.Thread(target=self._write, name="wetread-journal", daemon=True)
         self._sender = threading.Thread(target=self._send, name="wetread-send", daemon=True)
@@ -80,6 +84,7 @@ class Recorder:
         Where nothing is left to be sent, another reader may decide from now on. ``held``: this reader holds the review,
         whether or not anything was sent from here.
         """
+        self._leaving = True
         self._writes.put(None)
         self._writer.join(timeout_s)
         with self._guard:
@@ -104,9 +109,11 @@ class Recorder:
 
     def _write(self) -> None:
         try:
-            journal = Journal(self._folder, self._owner)
+            journal = self._opened()
         except Exception as error:  # told to the reader: without a journal nothing is decided
             self._told.trouble(error)
+            return
+        if journal is None:
             return
         self._journal = journal
         self._told.opened(journal.pending)
@@ -120,6 +127,20 @@ class Recorder:
                 self._told.refused(decision, error)
             else:
                 self._told.recorded(decision)
+
+    def _opened(self) -> Journal | None:
+        """The journal as soon as nobody else has it; none when closed. Raises: ``JournalBroken``, ``OSError``."""
+        waited_s = 0.0
+        while not self._leaving:
+            try:
+                return Journal(self._folder, self._owner)
+            except JournalBusy as error:
+                if waited_s < _PATIENCE_S <= waited_s + _LOOK_AGAIN_S:
+                    self._told.trouble(error)
+            with self._guard:
+                self._guard.wait_for(lambda: self._leaving, _LOOK_AGAIN_S)
+            waited_s += _LOOK_AGAIN_S
+        return None
 
     def _send(self) -> None:
         failures = 0
@@ -135,7 +156,7 @@ class Recorder:
     def _next(self) -> tuple[Decision, ...] | None:
         """What is to be sent, as soon as there is something; none when closed."""
         with self._guard:
-            while not self._closed and (self._stuck or not self._pending()):
+            while not self._closed and (self._stuck or not self._may_send or not self._pending()):
                 self._guard.wait()
             return None if self._closed else self._pending()
 
@@ -153,6 +174,9 @@ class Recorder:
     def _send_now(self, pending: Sequence[Decision]) -> None:
         """Raises: ``EdgeError``."""
         job_id = self._owner.job_id
+        if others := [d for d in pending if d.reader != self._edge.address.reader]:
+            self._send_of_another(others)
+            return
         if not self._holds:
             self._edge.hold(job_id, take_over=self._take_over)
             self._holds, self._take_over = True, False
@@ -166,9 +190,17 @@ class Recorder:
             else:
                 self._refused(pending[0], error)
 
+    def _send_of_another(self, pending: Sequence[Decision]) -> None:
+        """Who decided was set here before; it goes under that name. Raises: ``EdgeError``."""
+        reader = pending[0].reader
+        theirs = [d for d in pending if d.reader == reader]
+        with held(self._edge.as_reader(reader), self._owner.job_id) as edge:
+            edge.decide(self._owner.job_id, [wire(d) for d in theirs])
+        self._taken(self._edge.review(self._owner.job_id), theirs)
+
     def _decided(self, pending: Sequence[Decision]) -> ReviewDocument:
         """Send these. A window of this reader that closed let go of the review for us, too: then hold it again."""
-        job_id, wires = self._owner.job_id, [_wire(d) for d in pending]
+        job_id, wires = self._owner.job_id, [wire(d) for d in pending]
         try:
             return self._edge.decide(job_id, wires)
         except HeldByAnother:
@@ -197,7 +229,18 @@ class Recorder:
         self._told.refused(decision, error)
 
 
-def _wire(decision: Decision) -> dict[str, Any]:
+@contextlib.contextmanager
+def held(edge: Edge, job_id: str) -> Iterator[Edge]:
+    """Hold a review for one visit. Raises: ``EdgeError``."""
+    edge.hold(job_id)
+    try:
+        yield edge
+    finally:
+        with contextlib.suppress(EdgeError):  # then the next one asks for it, as from a window that died
+            edge.let_go(job_id)
+
+
+def wire(decision: Decision) -> dict[str, Any]:
     """As ``POST …/review/decisions`` takes it; who decided stands in the header of the call."""
     return {
         "id": decision.id,

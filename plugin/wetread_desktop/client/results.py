@@ -156,6 +156,8 @@ class Result:
     labels: LabelGrid | None
     notes: tuple[str, ...]
     bundle: BundleAbout
+    outside: bool
+    """Read although the bundle was not made for this, because somebody asked for it."""
 
     @classmethod
     def read(cls, fields: Fields) -> Result:
@@ -172,6 +174,7 @@ class Result:
             labels=LabelGrid.read(fields.inside("labels")) if fields.has("labels") else None,
             notes=sentences(fields, "notes"),
             bundle=BundleAbout.read(fields.inside("bundle")),
+            outside=fields.flag("outside_intended_use", False),
         )
         _check(result)
         return result

@@ -12,7 +12,7 @@ from wetread_desktop.client.cards import Card, CardAction, card_of
 from wetread_desktop.client.desk import Desk
 from wetread_desktop.client.edge import Edge, Signer
 from wetread_desktop.client.errors import EdgeError, HeldByAnother
-from wetread_desktop.client.journal import Owner, patient_digest, unfinished
+from wetread_desktop.client.journal import JournalBusy, Owner, patient_digest, unfinished
 from wetread_desktop.client.panel_state import Phase, ReviewView
 from wetread_desktop.client.recorder import Recorder, Told
 from wetread_desktop.client.results import Result
@@ -26,6 +26,7 @@ from wetread_desktop.client.words import Sentence, say, say_n
 class _Open:
     """One review that is open here."""
 
+    owner: Owner
     result: Result
     session: ReviewSession
     recorder: Recorder
@@ -34,9 +35,10 @@ class _Open:
 class Reviewing:
     """The review of the result on the screen."""
 
-    def __init__(self, desk: Desk, *, refresh: Callable[[], None]) -> None:
-        """``refresh``: the rows of the list have changed."""
-        self._desk, self._refresh = desk, refresh
+    def __init__(self, desk: Desk, *, refresh: Callable[[], None], left: Callable[[], None]) -> None:
+        """``refresh``: the rows of the list have changed; ``left``: a review was left, its journal is closed."""
+        self._desk, self._refresh, self._left = desk, refresh, left
+        self._busy: Card | None = None
         self._open: _Open | None = None
         self._ready = False
 
@@ -68,7 +70,9 @@ class Reviewing:
             refused=lambda decision, error: here(lambda: self._refused(decision, error)),
             trouble=lambda error: here(lambda: self._trouble(error)),
         )
-        self._open = _Open(result, session, Recorder(desk.folder.journals, owner, edge, told))
+        may_send = not (document.superseded or result.superseded_by)
+        recorder = Recorder(desk.folder.journals, owner, edge, told, may_send=may_send)
+        self._open = _Open(owner, result, session, recorder)
         self._ready = False
         self.show()
         self._warn_of_others(owner)
@@ -78,7 +82,14 @@ class Reviewing:
         was, self._open, self._ready = self._open, None, False
         if was is not None:
             held = self._holds(was.session.document)
-            self._desk.background.run(lambda: was.recorder.close(held=held), lambda _: None, lambda _: None)
+            self._desk.background.run(
+                lambda: was.recorder.close(held=held), lambda _: self._left(), lambda _: self._left()
+            )
+
+    def is_open(self, owner: Owner) -> bool:
+        """Whether decisions of this owner go their way from here. May be asked on any thread."""
+        opened = self._open
+        return opened is not None and opened.owner == owner
 
     def close(self) -> None:
         """The viewer is about to end: wait until what was decided is on disk."""
@@ -233,9 +244,19 @@ class Reviewing:
 
     def _opened(self, pending: tuple[Decision, ...]) -> None:
         self._ready = True
+        if self._busy is not None and self._desk.state.card == self._busy:
+            self._desk.show(None)  # the other window has closed
         for decision in pending:
             self._open.session.recorded(decision)  # type: ignore[union-attr]
         self.show()
+        if pending and self._open is not None and self._open.session.document.superseded:
+            what = say_n(
+                "{n} decision was made here before this study was read again.",
+                "{n} decisions were made here before this study was read again.",
+                len(pending),
+            )
+            todo = say("They were not sent and will not be. Decide on the newer read.")
+            self._desk.show(Card(what, todo, f"job: {self._open.owner.job_id}", (CardAction.GIVE_UP_UNSENT,)))
 
     def _recorded(self, decision: Decision) -> None:
         self._open.session.recorded(decision)  # type: ignore[union-attr]
@@ -257,6 +278,8 @@ class Reviewing:
     def _trouble(self, error: Exception) -> None:
         if not (isinstance(error, EdgeError) and error.retry):
             self._desk.fail(error)
+        if isinstance(error, JournalBusy):
+            self._busy = self._desk.state.card
         if isinstance(error, HeldByAnother):
             self.reload_quietly()
         self.show()

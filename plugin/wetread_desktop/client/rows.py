@@ -46,6 +46,8 @@ def about_result(result: Result) -> tuple[Sentence, ...]:
     """By what it was read, for what that was made, and what the read says of itself."""
     bundle = result.bundle
     said: list[Sentence] = [say("Read by {title} {version}", title=bundle.title, version=bundle.version)]
+    if result.outside:
+        said.append(say("Read outside the intended use: nobody knows how good this is."))
     if not bundle.clinical_use:
         said.append(say("Research use: not for clinical decisions."))
     if result.superseded_by:

@@ -22,6 +22,8 @@ class SignOff:
     never_seen: tuple[FindingRow, ...]
     """Accepted or rejected without having been looked at here, or neither."""
     bundle: str
+    outside: bool
+    """Read outside the intended use of the bundle."""
     reader: str
     organization: str
 
@@ -38,6 +40,7 @@ def sign_off(state: PanelState, result: Result, settings: DeskSettings) -> SignO
         undecided=tuple(r for r in rows if r.state is RowState.PROPOSED),
         never_seen=tuple(r for r in rows if not r.is_seen),
         bundle=result.bundle.label,
+        outside=result.outside,
         reader=person_name(settings.reader),
         organization=settings.organization,
     )

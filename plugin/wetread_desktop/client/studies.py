@@ -115,6 +115,8 @@ class Suggestion:
     fits: bool
     reason: str
     chosen: tuple[SeriesChoice, ...]
+    outside: tuple[str, ...]
+    """Why the bundle was not made for this study, where it could read it all the same."""
     passed_over: tuple[str, ...]
     """Why the other series were not taken: a sentence each."""
     predicted_s: float | None
@@ -129,6 +131,7 @@ class Suggestion:
             fits=fields.flag("fits"),
             reason=fields.text("reason", ""),
             chosen=fields.objects("chosen", SeriesChoice.read) if fields.has("chosen") else (),
+            outside=sentences(fields, "outside"),
             passed_over=sentences(fields, "passed_over"),
             predicted_s=fields.inside("predicted").number_or_none("seconds") if fields.has("predicted") else None,
             latest_job=fields.text("latest_job", ""),

@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout
 from superqt import QFlowLayout
 
 from wetread_desktop.client.cards import Card, CardAction
-from wetread_desktop.client.panel_state import PatientBar
+from wetread_desktop.client.panel_state import PatientBar, UnsentView
 from wetread_desktop.client.presenter import Presenter
-from wetread_desktop.client.words import Catalog, Sentence, say
+from wetread_desktop.client.words import Catalog, Sentence, say, say_n
 from wetread_desktop.widgets.parts import button, label, name
 
 _ACTIONS = {
@@ -20,6 +20,7 @@ _ACTIONS = {
     CardAction.TAKE_OVER: say("Take over"),
     CardAction.GIVE_UP_UNSENT: say("Forget what was not sent"),
     CardAction.RELOAD: say("See what the edge has"),
+    CardAction.READ_OUTSIDE: say("Read outside the intended use…"),
 }
 _SEX = {"M": say("male"), "F": say("female"), "O": say("other")}
 
@@ -74,13 +75,47 @@ class LockBar(QFrame):
         self.setVisible(bool(lock))
 
 
+class UnsentBar(QFrame):
+    """Decisions on earlier reads that the edge does not have."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        super().__init__()
+        self.setProperty("role", "warning")
+        self.text, self.why = label(), label()
+        self.forget = button(presenter.forget_unsent)
+        layout = QVBoxLayout(self)
+        layout.setSpacing(4)
+        for part in (self.text, self.why):
+            layout.addWidget(part)
+        row = QHBoxLayout()
+        row.addWidget(self.forget)
+        row.addStretch(1)
+        layout.addLayout(row)
+
+    def show_unsent(self, unsent: UnsentView, words: Catalog) -> None:
+        """Draw it, or nothing."""
+        said = say_n(
+            "{n} decision on another read is not sent yet.",
+            "{n} decisions on other reads are not sent yet.",
+            unsent.count,
+        )
+        self.text.setText(words(said))
+        self.why.setText("\n".join(words(sentence) for sentence in unsent.why))
+        self.forget.setText(words(say("Forget what cannot be sent")))
+        self.forget.setVisible(unsent.can_forget)
+        name(self.forget, self.forget.text())
+        self.setAccessibleName(f"{self.text.text()} {self.why.text()}")
+        self.setVisible(unsent.count > 0)
+
+
 class CardView(QFrame):
     """What happened, what to do, details to copy."""
 
-    def __init__(self, presenter: Presenter, open_settings: Callable[[], None]) -> None:
+    def __init__(
+        self, presenter: Presenter, *, open_settings: Callable[[], None], ask_outside: Callable[[], None]
+    ) -> None:
         super().__init__()
-        self.setProperty("role", "error")
-        self._presenter, self._open_settings = presenter, open_settings
+        self._presenter, self._open_settings, self._ask_outside = presenter, open_settings, ask_outside
         self._card: Card | None = None
         self.what, self.todo = label(), label()
         font = self.what.font()
@@ -103,6 +138,7 @@ class CardView(QFrame):
         self.setVisible(card is not None)
         if card is None:
             return
+        self._look(card)
         self.what.setText(words(card.what))
         self.todo.setText(words(card.todo))
         for action, made in self.buttons.items():
@@ -118,11 +154,23 @@ class CardView(QFrame):
 
     def _pressing(self, action: CardAction) -> Callable[[], None]:
         def pressed() -> None:
+            if action is CardAction.READ_OUTSIDE:
+                self._ask_outside()  # the card stays: whoever goes back is where they were
+                return
             self._presenter.act(action)
             if action is CardAction.SETTINGS:
                 self._open_settings()
 
         return pressed
+
+    def _look(self, card: Card) -> None:
+        """What went wrong looks otherwise than what has to be known."""
+        role = "error" if card.is_failure else "warning"
+        if self.property("role") != role:
+            self.setProperty("role", role)
+            for part in (self, self.what, self.todo):
+                part.style().unpolish(part)
+                part.style().polish(part)
 
     def _copy(self) -> None:
         clipboard = QGuiApplication.clipboard()

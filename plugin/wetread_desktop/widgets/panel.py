@@ -10,8 +10,9 @@ from wetread_desktop.client.panel_state import PanelState, Phase
 from wetread_desktop.client.presenter import Presenter
 from wetread_desktop.client.words import Sentence, say, say_n
 from wetread_desktop.host import Capability
-from wetread_desktop.widgets.bars import CardView, LockBar, PatientBarView
+from wetread_desktop.widgets.bars import CardView, LockBar, PatientBarView, UnsentBar
 from wetread_desktop.widgets.findings_view import FindingsView
+from wetread_desktop.widgets.outside_dialog import OutsideDialog
 from wetread_desktop.widgets.overlay_view import LegendView
 from wetread_desktop.widgets.parts import button, label, name, qt_palette
 from wetread_desktop.widgets.settings_dialog import SettingsDialog
@@ -30,11 +31,9 @@ class Panel(QWidget):
         self.setObjectName("wetread")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.presenter = presenter
-        self.patient, self.lock, self.card = (
-            PatientBarView(),
-            LockBar(presenter),
-            CardView(presenter, self.open_settings),
-        )
+        self.patient, self.lock = PatientBarView(), LockBar(presenter)
+        self.unsent = UnsentBar(presenter)
+        self.card = CardView(presenter, open_settings=self.open_settings, ask_outside=self.ask_outside)
         self.study = StudyView(presenter)
         self.findings = FindingsView(presenter.words)
         self.about = label("muted")
@@ -65,6 +64,7 @@ class Panel(QWidget):
         self._use_theme()
         self.patient.show_patient(state.patient, words)
         self.lock.show_lock(state.lock, words)
+        self.unsent.show_unsent(state.unsent, words)
         self.card.show_card(state.card, words)
         self.study.show_state(state, words)
         self.about.setText("\n".join(words(s) for s in state.about[:3]))
@@ -93,6 +93,16 @@ class Panel(QWidget):
         )
         self._dress(dialog)
         dialog.accepted.connect(lambda: self.presenter.apply(dialog.settings, dialog.token))
+        dialog.open()
+
+    def ask_outside(self) -> None:
+        """What it means to read outside the intended use, and whether to."""
+        use = self.presenter.outside_use()
+        if use is None:
+            return
+        dialog = OutsideDialog(use, self.presenter.words, self)
+        self._dress(dialog)
+        dialog.accepted.connect(lambda: self.presenter.read_outside(use))
         dialog.open()
 
     def open_sign_off(self) -> None:
@@ -173,7 +183,7 @@ class Panel(QWidget):
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         layout.setSpacing(8)
-        for part in (self.patient, self.lock, self.card, self.study, self.about):
+        for part in (self.patient, self.lock, self.unsent, self.card, self.study, self.about):
             part.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
             layout.addWidget(part)
         layout.addWidget(self.findings, 1)

@@ -45,6 +45,8 @@ class SignDialog(QDialog):
         self.undecided_ok.setVisible(bool(off.undecided))
         self.undecided_ok.toggled.connect(lambda _: self._allow(off))
         layout.addWidget(self.undecided_ok)
+        if off.outside:
+            layout.addWidget(self._outside(off))
         layout.addWidget(self._not_the_report(off))
         layout.addLayout(self._buttons())
         self._allow(off)
@@ -83,6 +85,17 @@ class SignDialog(QDialog):
             lines.append(f"{words(heading)}: {len(rows) or words(say('none'))}")
             lines += [f"    {row.tag}. {title(row)} – {details(row, words)}".rstrip(" –") for row in rows]
         return "\n".join(lines)
+
+    def _outside(self, off: SignOff) -> QWidget:
+        box, inside = frame("error")
+        text = label()
+        text.setText(
+            self._words(
+                say("{bundle} was not made for this study: the report says “outside intended use”.", bundle=off.bundle)
+            )
+        )
+        inside.addWidget(text)
+        return box
 
     def _not_the_report(self, off: SignOff) -> QWidget:
         box, inside = frame("warning")

@@ -53,7 +53,7 @@ class StudyView(QWidget):
         self.primary.setEnabled(state.primary.enabled and not state.lock)
         self.primary.setVisible(open_now)
         self.why_not.setText(words(state.primary.why_not))
-        self.why_not.setVisible(open_now and bool(state.primary.why_not))
+        self.why_not.setVisible(open_now and bool(state.primary.why_not) and state.card is None)
         name(self.primary, self.primary.text(), self.why_not.text())
         self._show_progress(state.progress, words)
         self._show_worklist(state, words)
@@ -114,7 +114,7 @@ def _line(line: StudyLine) -> str:
 
 
 def _why(chosen: Suggestion, words: Catalog) -> str:
-    said = [chosen.reason]
+    said = [chosen.reason] if chosen.fits else []  # else it stands on the card, or below the button
     said += [f"{c.input_name}: {c.reason}" for c in chosen.chosen if c.reason]
     said += chosen.passed_over[:3]
     if chosen.about.not_for:
