@@ -31,7 +31,12 @@ def edge() -> Iterator[FakeEdge]:
 def left_behind(folder: Path, edge: FakeEdge, *actions: tuple[str, Action], **changed: str) -> Owner:
     """A journal as a window left it that was killed."""
     patient = patient_digest(ANNA, documents.STUDY)
-    known = {"edge": changed.pop("url", edge.url), "job_id": "job-1", "study_instance_uid": documents.STUDY, "patient": patient}
+    known = {
+        "edge": changed.pop("url", edge.url),
+        "job_id": "job-1",
+        "study_instance_uid": documents.STUDY,
+        "patient": patient,
+    }
     owner = Owner(**(known | {k: v for k, v in changed.items() if k != "reader"}))
     journal = Journal(folder / "unsent", owner)
     for uid, action in actions:

@@ -58,7 +58,9 @@ def not_read(chosen: Suggestion | None, job: Job | None) -> NotRead | None:
         return NotRead(job.reason, (job.reason,) if job.code in _NOT_INTENDED else (), details)
     if chosen is None or chosen.fits or (job is not None and job.state is not JobState.CANCELLED):
         return None
-    return NotRead(chosen.reason, chosen.outside, f"bundle: {chosen.bundle} {chosen.about.version}\nreason: {chosen.reason}")
+    return NotRead(
+        chosen.reason, chosen.outside, f"bundle: {chosen.bundle} {chosen.about.version}\nreason: {chosen.reason}"
+    )
 
 
 def outside_use(patient: PatientBar, chosen: Suggestion, found: NotRead) -> OutsideUse:
