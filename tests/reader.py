@@ -78,6 +78,24 @@ class ReadersProgram:
         packed = self.http.get(f"/jobs/{job}/labels").raise_for_status().content
         return np.frombuffer(gzip.decompress(packed), np.uint8).reshape(shape)
 
+    def never_sent(self, job: str, signed_uid: str, folder: Path) -> list[Path]:
+        """What a signed report followed, of its rendition: report and segmentation that nobody had reviewed."""
+        objects = self.get(f"/jobs/{job}/objects")
+        (rendition,) = (o["rendition"] for o in objects if o["sop_instance_uid"] == signed_uid)
+        paths = []
+        for found in objects:
+            if not found["signed"] and found["kind"] in ("SEG", "SR") and found["rendition"] == rendition:
+                path = folder / f"not-reviewed-{found['kind']}.dcm"
+                path.write_bytes(self.http.get(f"/jobs/{job}/objects/{found['sop_instance_uid']}").content)
+                paths.append(path)
+        return paths
+
+    def heatmap(self, job: str, tracking_uid: str) -> npt.NDArray[np.uint8]:
+        """Of a film, as it is stored."""
+        shape = self.result(job)["input"]["shape"]
+        packed = self.http.get(f"/jobs/{job}/heatmaps/{tracking_uid}").raise_for_status().content
+        return np.frombuffer(gzip.decompress(packed), np.uint8).reshape(shape)
+
     def hold(self, job: str, *, take_over: bool = False) -> httpx.Response:
         return self.http.put(f"/jobs/{job}/review/holder", json={"take_over": take_over})
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from desk_under_test import connect, profile
+from pytestqt.qtbot import QtBot
+from readers_desk import Desk
 
 import desk_documents as documents
 from fake_edge import FakeEdge
 from fake_host import FakeHost
+from peers import WetreadProcess
 from wetread_desktop.client.presenter import Presenter
 from wetread_desktop.widgets.gui_thread import GuiThread
 from wetread_desktop.widgets.panel import Panel
@@ -48,3 +52,19 @@ def window(qtbot, tmp_path: Path, edge: FakeEdge) -> Iterator[Make]:  # type: ig
     yield make
     for made in opened:
         made.presenter.close()
+
+
+@pytest.fixture
+def desk(qtbot: QtBot, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+    """A window at a service; keywords are those of ``Desk``."""
+    opened: list[Desk] = []
+
+    def make(service: WetreadProcess, **options: Any) -> Desk:
+        profile = options.pop("profile", tmp_path / f"profile{len(opened)}")
+        made = Desk(qtbot, service, profile, **options)
+        opened.append(made)
+        return made
+
+    yield make
+    for made in opened:
+        made.close()

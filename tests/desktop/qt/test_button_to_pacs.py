@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -15,6 +14,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLabel
+from readers_desk import READER, Desk
 
 from conformance import own_checks
 from conformance.gate import check_files
@@ -22,92 +22,12 @@ from gui_thread import watched
 from peers import Orthanc, WetreadProcess
 from phantoms import Patient, Phantom, write_series
 from reader import JOHN, ReadersProgram
-from wetread_desktop.client.opened import OpenRequest
-from wetread_desktop.client.panel_state import PanelState, Phase
-from wetread_desktop.client.settings import DeskSettings, SettingsFolder
-from wetread_desktop.hosts.window.application import Application
-from wetread_desktop.widgets.sign_dialog import SignDialog
+from wetread_desktop.client.panel_state import Phase
 
 pytestmark = pytest.mark.peer
 
 Start = Callable[..., WetreadProcess]
-READER = "Huber^Eva=胡^伊娃"
 SEND = 'destinations = ["pacs"]\nresearch = true'
-
-
-class Desk:
-    """One window of one reader, and the hands that use it."""
-
-    def __init__(self, qtbot: QtBot, service: WetreadProcess, profile: Path, reader: str = READER) -> None:
-        self._qtbot, self.profile = qtbot, profile
-        kept = SettingsFolder(profile)
-        kept.save(DeskSettings(url=service.api, reader=reader, organization="City Hospital", language="en"))
-        kept.save_token((service.data / "api.token").read_text().strip())
-        self.application = Application(kept)
-        self.window, self.panel = self.application.window, self.application.panel
-        qtbot.addWidget(self.window)
-        self.window.show()
-        qtbot.waitExposed(self.window)
-
-    @property
-    def state(self) -> PanelState:
-        return self.application.presenter.state
-
-    def until(self, condition: Callable[[], object], *, timeout_s: float = 60.0) -> None:
-        """Until it is true, while the window lives on."""
-        self._qtbot.waitUntil(lambda: bool(condition()), timeout=int(timeout_s * 1000))
-
-    def open(self, folder: Path) -> None:
-        """As another viewer has it opened."""
-        with self._qtbot.waitSignal(self.window.filled, timeout=60_000):
-            assert self.application.take(OpenRequest(folder=str(folder))) == ""
-
-    def read(self) -> None:
-        """Press the one button and wait until the findings may be decided on."""
-        button = self.panel.study.primary
-        self.until(lambda: button.isVisible() and button.isEnabled())
-        self._qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-        self.until(lambda: bool(self.state.findings) and self.state.sign.enabled, timeout_s=120)
-
-    def type(self, *keys: Qt.Key) -> None:
-        """In the list of findings."""
-        self.panel.findings.setFocus()
-        for key in keys:
-            self._qtbot.keyClick(self.panel.findings, key)
-
-    def sign(self) -> str:
-        """Read the dialog, then sign in it; what it said."""
-        self.until(self.panel.sign_button.isEnabled)
-        self._qtbot.mouseClick(self.panel.sign_button, Qt.MouseButton.LeftButton)
-        dialog = self.panel.findChild(SignDialog)
-        assert dialog is not None
-        self.until(dialog.isVisible)
-        said = str(dialog.summary.toPlainText())
-        if dialog.undecided_ok.isVisible():
-            self._qtbot.mouseClick(dialog.undecided_ok, Qt.MouseButton.LeftButton)
-            dialog.undecided_ok.setChecked(True)
-        self._qtbot.mouseClick(dialog.sign_button, Qt.MouseButton.LeftButton)
-        self.until(lambda: self.state.phase is Phase.SIGNED)
-        return said
-
-    def close(self) -> None:
-        self.window.close()
-
-
-@pytest.fixture
-def desk(qtbot: QtBot, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
-    """A window at a service; keywords are those of ``Desk``."""
-    opened: list[Desk] = []
-
-    def make(service: WetreadProcess, **options: Any) -> Desk:
-        profile = options.pop("profile", tmp_path / f"profile{len(opened)}")
-        made = Desk(qtbot, service, profile, **options)
-        opened.append(made)
-        return made
-
-    yield make
-    for made in opened:
-        made.close()
 
 
 @pytest.mark.both_bindings
@@ -141,12 +61,8 @@ def test_button_findings_jump_keys_signature_and_the_signed_report_in_the_pacs(
     assert str(report.VerifyingObserverSequence[0].VerifyingObserverName) == READER
     jane = ReadersProgram(service)
     (job,) = jane.get("/jobs", study=phantom.study_instance_uid)
-    reports = [o for o in jane.get(f"/jobs/{job['id']}/objects") if o["kind"] == "SR"]
-    (signed,) = (o for o in reports if o["sop_instance_uid"] == report.SOPInstanceUID)
-    (preliminary,) = (o for o in reports if not o["signed"] and o["rendition"] == signed["rendition"])
-    path = tmp_path / "preliminary.dcm"
-    path.write_bytes(jane.http.get(f"/jobs/{job['id']}/objects/{preliminary['sop_instance_uid']}").content)
-    assert check_files([*there, path], list(phantom.paths)) == []
+    before = jane.never_sent(job["id"], report.SOPInstanceUID, tmp_path)
+    assert check_files([*there, *before], list(phantom.paths)) == []
 
 
 def _jump_shows_the_place(eva: Desk, phantom: Phantom) -> None:
