@@ -65,6 +65,7 @@ class LabelVolume:
     shape: tuple[int, int, int]
     """``(slices, rows, columns)``; one slice for a radiograph."""
     affine: Affine
+    """Empty for a radiograph."""
     frame_of_reference_uid: str
     """Empty for a radiograph."""
     sop_instance_uids: tuple[str, ...] = ()

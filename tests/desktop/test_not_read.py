@@ -68,8 +68,7 @@ def test_nothing_is_read_outside_the_intended_use_unless_a_person_says_so(tmp_pa
     edge.add_job(job)
     edge.tell(job, state="done")
     desk.review_findings()
-    about = "\n".join(map(ENGLISH, desk.presenter.state.about))
-    assert "Read outside the intended use" in about
+    assert "Read outside the intended use" in ENGLISH(desk.presenter.state.caution)
     off = desk.presenter.sign_off()
     assert off is not None
     assert off.outside

@@ -58,8 +58,12 @@ class Desk:
         fresh = replace(self.state, **changes)
         if fresh != self.state:
             self.state = fresh
-            for listener in tuple(self._listeners):
-                listener(fresh)
+            self.draw_again()
+
+    def draw_again(self) -> None:
+        """The same in another language or other colours."""
+        for listener in tuple(self._listeners):
+            listener(self.state)
 
     def show(self, card: Card | None) -> None:
         """Show a card, or none."""

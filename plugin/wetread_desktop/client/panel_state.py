@@ -169,6 +169,8 @@ class PanelState:
     progress: ProgressView | None = None
     about: tuple[Sentence, ...] = ()
     """What the result says of itself: by which bundle, for what it was made, its notes."""
+    caution: Sentence = ""
+    """What must not be overlooked of this result."""
     findings: tuple[FindingRow, ...] = ()
     selected: str = ""
     """Tracking UID."""

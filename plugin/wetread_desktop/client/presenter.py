@@ -262,8 +262,8 @@ class Presenter:
         elif before.colours != settings.colours:
             self._showing.recolour()
             self._refresh()
-        # The language may be another one: draw everything again.
         self.desk.change(edge=settings.url)
+        self.desk.draw_again()
 
     def test_connection(self, settings: DeskSettings, token: str, tell: Callable[[Sentence], None]) -> None:
         """Whether an edge answers with these settings and takes the token; nothing is kept."""
@@ -344,7 +344,9 @@ class Presenter:
         if not self._opening.same_patient(result.patient.patient_id):
             return
         shown = Action(say("Read again…"))
-        self.desk.change(phase=Phase.FINDINGS, progress=None, primary=shown, about=about_result(result), selected="")
+        caution = say("Read outside the intended use: nobody knows how good this is.") if result.outside else ""
+        about = about_result(result)
+        self.desk.change(phase=Phase.FINDINGS, progress=None, primary=shown, about=about, caution=caution, selected="")
         self._reviewing.begin(result, review, edge)
         self._showing.begin(result)
         self._refresh()

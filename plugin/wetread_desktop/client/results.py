@@ -109,17 +109,20 @@ class InputGrid:
     series_instance_uid: str
     shape: Shape
     affine: Affine
+    """Empty of a radiograph, which lies nowhere."""
     sop_instance_uids: tuple[str, ...]
     frame_of_reference_uid: str
 
     @classmethod
     def read(cls, fields: Fields) -> InputGrid:
         """Raises: ``AnswerInvalid``."""
+        kind = fields.text("kind", "volume")
+        lies_nowhere = kind == "radiograph" and not fields.raw("affine")
         return cls(
-            kind=fields.text("kind", "volume"),
+            kind=kind,
             series_instance_uid=fields.text("series_instance_uid"),
             shape=_shape(fields),
-            affine=_affine(fields),
+            affine=() if lies_nowhere else _affine(fields),
             sop_instance_uids=fields.texts("sop_instance_uids"),
             frame_of_reference_uid=fields.text("frame_of_reference_uid", ""),
         )

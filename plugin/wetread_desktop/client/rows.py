@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wetread_desktop.client.legend import colours, in_reading_order, tags
 from wetread_desktop.client.panel_state import FindingRow, RowState
-from wetread_desktop.client.results import Found, Result
+from wetread_desktop.client.results import Found, Measured, Result
 from wetread_desktop.client.review_session import ReviewSession
 from wetread_desktop.client.settings import Colours
 from wetread_desktop.client.wording import quantity
@@ -33,7 +33,7 @@ def _row(found: Found, session: ReviewSession, *, tag: str, colour: tuple[int, i
         state=RowState(decided.state),
         comment=decided.comment,
         colour_rgb=colour,
-        measurements=tuple((m.name, quantity(m)) for m in found.measurements),
+        measurements=tuple((m.name, quantity(m)) for m in found.measurements if not _is_said(m, found)),
         wording=found.wording,
         slice_number=place.slice_number if place else None,
         has_heatmap=found.heatmap,
@@ -42,12 +42,22 @@ def _row(found: Found, session: ReviewSession, *, tag: str, colour: tuple[int, i
     )
 
 
+def _is_said(measured: Measured, found: Found) -> bool:
+    """The score, which the wording says already."""
+    return bool(found.wording) and found.score is not None and measured.unit == "%" and _same(measured, found.score)
+
+
+def _same(measured: Measured, score: float) -> bool:
+    return abs(measured.value - 100 * score) < _HALF_A_DIGIT
+
+
+_HALF_A_DIGIT = 0.05
+
+
 def about_result(result: Result) -> tuple[Sentence, ...]:
     """By what it was read, for what that was made, and what the read says of itself."""
     bundle = result.bundle
     said: list[Sentence] = [say("Read by {title} {version}", title=bundle.title, version=bundle.version)]
-    if result.outside:
-        said.append(say("Read outside the intended use: nobody knows how good this is."))
     if not bundle.clinical_use:
         said.append(say("Research use: not for clinical decisions."))
     if result.superseded_by:

@@ -72,6 +72,9 @@ class LegendView(QWidget):
             control.setEnabled(not why_not and bool(view.legend))
         self.visible_box.setChecked(view.visible)
         self.contour_box.setChecked(view.contour)
+        # A film has scores and maps of them, and no structures to draw.
+        for part in (self.visible_box, self.contour_box, self.opacity_label, self.opacity, self.classes):
+            part.setVisible(bool(why_not or view.legend))
         self.opacity.blockSignals(True)
         self.opacity.setValue(round(view.opacity * 100))
         self.opacity.blockSignals(False)

@@ -14,7 +14,7 @@ from wetread_desktop.widgets.bars import CardView, LockBar, PatientBarView, Unse
 from wetread_desktop.widgets.findings_view import FindingsView
 from wetread_desktop.widgets.outside_dialog import OutsideDialog
 from wetread_desktop.widgets.overlay_view import LegendView
-from wetread_desktop.widgets.parts import button, label, name, qt_palette
+from wetread_desktop.widgets.parts import button, frame, label, name, qt_palette
 from wetread_desktop.widgets.settings_dialog import SettingsDialog
 from wetread_desktop.widgets.sign_dialog import SignDialog
 from wetread_desktop.widgets.study_view import StudyView
@@ -37,6 +37,9 @@ class Panel(QWidget):
         self.study = StudyView(presenter)
         self.findings = FindingsView(presenter.words)
         self.about = label("muted")
+        self.caution_box, inside = frame("warning")
+        self.caution = label()
+        inside.addWidget(self.caution)
         self.room = QWidget()
         self.reason = QLineEdit()
         self.reason.returnPressed.connect(self._reject_now)
@@ -69,6 +72,8 @@ class Panel(QWidget):
         self.study.show_state(state, words)
         self.about.setText("\n".join(words(s) for s in state.about[:3]))
         self.about.setToolTip("\n".join(words(s) for s in state.about))
+        self.caution.setText(words(state.caution))
+        self.caution_box.setVisible(has_result and bool(state.caution))
         self.findings.show_rows(state.findings, state.selected, words)
         name(self.findings, words(say("Findings: J and K step, A accepts, R rejects, U undoes")))
         selected = next((r for r in state.findings if r.tracking_uid == state.selected), None)
@@ -183,7 +188,7 @@ class Panel(QWidget):
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         layout.setSpacing(8)
-        for part in (self.patient, self.lock, self.unsent, self.card, self.study, self.about):
+        for part in (self.patient, self.lock, self.unsent, self.card, self.study, self.caution_box, self.about):
             part.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
             layout.addWidget(part)
         layout.addWidget(self.findings, 1)

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QWidget
 from peers import WetreadProcess
 from wetread_desktop.client.opened import OpenRequest
 from wetread_desktop.client.panel_state import PanelState, Phase
-from wetread_desktop.client.settings import DeskSettings, SettingsFolder
+from wetread_desktop.client.settings import DeskSettings, SettingsFolder, Theme
 from wetread_desktop.hosts.window.application import Application
 from wetread_desktop.widgets.sign_dialog import SignDialog
 
@@ -56,7 +56,7 @@ class Desk:
     def read(self) -> None:
         """Press the one button and wait until the findings may be decided on."""
         self.press()
-        self.until(lambda: bool(self.state.findings) and self.state.sign.enabled, timeout_s=120)
+        self.until(lambda: bool(self.state.findings) and self.state.sign.enabled, timeout_s=240)
 
     def click(self, widget: QWidget) -> None:
         """With the left button."""
@@ -93,6 +93,8 @@ class Desk:
 
     def set(self, **settings: object) -> None:
         """As the settings dialog does."""
+        if "theme" in settings:
+            settings["theme"] = Theme(str(settings["theme"]))
         desk = self.application.presenter.desk
         self.application.presenter.apply(replace(desk.settings, **settings), desk.folder.token())  # type: ignore[arg-type]
 

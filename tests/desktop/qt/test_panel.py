@@ -177,6 +177,11 @@ def test_language_changes_while_the_window_is_open(qtbot, window, edge) -> None:
     assert here.panel.legend.visible_box.text() == "叠加显示（空格）"
     assert "未见" in here.panel.findings.model().index(3).data(int(Qt.ItemDataRole.DisplayRole))
     assert here.presenter.state.findings
+    here.panel.open_settings()
+    dialog = here.panel.findChildren(SettingsDialog)[-1]
+    dialog.language.setCurrentIndex(dialog.language.findData("en"))
+    dialog.keep_button.click()
+    assert here.panel.sign_button.text() == "Sign…", "and back again"
 
 
 def test_colours_change_while_the_window_is_open(qtbot, window, edge) -> None:  # type: ignore[no-untyped-def]
