@@ -13,7 +13,7 @@ from fake_host import FakeHost
 from wetread_desktop.client.cards import CardAction
 from wetread_desktop.client.panel_state import Phase
 from wetread_desktop.client.words import catalog
-from wetread_desktop.host import Capability, LabelPicked
+from wetread_desktop.host import Capability, LabelPicked, Place
 
 ENGLISH = catalog("en")
 
@@ -154,7 +154,8 @@ def test_finding_that_is_selected_is_jumped_to_and_counts_as_seen(tmp_path: Path
     desk.until(Phase.FINDINGS)
     desk.presenter.step(1)
     assert desk.presenter.state.selected == "2.25.2"
-    assert desk.host.calls[-1][0] == "goto"
+    on_slice_2 = Place("1.2.3.4.5.2", 2, (1.0, 2.0, 3.0), documents.FRAME)
+    assert desk.host.calls[-1] == ("goto", on_slice_2)
     place = desk.host.calls[-1][1]
     assert (place.centre_mm, place.frame_of_reference_uid) == ((1.0, 2.0, 3.0), documents.FRAME)
     assert [r.is_seen for r in desk.presenter.state.findings] == [True, False, False, False]

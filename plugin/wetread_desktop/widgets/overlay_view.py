@@ -53,6 +53,8 @@ class LegendView(QWidget):
         layout.addWidget(self.opacity_label, 1, 0)
         layout.addWidget(self.opacity, 1, 1, 1, 2)
         layout.addWidget(self.classes, 2, 0, 1, 3)
+        self.map_says = label("muted")
+        layout.addWidget(self.map_says, 3, 0, 1, 3)
 
     def show_overlay(self, view: OverlayView, words: Catalog, *, has_heatmap: bool, why_not: str) -> None:
         """Draw it. ``has_heatmap``: of the selected finding; ``why_not``: the viewer draws no overlays."""
@@ -68,6 +70,8 @@ class LegendView(QWidget):
         name(self.heatmap_button, self.heatmap_button.text(), no_map)
         self.heatmap_button.setEnabled(has_heatmap)
         self.heatmap_button.setChecked(bool(view.heatmap_of))
+        self.map_says.setText(words(say("The map shows what moved the score, not where disease is.")))
+        self.map_says.setVisible(bool(view.heatmap_of))
         for control in (self.visible_box, self.contour_box, self.opacity, self.classes):
             control.setEnabled(not why_not and bool(view.legend))
         self.visible_box.setChecked(view.visible)

@@ -127,6 +127,8 @@ def _jump_and_heat_map(eva: Desk, child: Film, jane: ReadersProgram) -> None:
     (job,) = jane.get("/jobs", study=child.study().study_instance_uid)
     stored = jane.heatmap(job["id"], eva.state.findings[0].tracking_uid)
     assert stored.max() > stored.min()
+    assert "not where disease is" in eva.panel.legend.map_says.text()
+    assert eva.panel.legend.map_says.isVisible()
     assert np.array_equal(shown.array, stored[:, :, ::-1]), "it was stored mirrored, and hangs with it"
     picture = viewer.canvas(View.CORONAL).picture
     assert picture is not None
