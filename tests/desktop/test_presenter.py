@@ -246,11 +246,21 @@ def test_viewer_and_edge_with_two_patients_show_nothing(tmp_path: Path, edge: Fa
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"patient_id": "P-99"}, {"study_instance_uid": documents.OTHER_STUDY}], ids=["patient", "study"]
+    ("wrong", "job_too"),
+    [
+        ({"patient_id": "P-99"}, False),
+        ({"study_instance_uid": documents.OTHER_STUDY}, False),
+        ({"study_instance_uid": documents.OTHER_STUDY}, True),
+    ],
+    ids=["patient", "study", "study, and the job says so"],
 )
-def test_result_of_another_patient_or_study_is_not_shown(tmp_path: Path, edge: FakeEdge, wrong: dict[str, str]) -> None:
+def test_result_of_another_patient_or_study_is_not_shown(
+    tmp_path: Path, edge: FakeEdge, wrong: dict[str, str], job_too: bool
+) -> None:
     job = edge_with_result(edge)
     assert job.result is not None
+    if job_too:
+        job.study_instance_uid = wrong["study_instance_uid"]
     if "patient_id" in wrong:
         job.result["patient"] = job.result["patient"] | wrong
     else:

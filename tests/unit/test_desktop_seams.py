@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from wetread_desktop.host import LabelVolume
 
+ROOT = Path(__file__).parents[2]
 AFFINE = ((0.0, 0.0, 1.0, 0.0), (0.0, 1.0, 0.0, 0.0), (2.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
@@ -51,3 +54,9 @@ print([m for m in ("qtpy", "PySide6", "PyQt6", "numpy", "http.client", "ssl", "n
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_napari_extra_brings_all_of_the_desktop_but_the_qt_binding_of_its_user() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    needed = {line for line in extras["desktop"] if not line.startswith("PySide6")}
+    assert needed - set(extras["napari"]) == set()

@@ -25,7 +25,7 @@ pytestmark = [
 
 Start = Callable[..., WetreadProcess]
 PYTHON = os.environ.get("NAPARI_PYTHON", sys.executable)
-"""Another one for an installation that has only the wheel: ``packaging/docs/OPERATIONS.md`` says how."""
+"""Another one: of an environment in which nothing but the wheel with its extra ``napari`` is installed."""
 
 
 def session(service: WetreadProcess, study: Path, home: Path) -> dict[str, object]:
