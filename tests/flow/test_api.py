@@ -180,7 +180,7 @@ def test_progress_ends_with_the_state_and_says_nothing_twice(jane: ReadersProgra
     job = jane.http.post("/jobs", json={"study_instance_uid": study, "bundle": "threshold"}).json()["id"]
     events = list(jane.events(job))
     assert events[-1]["state"] == "done"
-    assert set(events[-1]) == {"state", "stage", "percent", "queue_place", "eta_s", "reason"}
+    assert set(events[-1]) == {"state", "stage", "percent", "queue_place", "eta_s", "code", "reason"}
     percents = [e["percent"] for e in events if e["state"] != "waiting"]
     assert percents == sorted(percents)
     assert not [1 for a, b in itertools.pairwise(events) if a == b]
