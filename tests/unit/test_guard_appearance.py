@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from film_bundle import write_film_bundle
 from films import SHAPE, chest, write_film
@@ -14,7 +19,7 @@ from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.manifest import Manifest
 from wetread.cli.main import run
 from wetread.errors import BundleInvalid, DataUnusable, NotIntended
-from wetread.guard.appearance import Appearance, picture, read_appearance
+from wetread.guard.appearance import SAID, Appearance, picture, read_appearance
 from wetread.guard.guard import check_input
 from wetread.images.model_input import read_image
 from wetread.learn.appearance import Learned, learn_appearance, write_guard
@@ -136,6 +141,63 @@ def test_a_file_that_holds_no_statistics_is_named(guarded: Bundle) -> None:
     config.write_text(json.dumps(content))
     with pytest.raises(BundleInvalid, match=r"model\.safetensors has the version None"):
         read_appearance(load_bundle(guarded.folder))
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Bundle:
+    """A copy of the CNN for children's films."""
+    folder = tmp_path / "cxr_pneumonia"
+    shutil.copytree(Path(__file__).parents[2] / "monai_bundles" / "cxr_pneumonia", folder)
+    return load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ""),
+        ({"mean": np.zeros(100, np.float32)}, r"mean has the shape \(100,\), films of this guard need \(784,\)"),
+        ({"out": np.full(64, np.nan, np.float32)}, "out holds values that are not finite"),
+        ({"limit": dict.fromkeys(SAID, -99.0)}, "the limit of grey is -99"),
+        (None, "is missing; guard.statistics of the manifest names it"),
+    ],
+    ids=["usable", "other size", "not finite", "limit below middle", "missing"],
+)
+def test_check_says_what_is_wrong_with_a_guard(
+    shipped: Bundle, changed: dict[str, Any] | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = read_appearance(shipped)
+    assert known is not None
+    write_guard(shipped.folder, Learned(replace(known, **(changed or {})), 200, 0.0))
+    if changed is None:
+        (shipped.folder / "models" / "appearance.safetensors").unlink()
+    code = run(["bundle", "check", str(shipped.folder), "--files-only", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert code == (2 if said else 0), report
+    if said:
+        assert re.search(said, report["problems"][0])
+        assert "wetread bundle guard" in report["problems"][0]
+    else:
+        assert report["guard"] == "usable; takes the golden film"
+
+
+def test_check_finds_a_guard_that_refuses_the_bundles_own_golden_film(
+    shipped: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shipped.folder / "golden" / "film.png"
+    with Image.open(path) as film:
+        film.transpose(Image.Transpose.ROTATE_180).save(path)
+    assert run(["bundle", "check", str(shipped.folder), "--files-only", "--json"]) == 2
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert problem.startswith("guard: it refuses the bundle's own golden film: it looks upside down")
+
+
+def test_check_says_that_a_bundle_of_films_has_no_guard(shipped: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    path = shipped.folder / "configs" / "wetread.json"
+    manifest = json.loads(path.read_text())
+    del manifest["guard"]
+    path.write_text(json.dumps(manifest))
+    assert run(["bundle", "check", str(shipped.folder), "--files-only", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["guard"] == "none: no film is refused for what it looks like"
 
 
 def test_the_same_films_and_seed_give_the_same_file_to_the_byte(learned: Learned) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from wetread.learn.bootstrap import counted_figures, stratified_counts
 from wetread.learn.cases import Case
-from wetread.learn.measures import classification, expected_calibration_error, reliability
+from wetread.learn.measures import BINS, classification, expected_calibration_error, reliability
 from wetread.learn.subgroups import subgroups
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
@@ -58,6 +59,24 @@ def test_interval_holds_the_figure_and_shrinks_with_more_cases() -> None:
         return figure.high - figure.low
 
     assert width(600) < 0.7 * width(60)
+
+
+def test_draws_have_the_figures_that_the_drawn_cases_have() -> None:
+    """Two ways: scikit-learn on the cases, each as often as it was drawn; and all draws at once from the counts."""
+    random = np.random.default_rng(5)
+    labels = np.arange(60) % 2
+    scores = np.clip(np.round(random.normal(0.35 + 0.3 * labels, 0.3), 1), 0, 1)  # many ties
+    called = scores >= random.uniform(0.3, 0.7, 60)
+    (counts,) = stratified_counts(labels, 7, seed=1)
+    assert counts[:, labels == 1].sum(1).tolist() == [30.0] * 7
+    said = counted_figures(counts, labels, scores, called, np.eye(BINS)[np.minimum((scores * BINS).astype(int), 9)])
+    for draw, often in enumerate(counts.astype(int)):
+        cases = np.repeat(np.arange(60), often)
+        threshold = np.where(called[cases], 0.0, 2.0)
+        expected = classification(labels[cases], scores[cases], threshold=threshold, resamples=0).figures
+        assert {name: values[draw] for name, values in said.items()} == {
+            name: pytest.approx(figure.value) for name, figure in expected.items()
+        }
 
 
 def test_same_seed_draws_the_same_interval() -> None:

@@ -63,6 +63,33 @@ def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> in
     report["trust"] = f"{record.trusted}: {record.by}" if record else "not installed; stays within the allow-list"
     bundle.check_weights()
     report |= known(bundle, engine_cache(args))
+    return _guard(bundle, report)
+
+
+def _guard(bundle: Bundle, report: dict[str, Any]) -> int:
+    """Whether the statistics that films are compared with are there, and take the bundle's own golden film."""
+    from wetread.errors import BundleInvalid
+    from wetread.guard.appearance import check_appearance
+    from wetread.infer.gate.golden import golden_images
+    from wetread.records.radiograph import Radiograph
+
+    if any(rule.kind != "radiograph" for rule in bundle.manifest.inputs):
+        return 0
+    golden = bundle.manifest.golden
+    try:
+        known = check_appearance(bundle)
+        films = golden_images(bundle, golden).values() if known and golden else ()
+    except BundleInvalid as exc:
+        report["problems"] = [f"guard: {exc}; make it anew with wetread bundle guard, or install the bundle again"]
+        return 2
+    if known is None:
+        report["guard"] = "none: no film is refused for what it looks like"
+        return 0
+    refused = [said for film in films if isinstance(film, Radiograph) for said in known.unlikeness(film.array).unusual]
+    if refused:
+        report["problems"] = [f"guard: it refuses the bundle's own golden film: {'; '.join(refused)}"]
+        return 2
+    report["guard"] = "usable" + ("; takes the golden film" if golden else "")
     return 0
 
 

@@ -142,12 +142,22 @@ def read_appearance(bundle: Bundle) -> Appearance | None:
     Raises: ``BundleInvalid`` when the file is missing, not the one that the manifest names, or not such a file.
     """
     rule = bundle.manifest.guard
+    return None if rule is None else _read_once(bundle.folder / rule.statistics, rule.sha256)
+
+
+def check_appearance(bundle: Bundle) -> Appearance | None:
+    """``read_appearance`` from the file as it is now, whatever was read before. Raises: the same."""
+    rule = bundle.manifest.guard
     return None if rule is None else _read(bundle.folder / rule.statistics, rule.sha256)
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, sha256: str) -> Appearance:
+def _read_once(path: Path, sha256: str) -> Appearance:
     """Once for each worker: the digest stands for the content."""
+    return _read(path, sha256)
+
+
+def _read(path: Path, sha256: str) -> Appearance:
     if not path.is_file():
         raise BundleInvalid(f"{path} is missing; guard.statistics of the manifest names it")
     found = file_sha256(path)
@@ -162,7 +172,33 @@ def _read(path: Path, sha256: str) -> Appearance:
             middle, limit = ({n: float(about["scales"][n][what]) for n in SAID} for what in ("middle", "limit"))
     except (SafetensorError, KeyError, ValueError) as exc:
         raise BundleInvalid(f"{path} holds no statistics of films: {exc}") from exc
+    _check_sizes(path, arrays)
+    for name in SAID:
+        if not middle[name] < limit[name]:  # also where one is no number
+            raise BundleInvalid(f"{path}: the limit of {name} is {limit[name]:g}, its middle {middle[name]:g}")
     return Appearance(**arrays, middle=middle, limit=limit)
+
+
+def _check_sizes(path: Path, arrays: Mapping[str, Numbers]) -> None:
+    """Raises: ``BundleInvalid`` for statistics of other pictures than ``picture`` makes, and values that are none."""
+    pixels, features = SIDE**2, len(QUANTILES) + 1
+    components, units = len(arrays["variances"]), len(arrays["hidden_bias"])
+    expected: dict[str, tuple[int, ...]] = {
+        "mean": (pixels,),
+        "components": (components, pixels),
+        "variances": (components,),
+        "grey_mean": (features,),
+        "grey_precision": (features, features),
+        "hidden": (pixels, units),
+        "hidden_bias": (units,),
+        "out": (units,),
+        "out_bias": (1,),
+    }
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise BundleInvalid(f"{path}: {name} has the shape {arrays[name].shape}, films of this guard need {shape}")
+        if not np.isfinite(arrays[name]).all():
+            raise BundleInvalid(f"{path}: {name} holds values that are not finite")
 
 
 @lru_cache(maxsize=8)

@@ -66,7 +66,7 @@ class BoxEvaluation(Measured):
         """Each class with its figures."""
         return {
             one.name: [
-                f"{one.targets} boxes in {self.n} images, {one.detections} detections",
+                f"boxes to be found: {one.targets}, in {self.n} images; detections: {one.detections}",
                 *(f"{name} {figure}" for name, figure in one.figures.items()),
             ]
             for one in self.classes

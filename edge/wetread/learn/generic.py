@@ -38,6 +38,16 @@ def generic_train_config(bundle: Bundle) -> dict[str, Any]:
         "weight_decay": 0.01,
         "network": f"$@{network}.to(@device)",
         "loss": _loss(masks),
+        **_steps(),
+        "train": _train([*fixed, *_random(key, keys, masks)]),
+        "validate": _validate(fixed, masks, scores),
+        "initialize": ["$monai.utils.set_determinism(@seed)"],
+        "run": ["$@train::trainer.run()"],
+    }
+
+
+def _steps() -> dict[str, Any]:
+    return {
         "optimizer": {
             "_target_": "torch.optim.AdamW",
             "params": "$[p for p in @network.parameters() if p.requires_grad]",
@@ -50,10 +60,6 @@ def generic_train_config(bundle: Bundle) -> dict[str, Any]:
             "optimizer": "@optimizer",
             "T_max": "@iterations",
         },
-        "train": _train([*fixed, *_random(key, keys, masks)]),
-        "validate": _validate(fixed, masks, scores),
-        "initialize": ["$monai.utils.set_determinism(@seed)"],
-        "run": ["$@train::trainer.run()"],
     }
 
 

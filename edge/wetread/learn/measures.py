@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import config_context
 from sklearn.metrics import average_precision_score, roc_auc_score
-from sklearn.utils import resample
+
+from wetread.learn.bootstrap import counted_figures, stratified_counts
 
 Labels = npt.NDArray[np.int64]
 """``(case,)``, 0 or 1."""
@@ -73,14 +73,10 @@ def classification(
     """
     thresholds = np.broadcast_to(np.asarray(threshold, np.float64), scores.shape)
     values = _values(labels, scores, thresholds)
-    random = np.random.RandomState(seed)
-    drawn = [values]
-    with config_context(skip_parameter_validation=True, assume_finite=True):  # a draw is as valid as what it is from
-        for _ in range(RESAMPLES if resamples is None else resamples):
-            drawn.append(_values(*resample(labels, scores, thresholds, stratify=labels, random_state=random)))
     tail = (1 - LEVEL) / 2
+    drawn = _drawn(labels, scores, scores >= thresholds, RESAMPLES if resamples is None else resamples, seed)
     figures = {
-        name: Figure(value, *np.quantile([draw[name] for draw in drawn], [tail, 1 - tail]).tolist())
+        name: Figure(value, *np.quantile([value, *drawn.get(name, ())], [tail, 1 - tail]).tolist())
         for name, value in values.items()
     }
     table = _table(labels, scores, thresholds).tolist()
@@ -92,6 +88,17 @@ def classification(
         confusion=(table[0], table[1], table[2], table[3]),
         reliability=reliability(labels, scores),
     )
+
+
+def _drawn(
+    labels: Labels, scores: Probabilities, called: npt.NDArray[np.bool_], draws: int, seed: int
+) -> Mapping[str, npt.NDArray[np.float64]]:
+    """Each figure of each draw, ``(draw,)``."""
+    bins = np.eye(BINS)[_bin(scores, BINS)]
+    blocks = [
+        counted_figures(counts, labels, scores, called, bins) for counts in stratified_counts(labels, draws, seed=seed)
+    ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in (blocks[0] if blocks else ())}
 
 
 def figures_document(measured: Classification) -> dict[str, object]:
