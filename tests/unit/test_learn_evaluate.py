@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,30 @@ def test_command_prints_figures_and_writes_a_page_with_plots(
     assert "http" not in html.replace("http-equiv", "")
     assert run(arguments) == 0
     assert "auroc" in capsys.readouterr().out
+
+
+def test_recorded_figures_are_those_of_the_command_in_metrics_and_card(
+    trained: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copytree(trained.folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "training" / "metrics.json"
+    before = json.loads(path.read_text())
+    data = write_films(tmp_path / "films.npz", train=0, val=14)
+    arguments = ["bundle", "evaluate", str(tmp_path / "copy"), "--data", str(data), "--engine", "torch", "--record"]
+    assert run([*arguments, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["scores"][0]
+    after = json.loads(path.read_text())
+    assert after["validation"]["n"] == 14
+    assert after["validation"]["figures"] == said["figures"]
+    assert after["validation"]["engine"].startswith("torch f32")
+    assert {name: after[name] for name in before if name != "validation"} == {
+        name: before[name] for name in before if name != "validation"
+    }
+    assert f"| auroc | {said['figures']['auroc']:.3f}" in (tmp_path / "copy" / "docs" / "README.md").read_text()
+    everything = write_films(tmp_path / "all.npz", train=0, val=0, test=6)
+    assert run([*arguments[:4], str(everything), *arguments[5:]]) == 0
+    assert json.loads(path.read_text())["test"]["n"] == 6
 
 
 def test_label_out_of_range_is_one_sentence_and_exit_code_2(

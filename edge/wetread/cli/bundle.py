@@ -141,7 +141,7 @@ def _crossvalidate(cross: argparse.ArgumentParser) -> None:
     cross.add_argument(
         "--average", nargs="+", metavar="BUNDLE", help="mean of these, which are in FOLDER; nothing is trained"
     )
-    cross.add_argument("--record", action="store_true", help="put the figures into the bundle's metrics and model card")
+    _record(cross)
 
 
 def _average(average: argparse.ArgumentParser) -> None:
@@ -161,6 +161,7 @@ def _evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--part", choices=["train", "val", "test"], help="default: test, else val")
     evaluate.add_argument("--engine", default="auto", choices=["auto", *_ENGINES])
     evaluate.add_argument("--html", type=Path, metavar="FILE", help="a page with plots")
+    _record(evaluate)
 
 
 def _guard(guard: argparse.ArgumentParser) -> None:
@@ -182,6 +183,12 @@ def _data(action: argparse.ArgumentParser) -> None:
 def _unverified(action: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--unverified", action="store_true", help="take SEG and SR as reference that no person drew or verified"
+    )
+
+
+def _record(action: argparse.ArgumentParser) -> None:
+    action.add_argument(
+        "--record", action="store_true", help="put the figures into the bundle's training/metrics.json and model card"
     )
 
 

@@ -142,6 +142,8 @@ def evaluate(args: argparse.Namespace) -> int:
         )
     if args.html:
         write_page(evaluation, args.html)
+    if args.record:
+        evaluation.record(shlex.join(("wetread", *sys.argv[1:])))
     if args.json:
         print_json(evaluation.document())
         return 0

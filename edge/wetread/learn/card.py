@@ -15,6 +15,7 @@ _SHOWN = ("auroc", "auprc", "accuracy", "recall", "specificity", "precision", "f
 _SPREAD_SHOWN = ("auroc", "accuracy", "recall", "specificity")
 _SETS = {
     "validation": "validation part",
+    "test": "test part",
     "cross_validation": "cross-validation (each case by a network that was not trained on it or its patient)",
 }
 

@@ -17,6 +17,7 @@ from wetread.bundles.trust import TrustPolicy
 from wetread.errors import DataUnusable, Misconfigured
 from wetread.infer.gate.golden import film_of
 from wetread.infer.model import open_model
+from wetread.learn.card import record_figures
 from wetread.learn.cases import Case, Cases, Part
 from wetread.learn.measured import Measured, Progress, check_one_input, chosen_part, means, told
 from wetread.learn.measures import Classification, classification, figures_document, in_words
@@ -27,6 +28,9 @@ from wetread.records.reading import EngineIdentity
 
 NO_THRESHOLD = 0.5
 """Where a score has no operating point: what its figures at a threshold are measured at."""
+
+RECORDED = {"val": "validation", "test": "test"}
+"""Part of the data → part of ``training/metrics.json``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,20 @@ class Evaluation(Measured):
         """Each score with its figures."""
         time_taken = {"time": [f"{self.seconds_per_image * 1000:.1f} ms for an image"]}
         return time_taken | {score.rule.name: in_words(score.measured) for score in self.scores}
+
+    def record(self, command: str) -> None:
+        """Put the figures into the bundle's ``training/metrics.json`` and model card; ``command``: that made them.
+
+        Raises: ``Misconfigured`` for a bundle with several scores, data without parts, or no such file.
+        """
+        if len(self.scores) != 1 or self.part not in RECORDED:
+            raise Misconfigured(
+                f"figures of one score on the validation or test part are recorded, got {len(self.scores)} scores on "
+                f"the {self.part} part"
+            )
+        about = {"command": command, "engine": self.engine_in_words, "data_sha256": self.source.sha256}
+        found = figures_document(self.scores[0].measured)
+        record_figures(self.bundle.folder, RECORDED[self.part], {**about, **found})
 
 
 def evaluate(

@@ -59,6 +59,13 @@ class Measured:
         """For people: what was measured, by name."""
         raise NotImplementedError
 
+    def record(self, command: str) -> None:
+        """Put the figures into the bundle's metrics file and model card. Raises: ``Misconfigured``."""
+        raise Misconfigured(
+            f"figures of classifiers are recorded in metrics and model card; of {self.bundle.name} keep the JSON "
+            f"document of {command}"
+        )
+
 
 def check_one_input(bundle: Bundle, *, answers: Sequence[object], kind: str) -> None:
     """Raises: ``Misconfigured`` for a bundle that has no such ``answers``, or reads several images at once."""

@@ -167,7 +167,8 @@ def _write_configs(folder: Path, bundle: Bundle, version: Version, changed: Mapp
     configs = folder / "configs"
     metadata = _read_json(configs / "metadata.json")
     metadata["version"] = version.settings.version or next_version(bundle.version)
-    made = f"trained on {version.source.path.name} with seed {version.settings.seed}"
+    made = f"{'trained' if version.history else 'calibrated'} on {version.source.path.name}"
+    made += f" with seed {version.settings.seed}"
     metadata["changelog"] = {**metadata.get("changelog", {}), metadata["version"]: made}
     _write_json(configs / "metadata.json", metadata)
     manifest = _read_json(configs / "wetread.json")
