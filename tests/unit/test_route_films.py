@@ -139,18 +139,19 @@ def test_route_that_sends_rejections_makes_a_job_that_only_says_why(tmp_path: Pa
     assert "view is PA, expected AP" in read.options.rejected_because
 
 
-def test_what_a_route_allows_makes_another_read_and_sending_rejections_does_not(tmp_path: Path, bundle: Bundle) -> None:
+def test_what_a_route_allows_makes_another_read_and_what_it_sends_does_not(tmp_path: Path, bundle: Bundle) -> None:
     write_film(tmp_path / "study")
     digests = [
         decide(route, bundle, tmp_path / "study").reads[0].input_digest
         for route in (
             ROUTE,
             replace(ROUTE, send_rejections=True),
+            replace(ROUTE, parametric_maps=True),
             replace(ROUTE, outside_intended_use=True),
             replace(ROUTE, accept_unknown_age=True),
         )
     ]
-    assert digests[0] == digests[1]
+    assert digests[0] == digests[1] == digests[2]
     assert len(set(digests)) == 3
 
 
