@@ -84,6 +84,7 @@ def test_other_study_in_the_viewer_while_the_question_is_open_is_not_read(tmp_pa
     desk.host.emit(StudyShown(documents.handle(documents.OTHER_STUDY)))
     desk.host.until(lambda: desk.presenter.state.card and "old" in str(desk.presenter.outside_use()))
     desk.presenter.read_outside(use)
+    assert desk.presenter.state.card is not None, "nothing was asked for"
     assert ("POST", "/jobs") not in edge.calls
 
 
@@ -97,6 +98,7 @@ def test_read_that_the_guard_rejected_offers_it_only_where_a_person_may_overrule
     desk.presenter.press()
     desk.until(Phase.READING)
     job: FakeJob = desk.host.until(lambda: next(iter(edge.jobs.values()), None))
+    assert not job.outside
     edge.tell(job, state="rejected", code=code, reason="it does not look like the films it was trained on")
     card = desk.host.until(lambda: desk.presenter.state.card)
     assert ENGLISH(card.what) == "Not read: it does not look like the films it was trained on"

@@ -27,7 +27,7 @@ from wetread_desktop.client.panel_state import Phase
 from wetread_desktop.hosts.window.planes import View
 from wetread_desktop.widgets.outside_dialog import OutsideDialog
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.peer, pytest.mark.network, pytest.mark.timeout(600)]
 
 Start = Callable[..., WetreadProcess]
 SEND = 'destinations = ["pacs"]\nresearch = true'

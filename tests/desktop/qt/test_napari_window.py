@@ -19,7 +19,6 @@ from wetread_desktop.client.settings import DeskSettings, SettingsFolder
 
 pytestmark = [
     pytest.mark.peer,
-    pytest.mark.plain,
     pytest.mark.skipif(importlib.util.find_spec("napari") is None, reason="napari is an extra"),
 ]
 

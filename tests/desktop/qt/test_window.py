@@ -90,6 +90,10 @@ def test_phantom_hangs_alike_in_all_orientations_with_overlay_and_jump_at_one_pl
     place = middle_of(window, labels)
     host.goto(place)
     viewer = window.viewer
+    assert viewer.images is not None
+    assert viewer.images.affine is not None
+    there = viewer.images.affine @ (*viewer.cross, 1.0)
+    assert place.centre_mm == pytest.approx(tuple(there[:3]), abs=1e-3), "not even one slice beside it"
     assert (viewer.plane(View.AXIAL).letters.left, viewer.plane(View.AXIAL).letters.top) == ("R", "A")
     assert (viewer.plane(View.SAGITTAL).letters.left, viewer.plane(View.CORONAL).letters.top) == ("A", "H")
     # The small ellipsoid lies to the right, to the back and towards the feet of the middle of the volume.
