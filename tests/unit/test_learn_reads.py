@@ -37,7 +37,7 @@ from wetread.learn.sources import read_source
 from wetread.learn.train import train
 from wetread.records.output import Scores
 from wetread.records.volume import LabelMap
-from wetread.service.maintenance import erase_study
+from wetread.service.erase import erase_study
 
 OPTED_IN = Allowed(LearningSettings(signed_reads=True), frozenset())
 ILL, WELL = Scores((0.9,)), Scores((0.1,))

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wetread.cli.options import add_config, add_json, config_of
+from wetread.cli.options import add_action, config_of
 
 if TYPE_CHECKING:
     from wetread.learn.reads.export import Exported
@@ -19,29 +19,22 @@ HELP = "export signed reads to learn from, where the site opted in; withdraw a p
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    export = _action(actions, "export", "write signed reads, pseudonymised, as data for wetread bundle train")
+    export = add_action(actions, "export", "write signed reads, pseudonymised, as data for wetread bundle train")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder for each bundle: DIR/BUNDLE")
     export.add_argument("--route", default="", metavar="ROUTE", help="only the reads of this route")
     export.add_argument("--since", type=_day, metavar="DATE", help="only what was signed since 2026-01-31")
-    withdraw = _action(actions, "withdraw", "never export it again, delete exported copies, say what learned from them")
+    withdraw = add_action(
+        actions, "withdraw", "never export it again, delete exported copies, say what learned from them"
+    )
     whom = withdraw.add_mutually_exclusive_group(required=True)
     whom.add_argument("--patient", default="", metavar="ID", help="every study of this Patient ID")
     whom.add_argument("--study", default="", metavar="UID", help="one study, whether it is still here or not")
-    _action(actions, "list", "the exports so far")
+    add_action(actions, "list", "the exports so far")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one action."""
     return {"export": _export, "withdraw": _withdraw, "list": _list}[args.action](args)
-
-
-def _action(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=text)
-    add_config(parser)
-    add_json(parser)
-    return parser
 
 
 def _day(given: str) -> str:

@@ -26,6 +26,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
 
 
+def add_action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    """One of a command's actions, with ``--config`` and ``--json``."""
+    parser = actions.add_parser(name, help=text, description=text)
+    add_config(parser)
+    add_json(parser)
+    return parser
+
+
 def positive(text: str) -> int:
     """For argparse: a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:

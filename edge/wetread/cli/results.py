@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from wetread.cli.options import add_config, add_json, config_of, positive, reason
+from wetread.cli.options import add_action, config_of, positive, reason
 
 if TYPE_CHECKING:
     from wetread.config import Config
@@ -19,26 +19,30 @@ _STATES = ("pending", "held", "delivered", "withdrawn")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = _action(actions, "list", "the latest results and how far they got")
+    listing = add_action(actions, "list", "the latest results and how far they got")
     listing.add_argument("--state", default="", choices=_STATES, help="only jobs with objects in this state")
     listing.add_argument("--limit", type=positive, default=100, metavar="N", help="at most so many (default 100)")
-    show = _action(actions, "show", "every object of a job or study: where it is, how we know, what is wrong")
+    show = add_action(actions, "show", "every object of a job or study: where it is, how we know, what is wrong")
     show.add_argument("target", metavar="JOB|STUDY", help="job id or the beginning of it, or Study Instance UID")
-    release = _action(actions, "release", "let held results go; the reason for holding them does not hold them again")
+    release = add_action(
+        actions, "release", "let held results go; the reason for holding them does not hold them again"
+    )
     release.add_argument("target", metavar="JOB|STUDY", nargs="?", default="")
     release.add_argument("--all", action="store_true", help="everything that is held")
-    retry = _action(actions, "retry", "try what waits now, what was refused too, also at a destination that is away")
+    retry = add_action(actions, "retry", "try what waits now, what was refused too, also at a destination that is away")
     retry.add_argument("target", metavar="JOB|STUDY", nargs="?", default="")
     retry.add_argument("--object", dest="sop_instance_uid", default="", metavar="UID", help="only this object of it")
     retry.add_argument("--destination", default="", metavar="NAME", help="only for this destination")
     retry.add_argument("--all", action="store_true", help="everything that waits")
-    recall = _action(actions, "recall", "withdraw what was not delivered, and say what can be done about the rest")
+    recall = add_action(actions, "recall", "withdraw what was not delivered, and say what can be done about the rest")
     recall.add_argument("target", metavar="JOB|STUDY")
     for action in (release, recall):
         action.add_argument("--destination", default="", metavar="NAME", help="only for this destination")
         action.add_argument("--reason", type=reason, required=True, help="kept with the results and in the timeline")
-    _action(actions, "destinations", "each destination: which rendition it gets and who decided, what waits for it")
-    again = _action(actions, "negotiate", "ask a destination again, before its next object, which rendition it takes")
+    add_action(actions, "destinations", "each destination: which rendition it gets and who decided, what waits for it")
+    again = add_action(
+        actions, "negotiate", "ask a destination again, before its next object, which rendition it takes"
+    )
     again.add_argument("destination", metavar="DESTINATION")
 
 
@@ -56,15 +60,6 @@ def run(args: argparse.Namespace) -> int:
         "negotiate": results_destinations.negotiate,
     }
     return actions[args.action](args, config_of(args))
-
-
-def _action(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=text)
-    add_config(parser)
-    add_json(parser)
-    return parser
 
 
 def _list(args: argparse.Namespace, config: Config) -> int:

@@ -7,7 +7,7 @@ import itertools
 from typing import Any
 
 from wetread.cli import studies_fetch
-from wetread.cli.options import add_config, add_json, config_of, positive
+from wetread.cli.options import add_action, config_of, positive
 from wetread.cli.studies_requests import add_requests, add_study, run_request
 
 HELP = "list and show studies with their timeline; hold, release, correct or erase one; rebuild the index"
@@ -16,14 +16,14 @@ HELP = "list and show studies with their timeline; hold, release, correct or era
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _list_options(_action(actions, "list", "the latest studies and what became of them"))
-    add_study(_action(actions, "show", "series, routing decisions, jobs and timeline of one study"))
-    add_requests(lambda name, text: _action(actions, name, text))
-    erase = _action(actions, "erase", "remove images, results and timeline of one study from this machine")
+    _list_options(add_action(actions, "list", "the latest studies and what became of them"))
+    add_study(add_action(actions, "show", "series, routing decisions, jobs and timeline of one study"))
+    add_requests(lambda name, text: add_action(actions, name, text))
+    erase = add_action(actions, "erase", "remove images, results and timeline of one study from this machine")
     add_study(erase)
     erase.add_argument("--yes", action="store_true", help="it cannot be undone")
-    studies_fetch.add_options(_action(actions, "fetch", "have an archive send a study here, or the one before it"))
-    _action(actions, "reindex", "rebuild a lost database from the spool; every study is held until released")
+    studies_fetch.add_options(add_action(actions, "fetch", "have an archive send a study here, or the one before it"))
+    add_action(actions, "reindex", "rebuild a lost database from the spool; every study is held until released")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,15 +56,6 @@ def _list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=positive, default=100, metavar="N", help="at most so many (default %(default)s)"
     )
-
-
-def _action(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=text)
-    add_config(parser)
-    add_json(parser)
-    return parser
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -132,7 +123,7 @@ def _runs(timeline: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
 
 def _erase(args: argparse.Namespace) -> int:
     from wetread.errors import Misconfigured
-    from wetread.service.maintenance import erase_study
+    from wetread.service.erase import erase_study
     from wetread.service.overview import Overview
 
     if not args.yes:

@@ -14,7 +14,6 @@ from wetread.service.person import user_name
 from wetread.service.results import ResultsOverview
 from wetread.store.index import Index
 from wetread.store.requests import StudyRequests
-from wetread.store.retention import Retention
 from wetread.store.revisions import Revisions
 from wetread.store.spool import Spool
 
@@ -44,19 +43,6 @@ def open_decisions(config: Config) -> Decisions:
 def open_results(config: Config) -> ResultsOverview:
     """Look at results and where they went."""
     return ResultsOverview(open_database(config.data_dir))
-
-
-def erase_study(config: Config, study_instance_uid: str) -> int:
-    """Remove everything of a study, copies exported to learn from included; how many files that were received or made.
-
-    Raises: ``Misconfigured`` when it is not here or not finished.
-    """
-    from wetread.service.learning import open_withdrawal
-
-    database = open_database(config.data_dir)
-    files = Retention(database, config.data_dir, config.retention).erase(study_instance_uid)
-    open_withdrawal(config).erase_copies(study_instance_uid)
-    return files
 
 
 def rebuild_index(data_dir: Path) -> int:
