@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication, QPalette
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
+from superqt import QFlowLayout
 
 from wetread_desktop.client.panel_state import PanelState, Phase
 from wetread_desktop.client.presenter import Presenter
@@ -196,10 +197,10 @@ class Panel(QWidget):
         layout.addWidget(self.reason)
         layout.addWidget(self.legend)
         layout.addWidget(self.review)
-        row = QHBoxLayout()
+        row = QFlowLayout()  # a dock may be narrower than their names
+        row.setSpacing(6)
         for control in (self.settings_button, self.undo_button, self.copy_button, self.sign_button):
             row.addWidget(control)
-        row.insertStretch(1, 1)
         layout.addLayout(row)
         self.reason.hide()
         self.setMinimumWidth(360)

@@ -99,7 +99,9 @@ def seen_in_3d(viewer: Any) -> dict[str, Any]:
     )
     viewer.dims.ndisplay = 3
     camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
-    camera.set_view_direction((0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    to_the_back, up = np.array((0.0, 1.0, 0.0)), np.array((1.0, 0.0, 0.0))
+    shown = list(viewer.dims.order)  # the camera counts axes as they are on the screen
+    camera.set_view_direction(tuple(to_the_back[shown]), tuple(up[shown]))
     viewer.reset_view(reset_camera_angle=False)
     QTest.qWait(300)
     picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)

@@ -26,7 +26,7 @@ from wetread_desktop.images.series_images import Images, fill, open_images
 
 napari_components = pytest.importorskip("napari.components", reason="napari is an extra: pip install 'wetread[napari]'")
 
-from wetread_desktop.hosts.napari.camera import LETTERS  # noqa: E402 (needs napari)
+from wetread_desktop.hosts.napari.camera import LETTERS, scene_camera  # noqa: E402 (needs napari)
 from wetread_desktop.hosts.napari.napari_host import KEY, NapariHost, show_images  # noqa: E402
 
 SIX = [(o, r) for o in ("axial", "coronal", "sagittal") for r in (False, True)]
@@ -74,6 +74,8 @@ def test_letters_overlay_and_jump_agree_and_nothing_is_mirrored(
     host.goto(place)
     layer = viewer.layers[-1]
     world = np.array(viewer.dims.point)
+    centre = np.array(scene_camera(viewer).center)
+    np.testing.assert_allclose(centre, world[list(viewer.dims.order)], atol=0.01, err_msg="the camera is elsewhere")
     value = layer.data[tuple(np.rint(layer.world_to_data(world)).astype(int))]
     assert value == 1, "the jump does not lead to the overlay"
     assert "structure: ball" in layer.get_status(world, world=True)["coordinates"], (

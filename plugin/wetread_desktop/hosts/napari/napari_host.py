@@ -181,7 +181,8 @@ class NapariHost:
         world = _world_of(opened, place)
         for axis, value in enumerate(world):
             self._viewer.dims.set_point(axis, value)
-        scene_camera(self._viewer).center = world
+        # The camera counts axes as they are on the screen, not as they are in the world.
+        scene_camera(self._viewer).center = tuple(world[axis] for axis in self._viewer.dims.order[-3:])
 
     def set_window(self, center: float, width: float) -> None:
         """Contrast limits of the image layer."""
