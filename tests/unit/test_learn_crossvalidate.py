@@ -35,8 +35,8 @@ def _few_draws() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With a test part, which nobody may touch."""
-    patients = {"train_patients": np.arange(60) // 2, "val_patients": 100 + np.arange(20) // 2}
-    return write_films(tmp_path_factory.mktemp("data") / "films.npz", train=60, val=20, test=20, **patients)
+    patients = {"train_patients": np.arange(40) // 2, "val_patients": 100 + np.arange(8) // 2}
+    return write_films(tmp_path_factory.mktemp("data") / "films.npz", train=40, val=8, test=8, **patients)
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +58,14 @@ def plan(bundles: dict[str, Bundle], given: TrainingSettings) -> Plan:
 
 
 def test_every_case_of_train_and_val_is_left_out_once_with_its_patient(plan: Plan) -> None:
-    assert sorted(index for fold in plan.left_out for index in fold) == list(range(80))
+    assert sorted(index for fold in plan.left_out for index in fold) == list(range(48))
     assert not any(case.name.startswith("test") for case in plan.cases)
     for number in (1, 2):
         parts, outside = plan.material(number).parts, plan.fold(number)
         inside = [case for part in parts.values() for case in part]
         assert not {case.patient for case in outside} & {case.patient for case in inside}
         assert not {case.patient for case in parts["train"]} & {case.patient for case in parts["val"]}
-        assert len(inside) + len(outside) == 80
+        assert len(inside) + len(outside) == 48
 
 
 def test_films_of_nobody_that_look_alike_stay_in_one_fold(bundles: dict[str, Bundle], tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_figures_are_those_of_the_fold_networks_read_as_a_study_is(
 ) -> None:
     crossed = cross_validate(bundles["first"], given)
     (score,) = crossed.scores
-    assert (crossed.n, score.pooled.n_positive) == (80, 40)
+    assert (crossed.n, score.pooled.n_positive) == (48, 24)
     for number, measured in enumerate(score.folds, start=1):
         fold = load_bundle(given.out / f"fold{number}" / "first")
         left_out = plan.fold(number)
@@ -191,7 +191,7 @@ def test_command_writes_a_page_and_records_figures_in_the_card(
     assert run([*arguments, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     (score,) = document["scores"]
-    assert (document["n"], len(score["folds"])) == (80, 2)
+    assert (document["n"], len(score["folds"])) == (48, 2)
     metrics = json.loads(metrics_path.read_text())
     assert metrics["cross_validation"]["figures"] == score["figures"]
     assert metrics["cross_validation"]["spread"] == score["spread"]

@@ -152,7 +152,13 @@ class _Folds:
         left_out = self.plan.fold(number)
         with tempfile.TemporaryDirectory(prefix="wetread-fold-") as cache:
             answers, _, _ = read_films(
-                version, left_out, engine="torch", cache_folder=Path(cache), trust=self.trust, tell=self._told(number)
+                version,
+                left_out,
+                engine="torch",
+                cache_folder=Path(cache),
+                trust=self.trust,
+                tell=self._told(number),
+                threads=self.settings.threads,
             )
         return {
             "thresholds": [

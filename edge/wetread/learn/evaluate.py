@@ -113,7 +113,14 @@ def evaluate(
 
 
 def read_films(
-    bundle: Bundle, cases: Cases, *, engine: str, cache_folder: Path, trust: TrustPolicy | None, tell: Progress
+    bundle: Bundle,
+    cases: Cases,
+    *,
+    engine: str,
+    cache_folder: Path,
+    trust: TrustPolicy | None,
+    tell: Progress,
+    threads: int | None = None,
 ) -> tuple[npt.NDArray[np.float64], float, EngineIdentity]:
     """``(case, score)``, the median of seconds for each film after the first, and what read them.
 
@@ -126,7 +133,12 @@ def read_films(
     # How steady each score is takes longer than the score, and is measured by nobody here.
     plain = replace(bundle, manifest=bundle.manifest.model_copy(update={"uncertainty": None}))
     opened = open_model(
-        plain, engine=engine, cache_folder=cache_folder, trust=trust, progress=lambda what, _: tell(what, 0.0)
+        plain,
+        engine=engine,
+        cache_folder=cache_folder,
+        trust=trust,
+        progress=lambda what, _: tell(what, 0.0),
+        threads=threads,
     )
     with closing(opened) as model:
         for case in told(cases, tell):
