@@ -93,7 +93,7 @@ def crossvalidate(args: argparse.Namespace) -> int:
         "data": f"{args.data}, {crossed.n} images, {len(crossed.folds)} folds by patient",
         **crossed.in_words(),
         "page": page,
-        "note": "internal figures: every image read by a network that was trained without it and its patient",
+        "note": "internal figures: every image read by a network that was trained without it",
     }
     show(report, as_json=False)
     return 0

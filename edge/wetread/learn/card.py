@@ -16,7 +16,7 @@ _SPREAD_SHOWN = ("auroc", "accuracy", "recall", "specificity")
 _SETS = {
     "validation": "validation part",
     "test": "test part",
-    "cross_validation": "cross-validation (each case by a network that was not trained on it or its patient)",
+    "cross_validation": "cross-validation (each case by a network that was not trained on it)",
 }
 
 
@@ -110,7 +110,8 @@ def _folds(crossed: Mapping[str, Any]) -> Iterator[str]:
         if (s := crossed["spread"].get(name))
     )
     yield (
-        f"* Cross-validation: {len(crossed['folds'])} folds by patient (films that look alike count as of one), each "
+        f"* Cross-validation: {len(crossed['folds'])} folds by patient (films of unnamed patients that look "
+        "alike count as of one), each "
         "trained, calibrated and given its threshold without the films it is measured on: networks of their own, not "
         f"the one in this bundle. Mean ± standard deviation (lowest to highest) of the folds: {spread}. "
         f"Made with `{crossed['command']}`."

@@ -1,4 +1,4 @@
-"""What a cross-validation says: every case by a network that saw neither it nor its patient; together and by fold."""
+"""What a cross-validation says: every case by a network that saw neither it nor its patient, where one is named."""
 
 from __future__ import annotations
 
