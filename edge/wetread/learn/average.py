@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from wetread.bundles import Bundle, load_bundle
@@ -23,7 +22,7 @@ from wetread.learn.lineage import exports_behind
 from wetread.learn.measures import classification
 from wetread.learn.run import operating_point
 from wetread.learn.settings import TrainingSettings
-from wetread.learn.train import Material, Trained, check_free, guard_of, read_material
+from wetread.learn.train import Material, Trained, check_free, guard_of, prepare, read_material
 from wetread.learn.version import Began, Version, write_version
 
 _NETWORK = "wetread.infer.networks.film.Averaged"
@@ -57,9 +56,7 @@ def average(
     Raises: ``Misconfigured`` when the members are not calibrated, or not in the same way; ``BundleInvalid``,
     ``WeightsMissing``, ``DataUnusable``.
     """
-    check_free(bundle, settings)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    prepare(bundle, settings)
     began, parts = Began(), material.parts
     configs = [_inference(member) for member in members]
     answers, wanted = _mean_answers(members, configs, settings, parts, trust)

@@ -92,11 +92,8 @@ def train_on(
 
     Raises: as ``train``.
     """
-    bundle, settings = trainee.bundle, trainee.settings
-    check_free(bundle, settings)
-    parts = material.parts
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    bundle, settings, parts = trainee.bundle, trainee.settings, material.parts
+    prepare(bundle, settings)
     began = Began()
     outside = _cross_validated(trainee, parts, tell) if settings.folds else None
     run = Run(trainee, parts["train"], parts["val"], settings.out / f".{bundle.name}.training", tell)
@@ -123,6 +120,13 @@ def train_on(
     folder = write_version(bundle, settings.out / bundle.name, weights, version)
     run.forget()
     return Trained(load_bundle(folder), version)
+
+
+def prepare(bundle: Bundle, settings: TrainingSettings) -> None:
+    """Take as many threads as are wanted. Raises: as ``check_free``."""
+    check_free(bundle, settings)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
 
 
 def check_free(bundle: Bundle, settings: TrainingSettings) -> None:
