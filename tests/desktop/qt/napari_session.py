@@ -80,8 +80,8 @@ def read(dock: Any, folder: Path) -> dict[str, Any]:
 
 
 def seen_in_3d(viewer: Any) -> dict[str, Any]:
-    """Four balls as the canvas draws them, looked at along the patient's depth: which of front and back hides the
-    other says from where one looks, so no convention of napari's is believed."""
+    """Four balls as the canvas draws them as soon as it is in 3-D: which of front and back hides the other says from
+    where one looks, so no convention of napari's is believed."""
     image = next(one for one in viewer.layers if "wetread" in one.metadata)
     labels = np.zeros(image.data.shape, np.uint8)
     middle = np.array(labels.shape) // 2
@@ -98,10 +98,6 @@ def seen_in_3d(viewer: Any) -> dict[str, Any]:
         color_dict={None: "transparent", 0: "transparent", **COLOURS}
     )
     viewer.dims.ndisplay = 3
-    camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
-    to_the_back, up = np.array((0.0, 1.0, 0.0)), np.array((1.0, 0.0, 0.0))
-    shown = list(viewer.dims.order)  # the camera counts axes as they are on the screen
-    camera.set_view_direction(tuple(to_the_back[shown]), tuple(up[shown]))
     viewer.reset_view(reset_camera_angle=False)
     QTest.qWait(300)
     picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)

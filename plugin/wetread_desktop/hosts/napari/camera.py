@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LETTERS = "Orientation"
 _FACES = {"H": (0, 1), "F": (0, 0), "P": (1, 1), "A": (1, 0), "L": (2, 1), "R": (2, 0)}
 """Letter to (world axis, end of the volume)."""
+_TO_THE_BACK, _UP = np.array((0.0, 1.0, 0.0)), np.array((1.0, 0.0, 0.0))
+"""Directions in the world: to P and to H."""
 
 
 def scene_camera(viewer: ViewerModel) -> Any:
@@ -35,6 +37,7 @@ def hang_right(viewer: ViewerModel) -> None:
             camera.orientation2d = orientation_2d(tuple(viewer.dims.order)[-3:])
         else:
             camera.orientation = ORIENTATION_3D
+            _face(viewer)
         move_letters(viewer)
 
     def came(event: Any) -> None:
@@ -47,6 +50,13 @@ def hang_right(viewer: ViewerModel) -> None:
     viewer.dims.events.point.connect(lambda _event=None: move_letters(viewer))
     viewer.layers.events.inserted.connect(came)
     turned()
+
+
+def _face(viewer: ViewerModel) -> None:
+    """Look at the patient from the front, the head up; napari's own angles would stand a patient on the head."""
+    shown = list(viewer.dims.order)[-3:]  # the camera counts axes as they are on the screen
+    if len(shown) == len(_UP):  # before there is an image there are two
+        scene_camera(viewer).set_view_direction(tuple(_TO_THE_BACK[shown]), tuple(_UP[shown]))
 
 
 def add_letters(viewer: ViewerModel) -> None:
