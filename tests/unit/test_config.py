@@ -100,6 +100,10 @@ def test_digest_changes_with_the_file(tmp_path: Path) -> None:
         ('data_dir = "d"\n[[peers]]\nname = "a"\nae_title = "A"\n[[peers]]\nname = "a"\nae_title = "B"', "two peers"),
         ('data_dir = "d"\n[[destinations]]\nname = "x"\nkind = "dicom"\npeer = "nobody"', "no known peer: 'nobody'"),
         ('data_dir = "d"\n[[destinations]]\nname = "x"\nkind = "ftp"', "destinations.0.kind"),
+        (
+            'data_dir = "d"\n[[destinations]]\nname = "x"\nkind = "folder"',
+            "destination 'x' of kind 'folder' needs a path",
+        ),
         ('data_dir = "d"\n[jobs]\nworkers = 3', "jobs.workers"),
         ('data_dir = "d"\nlisteners = 1', "did you mean 'listener'"),
         ("[spool]\nreserve_mb = 1", "data_dir is missing"),
@@ -118,3 +122,8 @@ def test_wrong_files_are_refused_with_a_sentence(tmp_path: Path, text: str, expe
     with pytest.raises(Misconfigured) as refused:
         load_config(path)
     assert expected in str(refused.value)
+
+
+def test_folder_in_place_of_the_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="cannot be read: Is a directory"):
+        load_config(tmp_path)

@@ -54,6 +54,14 @@ def test_service_nobody_may_send_to_need_not_run(path: Path) -> None:
     assert "nobody may send" in check.found
 
 
+def test_address_that_is_not_this_machines_is_not_another_program(path: Path) -> None:
+    path.write_text(path.read_text().replace('host = "127.0.0.1"', 'host = "192.0.2.7"', 1))  # TEST-NET-1, RFC 5737
+    (service,) = checks(path, "service")
+    assert service.found.startswith("wetread serve is not running, and cannot listen on 192.0.2.7:")
+    assert "another program" not in service.found
+    assert service.advice == "correct [listener] host and port"
+
+
 def test_files_that_wait_for_a_service_are_counted(path: Path) -> None:
     incoming = load_config(path).data_dir / "spool" / "incoming"
     incoming.mkdir(parents=True)

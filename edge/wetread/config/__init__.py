@@ -211,6 +211,8 @@ def load_config(path: Path) -> Config:
         tree = tomllib.loads(text.decode("utf-8"))
     except FileNotFoundError as exc:
         raise Misconfigured(f"there is no configuration file {path}") from exc
+    except OSError as exc:
+        raise Misconfigured(f"the configuration file {path} cannot be read: {exc.strerror or exc}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise Misconfigured(f"{path} is not TOML: {exc}") from exc
     _refuse_unknown(tree, Config, path=str(path), at="")

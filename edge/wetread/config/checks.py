@@ -125,6 +125,8 @@ def _check_destinations(config: Config, path: Path) -> None:
     peers = {p.name: p for p in config.peers}
     for destination in config.destinations:
         _check_verify(config, destination, path)
+        if destination.kind == "folder" and not destination.path:
+            raise Misconfigured(f"{path}: destination {destination.name!r} of kind 'folder' needs a path")
         if destination.kind != "dicom":
             continue
         peer = peers.get(destination.peer)

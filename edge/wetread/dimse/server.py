@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -56,7 +57,10 @@ def listening_socket(host: str, port: int) -> socket.socket:
             dualstack_ipv6=ipv6 and socket.has_dualstack_ipv6(),
         )
     except OSError as exc:
-        problem = f"cannot listen on {host}:{port}: {exc.strerror or exc}; is another program using the port?"
+        why = (
+            "is another program using the port?" if exc.errno == errno.EADDRINUSE else "has this machine that address?"
+        )
+        problem = f"cannot listen on {host}:{port}: {exc.strerror or exc}; {why}"
         raise Misconfigured(problem) from exc
     listening.setblocking(False)  # another process may take the caller between our look and our accept
     return listening

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -71,9 +72,11 @@ def _service(config: Config) -> Iterator[Check]:
     waiting = _waiting(config.data_dir / "spool" / "incoming")
     if owner is not None:
         yield Check("service", True, f"wetread serve runs as process {owner}")
-    elif not _is_free(config.listener.host, config.listener.port):
-        advice = "end that program, or choose another [listener] port"
-        yield Check("service", False, f"wetread serve is not running, and another program has {where}", advice)
+    elif problem := _cannot_listen(config.listener.host, config.listener.port):
+        taken = problem.errno == errno.EADDRINUSE
+        found = f"another program has {where}" if taken else f"cannot listen on {where}: {problem.strerror or problem}"
+        advice = "end that program, or choose another [listener] port" if taken else "correct [listener] host and port"
+        yield Check("service", False, f"wetread serve is not running, and {found}", advice)
     else:
         should = bool(config.senders() or config.stow.clients)
         left = f"; {waiting} received files wait for it" if waiting else ""
@@ -98,14 +101,14 @@ def _tls(config: Config) -> Iterator[Check]:
         yield Check(where, not problem, found, "renew it, then restart wetread serve" if problem else "")
 
 
-def _is_free(host: str, port: int) -> bool:
+def _cannot_listen(host: str, port: int) -> OSError | None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as exc:
+            return exc
+    return None
 
 
 _LOOKS: tuple[Callable[[Config], Iterator[Check]], ...] = (

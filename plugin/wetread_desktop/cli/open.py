@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -108,7 +109,7 @@ def _hand_over(profile: Path, request: OpenRequest, args: argparse.Namespace) ->
         until = time.monotonic() + _STARTS_WITHIN_S
         while problem is None:
             if window.poll() is not None:
-                raise CannotHandOver(f"the window ended at once with exit code {window.returncode}; try --stay")
+                raise CannotHandOver(_why_it_ended(window.returncode))
             if time.monotonic() > until:
                 raise CannotHandOver(f"the window did not open within {_STARTS_WITHIN_S:.0f} s")
             problem = hand_over(profile, request, edge=args.edge, timeout_ms=200)
@@ -116,6 +117,13 @@ def _hand_over(profile: Path, request: OpenRequest, args: argparse.Namespace) ->
                 time.sleep(0.05)
     if problem:
         raise CannotHandOver(problem)
+
+
+def _why_it_ended(code: int) -> str:
+    needs_display = sys.platform.startswith("linux") and not os.environ.get("QT_QPA_PLATFORM")
+    if needs_display and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display to open a window on: neither DISPLAY nor WAYLAND_DISPLAY is set"
+    return f"the window ended at once with exit code {code}; try --stay"
 
 
 def _start_window(profile: Path, edge: str) -> subprocess.Popen[bytes]:

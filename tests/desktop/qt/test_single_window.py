@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -72,6 +73,13 @@ def test_pipe_that_a_killed_window_left_is_taken_over(qtbot: QtBot, tmp_path: Pa
     instance = Instance(tmp_path, lambda _request: "")
     assert instance.listens
     instance.close()
+
+
+def test_machine_without_a_display_is_said(tmp_path: Path) -> None:
+    nowhere = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
+    command = [sys.executable, "-m", "wetread_desktop", "open", "--profile", str(tmp_path), "--folder", str(tmp_path)]
+    done = subprocess.run(command, env=nowhere, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "there is no display" in done.stderr) == (1, True), done.stderr
 
 
 def test_nonsense_in_the_pipe_is_answered_and_does_no_harm(qtbot: QtBot, tmp_path: Path) -> None:
