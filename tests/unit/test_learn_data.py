@@ -78,7 +78,7 @@ def test_archive_without_any_part_or_no_archive_at_all_is_refused(tmp_path: Path
     with pytest.raises(DataUnusable, match="has none of train_images"):
         read_npz(tmp_path / "a.npz", scores=1)
     (tmp_path / "b.npz").write_bytes(b"no archive")
-    with pytest.raises(DataUnusable, match="cannot be read as a NumPy archive"):
+    with pytest.raises(DataUnusable, match="cannot be read as a NumPy archive: it is none, or holds pickled objects"):
         read_npz(tmp_path / "b.npz", scores=1)
 
 

@@ -172,6 +172,13 @@ def test_loss_that_is_no_number_stops_with_the_step_and_the_last_good_checkpoint
     assert not (tmp_path / small.name).exists()
 
 
+def test_last_step_that_undoes_the_network_writes_no_version(small: Bundle, data: Path, tmp_path: Path) -> None:
+    given = {"optimizer": "sgd", "learning_rate": 1e30, "schedule": "constant", "epochs": 1, "batch_size": 48}
+    with pytest.raises(TrainingStopped, match=r"network \(epoch 1\) answers .* no number, .* Lower the learning rate"):
+        train(small, settings(data, tmp_path, **given))
+    assert not (tmp_path / small.name).exists()
+
+
 def test_frozen_parameters_stay_until_they_are_let_go(
     small: Bundle, finished: Bundle, data: Path, tmp_path: Path
 ) -> None:

@@ -29,7 +29,8 @@ def read_npz(path: Path, *, scores: int) -> dict[Part, Cases]:
         raise
     except (OSError, BadZipFile, ValueError, EOFError) as exc:
         hint = "; images of mixed sizes need one file each and a cases.csv" if "Object arrays" in str(exc) else ""
-        raise DataUnusable(f"{path} cannot be read as a NumPy archive: {exc}{hint}") from exc
+        why = "it is none, or holds pickled objects, which are never loaded" if "pickled" in str(exc) else str(exc)
+        raise DataUnusable(f"{path} cannot be read as a NumPy archive: {why}{hint}") from exc
     if not found:
         raise DataUnusable(f"{path} has none of {', '.join(f'{part}_images' for part in PARTS)}")
     return found

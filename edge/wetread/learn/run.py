@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from wetread.bundles import Bundle
 from wetread.bundles.trust import TrustPolicy
-from wetread.errors import Misconfigured
+from wetread.errors import Misconfigured, TrainingStopped
 from wetread.infer.configs.weights import state_dict
 from wetread.learn.calibrate import Answers, network_answers
 from wetread.learn.cases import Cases
@@ -94,9 +95,18 @@ class Run:
         return operating_point(self.config.content)
 
     def answers(self) -> Answers:
-        """What the kept network says about the validation cases, and about copies changed at random."""
+        """What the kept network says about the validation cases, and about copies changed at random.
+
+        Raises: ``TrainingStopped`` where it answers with what is no number: the last step may undo the weights.
+        """
         strength = self.operating_point["strength"]
-        return network_answers(self.config, "validate", seed=self.trainee.settings.seed, strength=strength)
+        answers = network_answers(self.config, "validate", seed=self.trainee.settings.seed, strength=strength)
+        if not np.isfinite(answers.logits).all():
+            raise TrainingStopped(
+                f"the kept network (epoch {self.kept_epoch}) answers the validation part with what is no number, so no "
+                f"version was written. Lower the learning rate; take {self.checkpoint.path} away, or name another --out"
+            )
+        return answers
 
     def forget(self) -> None:
         """The new version is written: take the state of this training away."""
