@@ -275,7 +275,10 @@ def test_retry_keeps_the_history(db: Database, queue: Queue) -> None:
     for _ in range(MAX_ATTEMPTS):
         fail(queue, claimed(queue), "temporary")
     assert db.fetch("SELECT state FROM jobs")[0]["state"] == "failed"
+    with db.transaction() as tx:
+        tx.run("UPDATE jobs SET progress = 'guard 25%'", {})
     Requests(db).retry(job_id)
+    assert db.fetch("SELECT progress FROM jobs")[0]["progress"] == ""
     job = queue.claim()
     assert job is not None
     assert job.attempt == MAX_ATTEMPTS + 1

@@ -172,7 +172,7 @@ SELECT kind, path FROM results WHERE job_id = :job_id AND removed_at IS NULL ORD
 -- name: retry
 -- Not after those that wait already: the clock may have been set back since it was queued.
 UPDATE jobs SET state = 'waiting', attempts = 0, available_at = :now, backs_off = 0, cancel_asked = 0, code = '',
-    reason = '', finished_at = NULL,
+    reason = '', progress = '', finished_at = NULL,
     due = min(due, :now, coalesce((SELECT max(due) FROM jobs WHERE state = 'waiting'), due))
 WHERE id = :job_id AND state IN ('failed', 'rejected', 'cancelled')
 
