@@ -23,7 +23,7 @@ from wetread_desktop.client.edge import Edge
 from wetread_desktop.client.errors import CertificateRefused, EdgeError, NotAnEdge
 from wetread_desktop.client.http import EdgeAddress
 
-pytestmark = [pytest.mark.peer, pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 ZIP = {"Content-Type": "application/zip"}
 TLS = """

@@ -16,7 +16,7 @@ from phantoms import Patient, write_series
 from reader import HOSPITAL, JANE, ReadersProgram, decision
 from wetread.cli.main import run
 
-pytestmark = [pytest.mark.plain]
+pytestmark = pytest.mark.peer
 
 Start = Callable[..., WetreadProcess]
 PETRA = Patient(name="Secret^Petra", id="MRN-4711-X", birth_date="19311231", age="094Y")

@@ -91,6 +91,15 @@ def test_cases_of_one_class_have_no_ranking_figures() -> None:
     assert measured.figures["recall"].value == 0.75
 
 
+def test_figures_that_cases_do_not_define_are_left_out() -> None:
+    healthy = classification(np.zeros(4, int), np.full(4, 0.1), threshold=0.5, resamples=10)
+    assert {"recall", "precision", "f1", "auroc"}.isdisjoint(healthy.figures)
+    assert healthy.figures["specificity"].value == 1.0
+    nothing_called = classification(LABELS, np.zeros(len(LABELS)), threshold=0.5, resamples=10)
+    assert "precision" not in nothing_called.figures
+    assert nothing_called.figures["f1"].value == nothing_called.figures["recall"].value == 0.0
+
+
 def test_subgroups_are_measured_apart_and_unknown_is_a_group() -> None:
     sex = ["F", "M", "F", "M", "F", "M", "F", ""]
     ages = ["1.5", "3", "3", "70", "5.9", "3", "17", ""]

@@ -22,6 +22,7 @@ from network_bundles import threshold_bundle
 from waiting import until
 from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.bundle import file_sha256
+from wetread.cli.main import run
 from wetread.errors import BundleInvalid, BundleNotTrusted, DataUnusable, Misconfigured, TrainingStopped
 from wetread.infer.configs.config import InferenceConfig
 from wetread.infer.gate.golden import film_of
@@ -349,3 +350,11 @@ def test_output_that_is_there_already_is_not_touched(small: Bundle, data: Path, 
     (tmp_path / small.name).mkdir()
     with pytest.raises(Misconfigured, match="is there already"):
         train(small, settings(data, tmp_path))
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf", "fast"])
+def test_learning_rate_that_teaches_nothing_is_wrong_usage(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["bundle", "train", "cxr_pneumonia", "--data", "any.npz", f"--learning-rate={rate}"])
+    assert ended.value.code == 2
+    assert "expected a number above 0" in capsys.readouterr().err

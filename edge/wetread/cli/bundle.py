@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from wetread.cli.options import add_config, add_json
+from wetread.cli.options import add_config, add_json, rate
 from wetread.errors import Misconfigured
 
 HELP = "list, check, compile, measure, train, evaluate, install, sign and export bundles"
@@ -113,7 +113,7 @@ def _how(train: argparse.ArgumentParser) -> None:
     train.add_argument("--seed", type=int, default=0, help="the same seed, data and threads give the same network")
     train.add_argument("--epochs", type=int, help="default, here and below: as the bundle's train config says")
     train.add_argument("--batch-size", type=int)
-    train.add_argument("--learning-rate", type=float)
+    train.add_argument("--learning-rate", type=rate, metavar="RATE")
     train.add_argument("--loss", choices=["cross-entropy", "focal", "dice", "mse"])
     train.add_argument("--optimizer", choices=["sgd", "adam", "adamw"])
     train.add_argument("--schedule", choices=["constant", "cosine", "one-cycle", "step"])

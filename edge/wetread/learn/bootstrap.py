@@ -71,5 +71,5 @@ def _ranking(counts: Numbers, positive: npt.NDArray[np.bool_], scores: Numbers) 
 
 
 def _share(part: Numbers, rest: Numbers) -> Numbers:
-    """0 where there is nothing to share."""
+    """0 for a draw in which there is nothing to share."""
     return part / np.maximum(part + rest, 1)

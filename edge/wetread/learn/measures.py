@@ -52,8 +52,8 @@ class Classification:
     threshold: float
     """The mean, where cases had different ones."""
     figures: Mapping[str, Figure]
-    """``auroc``, ``auprc``, ``accuracy``, ``precision``, ``recall``, ``specificity``, ``f1``, ``ece``, ``brier``. Of
-    cases of one class alone ``auroc`` and ``auprc`` are missing."""
+    """``auroc``, ``auprc``, ``accuracy``, ``precision``, ``recall``, ``specificity``, ``f1``, ``ece``, ``brier``. What
+    the cases do not define is missing: of one class alone ``auroc`` and ``auprc``, of none present ``recall``."""
     confusion: tuple[int, int, int, int]
     """True negative, false positive, false negative, true positive at the threshold."""
     reliability: tuple[Reliability, ...]
@@ -149,19 +149,17 @@ def _bin(scores: Probabilities, bins: int) -> npt.NDArray[np.int64]:
 
 
 def _values(labels: Labels, scores: Probabilities, thresholds: Probabilities) -> dict[str, float]:
-    """Every figure of one set of cases."""
+    """Every figure of one set of cases that they define."""
     wrong, false_alarm, missed, found = map(int, _table(labels, scores, thresholds))
-    precision, recall, specificity = (
-        _share(found, false_alarm),
-        _share(found, missed),
-        _share(wrong, false_alarm),
-    )
-    values = {
-        "accuracy": _share(found + wrong, false_alarm + missed),
-        "precision": precision,
-        "recall": recall,
-        "specificity": specificity,
-        "f1": _share(2 * found, false_alarm + missed),
+    shares = {
+        "accuracy": (found + wrong, false_alarm + missed),
+        "precision": (found, false_alarm),
+        "recall": (found, missed),
+        "specificity": (wrong, false_alarm),
+        "f1": (2 * found, false_alarm + missed),
+    }
+    values = {name: part / (part + rest) for name, (part, rest) in shares.items() if part + rest}
+    values |= {
         "ece": expected_calibration_error(labels, scores),
         "brier": float(np.mean((scores - labels) ** 2)),
     }
@@ -176,8 +174,3 @@ def _values(labels: Labels, scores: Probabilities, thresholds: Probabilities) ->
 def _table(labels: Labels, scores: Probabilities, thresholds: Probabilities) -> npt.NDArray[np.int64]:
     """True negative, false positive, false negative, true positive."""
     return np.bincount(2 * labels + (scores >= thresholds), minlength=4)
-
-
-def _share(part: int, rest: int) -> float:
-    """0 where there is nothing to share."""
-    return part / (part + rest) if part + rest else 0.0

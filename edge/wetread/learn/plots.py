@@ -57,8 +57,9 @@ def precision_recall(labels: Labels, scores: Probabilities, measured: Classifica
 
     def draw(axis: Any) -> None:
         PrecisionRecallDisplay.from_predictions(labels, scores, ax=axis, curve_kwargs={"color": _BLUE})
-        recall, precision = measured.figures["recall"].value, measured.figures["precision"].value
-        axis.plot([recall], [precision], "o", color=_ORANGE, label=f"at {measured.threshold:.3f}")
+        if "precision" in measured.figures:  # something was called present
+            recall, precision = measured.figures["recall"].value, measured.figures["precision"].value
+            axis.plot([recall], [precision], "o", color=_ORANGE, label=f"at {measured.threshold:.3f}")
         axis.set(xlabel="recall (sensitivity)", ylabel="precision", title="Precision and recall")
 
     return _square(draw)
