@@ -6,39 +6,22 @@ import json
 import os
 import pwd
 import re
-import shlex
-import time
 from pathlib import Path
 
 import pytest
 
+from bed_commands import CONFIG, refusing, shown, wetread
 from outboxes import PATIENT, Bed, Peer
-from wetread.cli import main, studies
+from wetread.cli import studies
 from wetread.deliver.decisions import Choice, Decisions
 from wetread.deliver.destination import Answer, Outcome
 from wetread.errors import DestinationUnavailable, Misconfigured
-
-CONFIG = """
-data_dir = "."
-[[destinations]]
-name = "pacs"
-kind = "folder"
-path = "/srv/in"
-[[destinations]]
-name = "cloud"
-kind = "dicomweb"
-url = "https://pacs.example.org/dicom-web"
-"""
 
 
 @pytest.fixture
 def bed(tmp_path: Path) -> Bed:
     (tmp_path / "wetread.toml").write_text(CONFIG)
     return Bed(tmp_path)
-
-
-def wetread(bed: Bed, *arguments: str) -> int:
-    return main.run([*arguments, "--config", str(bed.folder / "wetread.toml")])
 
 
 def hold(bed: Bed, reason: str = "patient check: pacs has the study with another sex") -> None:
@@ -204,16 +187,6 @@ def test_release_of_a_study_tells_whose_it_will_be(bed: Bed, capsys: pytest.Capt
     assert f"results say patient ID '{PATIENT.patient_id}', name '{PATIENT.name}'" in capsys.readouterr().out
 
 
-def refusing(uid: str) -> Peer:
-    return Peer(lambda one: Answer(Outcome.REFUSED, "too big") if one == uid else Answer(Outcome.TAKEN))
-
-
-def shown(bed: Bed, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    capsys.readouterr()
-    assert wetread(bed, *arguments) == 0
-    return " ".join(capsys.readouterr().out.split())
-
-
 def test_refused_object_is_tried_at_once_when_a_person_asks(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
     bed.add_study("1.5", "1.6")
     peer = refusing("1.5")
@@ -285,6 +258,23 @@ def test_what_cannot_be_tried_again_says_why(
     assert sentence in capsys.readouterr().err
 
 
+def test_destination_that_is_away_says_why_and_when_it_is_tried_next(
+    bed: Bed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(_uid: str) -> Answer:
+        raise DestinationUnavailable("PACS cannot be reached")
+
+    bed.add_study("1.5")
+    bed.delivery(Peer(away)).deliver_due()
+    with bed.db.transaction() as tx:  # the bed's clock is not that of the command
+        tx.run("UPDATE outbox SET available_at = '2999-01-01T00:00:00.000+00:00' WHERE state = 'pending'")
+    bed.add_study("1.6")
+    told = shown(bed, capsys, "results", "destinations")
+    assert "pacs folder 2 pending PACS cannot be reached; next try 2999-01-01 00:00:00+00:00 is asked" in told
+    told = shown(bed, capsys, "results", "show", "job2")
+    assert "waits for pacs, where others failed: next try 2999-01-01 00:00:00+00:00; at once with: wetread" in told
+
+
 def test_destinations_tell_their_rendition_and_are_asked_again(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
     with bed.db.transaction() as tx:
         tx.run(
@@ -305,88 +295,3 @@ def test_destinations_tell_their_rendition_and_are_asked_again(bed: Bed, capsys:
     ):
         assert wetread(bed, "results", "negotiate", name) == 2
         assert sentence in capsys.readouterr().err
-
-
-def test_jobs_list_names_the_study_and_the_patient_only_if_asked(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
-    bed.add_study("1.5")
-    told = shown(bed, capsys, "jobs", "list")
-    assert "study 1 UID …1.2.1 accession A1" in told
-    assert PATIENT.patient_id not in told
-    assert f"patient {PATIENT.patient_id}" in shown(bed, capsys, "jobs", "list", "--patient", "--study", "1")
-    for options, there in (([], False), (["--patient"], True)):
-        capsys.readouterr()
-        assert wetread(bed, "jobs", "list", "--json", *options) == 0
-        (job,) = json.loads(capsys.readouterr().out)["jobs"]
-        assert ("patient_id" in job) is there
-
-
-def test_study_is_found_by_the_number_that_the_log_and_the_list_show(
-    bed: Bed, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bed.add_study("1.5")
-    assert "study 1 2026-03-01 08:00:00+00:00" in shown(bed, capsys, "studies", "list")
-    assert "study instance uid 1.2.1" in shown(bed, capsys, "studies", "show", "1")
-    assert "study 1.2.1 is held" in shown(bed, capsys, "studies", "hold", "1", "--reason", "r")
-    assert wetread(bed, "studies", "show", "7") == 2
-    assert "there is no study 7 here" in capsys.readouterr().err
-
-
-def test_times_are_shown_in_the_zone_of_the_machine_which_they_say(
-    bed: Bed, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bed.add_study("1.5")
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
-    time.tzset()
-    try:
-        assert "study 1 2026-03-01 13:30:00+05:30" in shown(bed, capsys, "studies", "list")
-        assert "received at 2026-03-01 13:30:00+05:30" in shown(bed, capsys, "studies", "show", "1")
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-
-
-def test_correction_names_what_was_delivered_before(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
-    bed.add_study("1.5", "1.6")
-    bed.delivery(refusing("1.6")).deliver_due()
-    told = shown(bed, capsys, "studies", "correct", "1", "--sex", "M", "--reason", "r")
-    assert "delivered before, with the former attributes; the new report will name the old one as predecessor" in told
-    assert "1 objects of series 1.2.9 lie in /srv/in and can be deleted there" in told
-    assert bed.states() == ["delivered", "withdrawn"]
-
-
-@pytest.mark.parametrize(
-    ("line", "sentence"),
-    [
-        ("studies list --limit -1", "got '-1', expected a whole number from 1"),
-        ("jobs list --limit 0", "got '0', expected a whole number from 1"),
-        ("results list --limit x", "got 'x', expected a whole number from 1"),
-        ("route replay --last -1", "got '-1', expected a whole number from 1"),
-        ("results recall job1 --reason ''", "whoever looks at it later must know why"),
-        ("results release job1 --reason ' '", "whoever looks at it later must know why"),
-        ("route pause --all --reason ''", "whoever looks at it later must know why"),
-        ("results recall '*' --reason r", "'*' is neither a job nor a study"),
-        ("results show ''", "'' is no job id"),
-        ("jobs cancel 'job?'", "'job?' is no job id"),
-        ("studies show ''", "say which study"),
-        ("studies fetch 1.2.3 --from nobody", "no peer is called 'nobody'"),
-    ],
-)
-def test_bad_input_changes_nothing_and_says_what_was_expected(
-    bed: Bed, capsys: pytest.CaptureFixture[str], line: str, sentence: str
-) -> None:
-    bed.add_study("1.5")
-    try:
-        code = wetread(bed, *shlex.split(line))
-    except SystemExit as exc:  # argparse
-        code = int(str(exc.code))
-    assert code == 2
-    assert sentence in capsys.readouterr().err
-    assert bed.states() == ["pending"]
-    assert bed.db.fetch("SELECT * FROM events") == []
-
-
-def test_results_of_a_held_study_are_not_said_to_be_tried(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:
-    bed.add_study("1.5")
-    assert wetread(bed, "studies", "hold", "1", "--reason", "r") == 0
-    assert wetread(bed, "results", "retry", "job1") == 2
-    assert "is held, so nothing of it is sent: wetread studies release" in capsys.readouterr().err

@@ -131,9 +131,13 @@ def _next_try(delivery: dict[str, Any]) -> str:
 
     if delivery["state"] != "pending":
         return ""
-    if delivery["available_at"] <= now():
-        return "due now"
-    return f"next try {short_time(delivery['available_at'])}; at once with: wetread results retry"
+    due, behind = delivery["available_at"], delivery["tried_next_at"] or ""
+    if due > now():
+        return f"next try {short_time(due)}; at once with: wetread results retry"
+    if behind > now():
+        where = f"{delivery['destination']}, where others failed"
+        return f"waits for {where}: next try {short_time(behind)}; at once with: wetread results retry"
+    return "due now"
 
 
 def _choice(args: argparse.Namespace) -> Choice:

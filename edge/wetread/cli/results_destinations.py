@@ -22,7 +22,7 @@ def show(args: argparse.Namespace, config: Config) -> int:
         print("no destination is configured; see [[destinations]] in wetread.toml.example")
     for row in rows:
         waits = ", ".join(f"{row[name]} {name}" for name in ("pending", "refused", "held") if row[name])
-        print_block((row["destination"], row["kind"], waits or "nothing waits"), _rendition(row))
+        print_block((row["destination"], row["kind"], waits or "nothing waits"), _trouble(row), _rendition(row))
     return 0
 
 
@@ -40,6 +40,14 @@ def negotiate(args: argparse.Namespace, config: Config) -> int:
         raise Misconfigured(f"there is no destination {args.destination!r}; {hint}")
     open_decisions(config).ask_again(args.destination)
     return show(args, config)
+
+
+def _trouble(row: dict[str, Any]) -> str:
+    from wetread.cli.table import short_time
+
+    if not row["tried_next_at"]:
+        return ""
+    return f"{row['last_error']}; next try {short_time(row['tried_next_at'])}"
 
 
 def _rendition(row: dict[str, Any]) -> str:

@@ -79,7 +79,10 @@ WHERE r.job_id = :job_id ORDER BY r.position
 
 -- name: deliveries
 SELECT o.destination, r.kind, o.state, o.attempts, o.refused, o.last_error, o.hold_reason, o.confirmed, o.warning,
-    o.delivered_at, o.verified, o.verified_at, o.available_at, r.sop_instance_uid
+    o.delivered_at, o.verified, o.verified_at, o.available_at, r.sop_instance_uid,
+    -- While a destination is away nothing else is tried there before what failed.
+    (SELECT min(x.available_at) FROM outbox x
+     WHERE x.destination = o.destination AND x.state = 'pending' AND x.attempts > 0 AND NOT x.refused) AS tried_next_at
 FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid WHERE o.job_id = :job_id ORDER BY o.id
 
 -- name: unreadable
@@ -125,7 +128,9 @@ SELECT destination, rendition, decided_by, decided_at FROM destination_rendition
 
 -- name: waiting_for
 SELECT destination, sum(state = 'pending') AS pending, sum(state = 'pending' AND refused) AS refused,
-    sum(state = 'held') AS held
+    sum(state = 'held') AS held,
+    min(CASE WHEN state = 'pending' AND attempts > 0 AND NOT refused THEN available_at END) AS tried_next_at,
+    max(CASE WHEN state = 'pending' AND attempts > 0 AND NOT refused THEN last_error END) AS last_error
 FROM outbox WHERE state IN ('pending', 'held') GROUP BY destination
 
 -- name: newest_revision

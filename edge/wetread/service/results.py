@@ -25,11 +25,11 @@ class ResultsOverview:
         return [dict(row) for row in self._db.fetch(self._queries["deliveries"], {"job_id": job_id})]
 
     def destinations(self, config: Config) -> list[Document]:
-        """Every configured destination: its rendition, who decided it, and what waits for it."""
+        """Every configured destination: its rendition, what waits for it, and when it is tried again after what error."""
         rows = {row["destination"]: dict(row) for row in self._db.fetch(self._queries["destinations"])}
         nothing = {"rendition": "", "decided_by": "", "decided_at": None}
         counts = {row["destination"]: dict(row) for row in self._db.fetch(self._queries["waiting_for"])}
-        none = {"pending": 0, "refused": 0, "held": 0}
+        none = {"pending": 0, "refused": 0, "held": 0, "tried_next_at": None, "last_error": None}
         return [
             {"destination": d.name, "kind": d.kind, **rows.get(d.name, nothing), **counts.get(d.name, none)}
             for d in config.destinations
