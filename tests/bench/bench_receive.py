@@ -254,12 +254,12 @@ def _indexed(service: WetreadProcess) -> int:
 
 
 def _listeners_mb(service: WetreadProcess) -> list[int]:
-    """Resident memory (MiB) of the service's listener processes."""
+    """Resident memory (MiB) of the processes that the service started, listeners among them; the largest first."""
     assert service.process is not None
-    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
-    status = [Path(f"/proc/{child}/status").read_text() for child in children]
+    started = Path(f"/proc/{service.process.pid}/task").glob("*/children")  # by whichever thread
+    status = [Path(f"/proc/{pid}/status").read_text() for path in started for pid in path.read_text().split()]
     lines = [line for text in status for line in text.splitlines() if line.startswith("VmRSS:")]
-    return [int(line.split()[1]) // 1024 for line in lines]
+    return sorted((int(line.split()[1]) // 1024 for line in lines), reverse=True)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,14 @@ def test_every_call_but_health_asks_for_the_token(service: WetreadProcess, done:
     assert set(health.json()) == {"state", "version", "api", "problems"}
 
 
+@pytest.mark.parametrize("path", ["/studies", "/jobs"])
+def test_state_that_nothing_can_have_is_refused_with_those_that_are(jane: ReadersProgram, path: str) -> None:
+    answer = jane.http.get(path, params={"state": "foo"})
+    assert answer.status_code == 422
+    assert "waiting|" in answer.json()["detail"]
+    assert jane.http.get(path, params={"state": "waiting"}).status_code == 200
+
+
 def test_problems_have_the_sentences_of_the_command_line(service: WetreadProcess, jane: ReadersProgram) -> None:
     with pytest.raises(WetreadError) as said:
         service.overview.study("1.2.3")

@@ -12,10 +12,10 @@ import pytest
 
 from bed_commands import CONFIG, refusing, shown, wetread
 from outboxes import PATIENT, Bed, Peer
-from wetread.cli import studies
 from wetread.deliver.decisions import Choice, Decisions
 from wetread.deliver.destination import Answer, Outcome
 from wetread.errors import DestinationUnavailable, Misconfigured
+from wetread.records.states import STUDY_STATES
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_studies_are_found_by_state_patient_and_order_and_shown_with_the_patient
 def test_every_state_a_study_can_be_in_can_be_asked_for(bed: Bed) -> None:
     (view,) = bed.db.fetch("SELECT sql FROM sqlite_master WHERE name = 'study_status'")
     shown = re.findall(r"(?:THEN|ELSE) '([a-z ]+)'", view["sql"].split("END AS state")[0])
-    assert {"receiving", "held", *shown} == set(studies.STATES)
+    assert {"receiving", "held", *shown} == set(STUDY_STATES)
 
 
 def test_timeline_says_once_what_every_instance_says(bed: Bed, capsys: pytest.CaptureFixture[str]) -> None:

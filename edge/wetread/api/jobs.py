@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from wetread.api.door import Anybody, Document
 from wetread.api.parts import Parts
-from wetread.api.paths import JobId, Limit, Text
+from wetread.api.paths import JobId, JobState, Limit, Text
 from wetread.api.problems import problem
 from wetread.errors import NotHere, Temporary
 
@@ -42,7 +42,7 @@ def router(parts: Parts) -> APIRouter:
     places = asyncio.Semaphore(_AT_ONE_TIME)
 
     @calls.get("/jobs")
-    def _list(state: Text = "", study: Text = "", limit: Limit = 100) -> list[Document]:
+    def _list(state: JobState = "", study: Text = "", limit: Limit = 100) -> list[Document]:
         return parts.jobs.find(state=state, study=study, limit=limit)
 
     @calls.post("/jobs", status_code=202, responses={200: {"description": "This read exists: its job."}})

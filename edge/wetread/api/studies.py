@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from wetread.api.door import Anybody, Document
 from wetread.api.parts import Parts, Upload
-from wetread.api.paths import Limit, Text, Uid
+from wetread.api.paths import Limit, StudyState, Text, Uid
 from wetread.api.problems import problem
 from wetread.errors import NotPossible, SpoolUnavailable, UploadRefused, UploadTooLarge
 from wetread.receive.multipart import MalformedMultipart, PartReader, PartTooLarge, parameters
@@ -43,7 +43,7 @@ def router(parts: Parts, *, limits: Limits) -> APIRouter:
 
     @calls.get("/studies")
     def _list(
-        state: Text = "",
+        state: StudyState = "",
         patient_id: Text = "",
         accession_number: Text = "",
         study_instance_uid: Text = "",

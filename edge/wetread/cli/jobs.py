@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from wetread.cli.options import add_config, add_json, config_of, positive
+from wetread.records.states import JOB_STATES
 
 if TYPE_CHECKING:
     from wetread.config import Config
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 HELP = "list reads, show one with its attempts and results, retry or cancel one"
 
-_STATES = ("waiting", "running", "done", "rejected", "failed", "cancelled")
 
 _SHOWN_BELOW = ("predicted_mb", "predicted_s", "peak_memory_mb", "engine")
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the latest reads")
-    listing.add_argument("--state", default="", choices=_STATES)
+    listing.add_argument("--state", default="", choices=JOB_STATES)
     listing.add_argument("--route", default="", metavar="NAME", help="only of this route")
     listing.add_argument("--study", default="", metavar="UID", help="only of this study (UID or number)")
     listing.add_argument(

@@ -9,6 +9,7 @@ from typing import Any
 from wetread.cli import studies_fetch
 from wetread.cli.options import add_action, config_of, positive
 from wetread.cli.studies_requests import add_requests, add_study, run_request
+from wetread.records.states import STUDY_STATES
 
 HELP = "list and show studies with their timeline; hold, release, correct or erase one; rebuild the index"
 
@@ -32,25 +33,8 @@ def run(args: argparse.Namespace) -> int:
     return actions.get(args.action, run_request)(args)
 
 
-STATES = (
-    "receiving",
-    "held",
-    "complete",
-    "waiting",
-    "reading",
-    "failed",
-    "result held",
-    "delivering",
-    "read",
-    "rejected",
-    "cancelled",
-    "not read",
-)
-"""What ``study_status`` can say, in the order of a study's way."""
-
-
 def _list_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--state", choices=STATES, default="", help="only studies in this state")
+    parser.add_argument("--state", choices=STUDY_STATES, default="", help="only studies in this state")
     parser.add_argument("--patient", default="", metavar="ID", help="only this Patient ID, as received or corrected")
     parser.add_argument("--accession", default="", metavar="NUMBER", help="only this Accession Number")
     parser.add_argument(

@@ -111,7 +111,7 @@ def _succeed(tx: Transaction, queries: Queries, row: Row, delivered: Sequence[Ro
         detail = f"{withdrawn} objects of an earlier revision, not delivered yet"
         tx.event("withdrawn", detail, study_id=row["study_id"], job_id=row["id"])
     for old in delivered:
-        detail = f"its delivered report is superseded by that of job {row['id']}, which names it as predecessor"
+        detail = f"its delivered report has a successor, not delivered yet: that of job {row['id']}, which names it"
         tx.event("superseded", detail, study_id=row["study_id"], job_id=old["job_id"])
 
 

@@ -25,7 +25,7 @@ class ResultsOverview:
         return [dict(row) for row in self._db.fetch(self._queries["deliveries"], {"job_id": job_id})]
 
     def destinations(self, config: Config) -> list[Document]:
-        """Every configured destination: its rendition, what waits for it, and when it is tried again after what error."""
+        """Every configured destination: its rendition, what waits for it, when it is tried again and why."""
         rows = {row["destination"]: dict(row) for row in self._db.fetch(self._queries["destinations"])}
         nothing = {"rendition": "", "decided_by": "", "decided_at": None}
         counts = {row["destination"]: dict(row) for row in self._db.fetch(self._queries["waiting_for"])}
