@@ -101,8 +101,7 @@ def test_listener_that_is_started_again_does_not_inherit_the_coordinators_lower_
     until(lambda: not any(_alive(pid) for pid in before), what="both listeners are gone")
     with ThreadPoolExecutor(max_workers=1) as coordinator:
         coordinator.submit(step_behind_listeners).result()
-        coordinator.submit(listeners.keep_alive).result()
-    assert not set(before) & set(listeners.pids)
+        until(lambda: coordinator.submit(_others_than, before, listeners).result(), what="two others listen")
     here = os.getpriority(os.PRIO_PROCESS, 0)
     assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in listeners.pids] == [here, here]
 

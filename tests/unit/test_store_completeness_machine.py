@@ -102,6 +102,7 @@ class CompletenessMachine(RuleBasedStateMachine):
     def hold(self) -> None:
         self._ask().hold(self.uid, "r")
         self.held = True
+        self._look()  # a hold that is taken back before any round saw it changes nothing
 
     @precondition(lambda self: self.held)
     @rule()

@@ -48,10 +48,6 @@ def subgroups(
     for attribute, value, inside in _groups(cases):
         measured = classification(labels[inside], scores[inside], threshold=threshold, resamples=0)
         figures = {n: measured.figures[n].value for n in _SHOWN if n in measured.figures}
-        if measured.n_positive == 0:
-            figures.pop("recall")
-        if measured.n_positive == measured.n:
-            figures.pop("specificity")
         found.append(Subgroup(attribute, value, measured.n, measured.n_positive, figures))
     return tuple(found)
 
