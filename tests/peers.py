@@ -277,6 +277,7 @@ port = 0
 {api_more}
 [completeness]
 quiet_s = {quiet_s}
+{completeness}
 [spool]
 reserve_mb = 64
 [bundles]
@@ -307,6 +308,7 @@ def config(
     pacs_port: int = 1,
     quiet_s: float = 0.5,
     mode: str = "live",
+    completeness: str = "",
     ct1: str = "",
     pacs: str = "",
     route: str = "",
@@ -314,8 +316,9 @@ def config(
 ) -> str:
     """A configuration for ``WetreadProcess``; ``{port}`` is filled in at each start.
 
-    ``ct1``, ``pacs``, ``route`` and ``api`` are further lines of these sections; without ``api`` it is not served.
+    ``completeness``, ``ct1``, ``pacs``, ``route`` and ``api`` are further lines; without ``api`` it is not served.
     """
     values = {"pacs_port": pacs_port, "quiet_s": quiet_s, "mode": mode, "ct1": ct1, "pacs": pacs, "route": route}
+    values["completeness"] = completeness
     values |= {"api": "false" if api is None else "true", "api_more": api or ""}
     return CONFIG.format(bundles=bundles, **values)
