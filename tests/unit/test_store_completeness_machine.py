@@ -49,7 +49,7 @@ class CompletenessMachine(RuleBasedStateMachine):
         self.ended: dict[str, str] = {}
         self.changed_at = self.store.clock.at
         self.revisions: list[frozenset[int]] = []
-        self.held = False
+        self.held = self.hold_was_seen = False
         self.corrections = 0
 
     def teardown(self) -> None:
@@ -101,15 +101,15 @@ class CompletenessMachine(RuleBasedStateMachine):
     @rule()
     def hold(self) -> None:
         self._ask().hold(self.uid, "r")
-        self.held = True
-        self._look()  # a hold that is taken back before any round saw it changes nothing
+        self.held, self.hold_was_seen = True, False
 
     @precondition(lambda self: self.held)
     @rule()
     def release(self) -> None:
         self._ask().release(self.uid)
         self.held = False
-        self.changed_at = self.store.clock.at
+        if self.hold_was_seen:  # one that is taken back before any round saw it leaves the quiet time as it was
+            self.changed_at = self.store.clock.at
         self._look()
 
     @precondition(lambda self: self.here)
@@ -132,6 +132,7 @@ class CompletenessMachine(RuleBasedStateMachine):
 
     def _look(self) -> None:
         """The coordinator's round; a new revision must have its evidence."""
+        self.hold_was_seen = self.hold_was_seen or self.held
         if self.store.after(0.0):
             self._revision(self.store.evidence()[-1][0])
 
