@@ -277,7 +277,6 @@ port = 0
 {api_more}
 [completeness]
 quiet_s = {quiet_s}
-{completeness}
 [spool]
 reserve_mb = 64
 [bundles]
@@ -308,7 +307,6 @@ def config(
     pacs_port: int = 1,
     quiet_s: float = 0.5,
     mode: str = "live",
-    completeness: str = "",
     ct1: str = "",
     pacs: str = "",
     route: str = "",
@@ -316,9 +314,8 @@ def config(
 ) -> str:
     """A configuration for ``WetreadProcess``; ``{port}`` is filled in at each start.
 
-    ``completeness``, ``ct1``, ``pacs``, ``route`` and ``api`` are further lines; without ``api`` it is not served.
+    ``ct1``, ``pacs``, ``route`` and ``api`` are further lines; without ``api`` it is not served.
     """
     values = {"pacs_port": pacs_port, "quiet_s": quiet_s, "mode": mode, "ct1": ct1, "pacs": pacs, "route": route}
-    values["completeness"] = completeness
     values |= {"api": "false" if api is None else "true", "api_more": api or ""}
     return CONFIG.format(bundles=bundles, **values)

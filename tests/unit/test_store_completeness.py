@@ -10,6 +10,7 @@ from phantoms import write_series
 from received import PROVENANCE
 from stored import SETTINGS, StoredFromPeers
 from wetread.db import now
+from wetread.service.duties.intake import Intake
 from wetread.store.completeness import Announced, AssociationSeen, Complete, Facts, NotYet, judge
 from wetread.store.counting import Counted
 
@@ -145,6 +146,21 @@ def test_associations_the_last_process_did_not_see_end_are_lost(
     store.after(0.0)
     assert store.after(5.0) == 1
     assert "ended without release" in store.evidence()[0][1]
+
+
+def test_associations_of_a_listener_that_ended_alone_are_lost_and_those_of_others_go_on(
+    store: StoredFromPeers, paths: tuple[Path, ...]
+) -> None:
+    store.send(*paths[:3], association="4242-a1")
+    store.send(*paths[3:], association="42421-a2")
+    duty = Intake(store.index, store.revisions)
+    duty.entrance_ended(4242)
+    duty.round()
+    ended = {row["id"]: row["ended"] for row in store.db.fetch("SELECT id, ended FROM associations")}
+    assert ended == {"4242-a1": "lost"}
+    store.end("42421-a2")
+    assert store.after(4.0) == 0
+    assert store.after(1.0) == 1, "the quiet time, not the wait for a release"
 
 
 def test_association_that_goes_on_after_a_restart_is_not_lost(store: StoredFromPeers, paths: tuple[Path, ...]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from wetread.db import Database, Queries
 
-PARAMETERS = {"before": "2026", "now": "2026", "limit": 50}
+PARAMETERS = {"before": "2026", "prefix": "", "now": "2026", "limit": 50}
 
 
 @pytest.mark.parametrize("name", ["receiving", "last_association", "unrouted_revisions", "lose_associations"])

@@ -7,7 +7,6 @@ import socket
 import ssl
 import sys
 import threading
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +28,7 @@ from wetread.dimse.scratch import Scratch
 from wetread.dimse.server import DoorSettings, Server, listening_socket
 from wetread.dimse.tls import Certificate
 from wetread.errors import InstanceRefused, SpoolUnavailable
-from wetread.records.notes import AssociationEnd, Ended
+from wetread.records.notes import AssociationEnd, Ended, new_association_id
 from wetread.records.received import Provenance, ReceivedInstance
 
 logger = logging.getLogger(__name__)
@@ -198,7 +197,7 @@ class StorageScp:
             return
         assoc.wetread_caller = caller
         assoc.wetread_count = 0
-        assoc.wetread_id = uuid.uuid4().hex
+        assoc.wetread_id = new_association_id()
         if self._limits.reader == "blocking":
             BlockingReader(assoc, self._store, self._callbacks.scratch).take_over()
 

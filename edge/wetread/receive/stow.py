@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
@@ -31,7 +30,7 @@ from wetread.receive.multipart import MalformedMultipart, Part, PartReader, Part
 from wetread.receive.refusals import Refusals
 from wetread.receive.stow_answer import MEDIA_TYPE, StowAnswer
 from wetread.receive.stow_settings import StowClient, StowSettings, Token
-from wetread.records.notes import AssociationEnd, Ended, Note
+from wetread.records.notes import AssociationEnd, Ended, Note, new_association_id
 from wetread.records.received import Provenance, ReceivedInstance
 
 logger = logging.getLogger(__name__)
@@ -189,7 +188,7 @@ class _Transaction:
     """One request: whose it is, and what became of its parts."""
 
     def __init__(self, settings: StowSettings, client: StowClient, request: Request) -> None:
-        self.id = uuid.uuid4().hex
+        self.id = new_association_id()
         self.client = client
         self.answer = StowAnswer()
         self.parts = 0

@@ -10,7 +10,6 @@ import logging
 import re
 import stat
 import struct
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from typing import IO, Any, Protocol
 from wetread.dimse.contexts import storage_sop_classes, transfer_syntaxes
 from wetread.dimse.part10 import Part10, split_part10
 from wetread.errors import InstanceRefused, NotDicom, SpoolUnavailable, UploadRefused, UploadTooLarge
-from wetread.records.notes import AssociationEnd, Ended, Note
+from wetread.records.notes import AssociationEnd, Ended, Note, new_association_id
 from wetread.records.received import Provenance, ReceivedInstance
 
 logger = logging.getLogger(__name__)
@@ -75,7 +74,7 @@ class Upload:
     kept: int = 0
     studies: dict[str, None] = field(default_factory=dict)
     refused: list[dict[str, str]] = field(default_factory=list)
-    _id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _id: str = field(default_factory=new_association_id)
 
     def take(self, name: str, body: bytes) -> None:
         """Keep one file, or note why not. Raises: ``SpoolUnavailable``."""

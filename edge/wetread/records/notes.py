@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import uuid
 from dataclasses import dataclass
 from typing import Literal
 
 Ended = Literal["released", "aborted", "lost"]
+
+
+def new_association_id() -> str:
+    """A name for an association or request; begins with the process that has it, with which it may end unseen."""
+    return f"{association_prefix(os.getpid())}{uuid.uuid4().hex}"
+
+
+def association_prefix(pid: int) -> str:
+    """What the names of all associations of a process begin with."""
+    return f"{pid}-"
 
 
 @dataclass(frozen=True, slots=True)

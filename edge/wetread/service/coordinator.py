@@ -92,7 +92,8 @@ class Service:
             rounds = Rounds(self._duties, self.stopping.wait)
             while not self.stopping.is_set():
                 for entrance in (listeners, stow, api):
-                    entrance.keep_alive()
+                    for pid in entrance.keep_alive():
+                        self._intake.entrance_ended(pid)
                 rounds.go()
 
     def _open(self, listeners: Listeners, stow: HttpEntrance, api: HttpEntrance) -> Addresses:
@@ -125,12 +126,13 @@ class Service:
         sources = evidence_sources(config)
         index = Index(db, spool, authorities=sources.authorities)
         revisions = Revisions(db, spool, config.completeness, sources=sources)
+        self._intake = Intake(index, revisions)
         queue = self._make_queue()
         digests = {name: bundle.digest() for name, bundle in self._bundles.items()}
         return (
             Commitments(config, db),
             Deliveries(config, db),
-            Intake(index, revisions),
+            self._intake,
             Duplicates(index),
             Routing(router, revisions, queue, bundle_digests=digests),
             self._make_reads(queue, revisions, pressing=lambda: index.is_behind),

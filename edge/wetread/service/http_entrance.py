@@ -59,13 +59,15 @@ class HttpEntrance:
         host, port = self._socket.getsockname()[:2]
         return f"{'https' if place.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
-    def keep_alive(self) -> None:
-        """Start it again if it ended; what it answered is on disk."""
+    def keep_alive(self) -> list[int]:
+        """Start it again if it ended; what it answered is on disk. Its process id then."""
         running = self._running
-        if running is not None and not running.process.is_alive() and running.age_s >= RESTART_S:
-            logger.error("%s ended with exit code %s; it is started again", self._name, running.process.exitcode)
-            running.end(timeout_s=0.0)
-            self._running = self._start_one()
+        if running is None or running.process.is_alive() or running.age_s < RESTART_S:
+            return []
+        logger.error("%s ended with exit code %s; it is started again", self._name, running.process.exitcode)
+        running.end(timeout_s=0.0)
+        self._running = self._start_one()
+        return [running.process.pid or 0]
 
     def stop(self) -> None:
         """End requests under way and stop listening."""

@@ -52,14 +52,17 @@ class Listeners:
             running.wait_until_listening()
         return self._ports
 
-    def keep_alive(self) -> None:
-        """Start each listener again that ended; what it acknowledged is in the spool."""
+    def keep_alive(self) -> list[int]:
+        """Start each listener again that ended; what it acknowledged is in the spool. Process ids of those."""
+        ended = []
         for place, running in enumerate(self._running):
             if self._ports is None or running.process.is_alive() or running.age_s < RESTART_S:
                 continue
             logger.error("a listener ended with exit code %s; it is started again", running.process.exitcode)
             running.end(timeout_s=0.0)
+            ended.append(running.process.pid or 0)
             self._running[place] = self._start_one(self._ports)
+        return ended
 
     def stop(self) -> None:
         """End associations under way and stop listening."""

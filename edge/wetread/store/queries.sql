@@ -172,6 +172,7 @@ INSERT INTO associations (id, peer, ended, instances, ended_at)
 SELECT i.association_id, i.peer, 'lost', count(*), :now
 FROM studies s CROSS JOIN instances i ON i.study_id = s.id  -- in this order: a spool may hold a million instances
 WHERE s.state = 'receiving' AND i.association_id != '' AND i.received_at < :before
+    AND substr(i.association_id, 1, length(:prefix)) = :prefix
     AND NOT EXISTS (SELECT 1 FROM associations a WHERE a.id = i.association_id)
 GROUP BY i.association_id
 

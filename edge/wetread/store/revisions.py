@@ -66,10 +66,13 @@ class Revisions:
             self._receiving.forget(study_id)
         return made
 
-    def lose_associations(self, *, before: str) -> int:
-        """Associations that were open when their listener ended are lost; how many. ``before``: ISO 8601, UTC."""
+    def lose_associations(self, *, before: str, prefix: str = "") -> int:
+        """Associations that were open when their process ended are lost; how many. ``before``: ISO 8601, UTC.
+
+        ``prefix``: only those whose names begin so.
+        """
         with self._db.transaction() as tx:
-            return tx.run(self._queries["lose_associations"], {"before": before, "now": now()})
+            return tx.run(self._queries["lose_associations"], {"before": before, "prefix": prefix, "now": now()})
 
     def stop_asking(self) -> None:
         """Ask nobody for counts any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wetread.db import now
 from wetread.failpoint import failpoint
+from wetread.records.notes import association_prefix
 from wetread.store.index import Index
 from wetread.store.revisions import Revisions
 
@@ -15,6 +16,11 @@ class Intake:
         self._index = index
         self._revisions = revisions
         self._started_at = ""
+        self._ended: list[int] = []
+
+    def entrance_ended(self, pid: int) -> None:
+        """A listener or another entrance ended without a word about the associations it had."""
+        self._ended.append(pid)
 
     def recover(self) -> None:
         """Remember when we began: what is in ``incoming/`` is taken in by the next rounds."""
@@ -30,6 +36,10 @@ class Intake:
             # All that the listener of the last process noted is in: what it did not see end has ended with it.
             self._revisions.lose_associations(before=self._started_at)
             self._started_at = ""
+        if self._ended and self._index.is_empty():
+            for pid in self._ended:
+                self._revisions.lose_associations(before=now(), prefix=association_prefix(pid))
+            self._ended.clear()
         if not self._index.is_behind and self._revisions.close_complete():
             failpoint("study.complete")
 
