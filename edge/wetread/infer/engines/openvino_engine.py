@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wetread.errors import EngineUnavailable
 from wetread.infer.engines.engine import FloatArray, checked_images, checked_input
+from wetread.infer.engines.openvino_fine import pack_convolutions, spread_late
 from wetread.infer.engines.openvino_graph import pack_upsampling, pair_voxels
 from wetread.infer.engines.openvino_masks import answer_with_mask, spread
 from wetread.infer.engines.openvino_norms import steady_norms
@@ -141,6 +142,8 @@ class OpenVinoEngine:
         model.reshape([1, *shape[1:]])  # 10 to 15 % faster than with a batch that may be anything
         pack_upsampling(model)
         pair_voxels(model)
+        pack_convolutions(model)
+        spread_late(model)
         if self.precision == "f32":  # in bf16 the means would be rounded to eight bits on their way
             steady_norms(model)
         coarse = answer_with_mask(model) if mask else False
