@@ -5,29 +5,23 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import os
-import signal
 import socket
 import struct
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pydicom
 import pytest
 
-from faults import others
 from gated_bundle import Gate, write_gated_bundle
 from peers import PLAIN, WetreadProcess, config
 from phantoms import write_series
 from reader import JOHN, ReadersProgram, decision, zipped
-from remembering_pacs import RememberingPacs
 from waiting import until
 from wetread.errors import WetreadError
-from wetread.failpoint import REVIEW_POINTS
 from wetread_desktop.client.edge import Edge
 from wetread_desktop.client.errors import NotHere
 from wetread_desktop.client.fetching import fetch_study
@@ -35,7 +29,6 @@ from wetread_desktop.client.http import EdgeAddress
 
 pytestmark = pytest.mark.peer
 
-Start = Callable[..., WetreadProcess]
 ZIP = {"Content-Type": "application/zip"}
 
 
@@ -266,116 +259,6 @@ def test_desktop_fetches_the_images_of_a_study_as_they_were_received_and_stops_w
         fetch_study(edge, "1.2.3.4", tmp_path / "stopped", stopped=lambda: False)
 
 
-# Faults
-
-
-def test_clients_that_hang_stop_neither_the_interface_nor_the_coordinator(
-    service: WetreadProcess, jane: ReadersProgram, done: str, tmp_path: Path
-) -> None:
-    host = httpx.URL(service.api)
-    hanging = []
-    for _ in range(20):
-        connection = socket.create_connection((host.host, host.port or 80))
-        connection.sendall(b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n")
-        hanging.append(connection)
-    try:
-        assert jane.result(done)["findings"]
-        jane.read(jane.upload(write_series(tmp_path / "study", study_seed="hanging").paths))
-    finally:
-        for connection in hanging:
-            connection.close()
-
-
-def test_interface_that_is_killed_comes_back_and_nothing_it_answered_is_lost(wetread: Start, tmp_path: Path) -> None:
-    service = wetread(mode="off", api="")
-    jane = ReadersProgram(service)
-    job = jane.read(jane.upload(write_series(tmp_path / "study").paths))
-    jane.hold(job)
-    uid = jane.result(job)["findings"][0]["tracking_uid"]
-    jane.decide(job, decision(uid, "accept", "clear"))
-    os.kill(_api_process(service), signal.SIGKILL)
-    until(lambda: _answers(jane), timeout_s=30, what="the interface answers again")
-    review = jane.get(f"/jobs/{job}/review")
-    assert (review["findings"][0]["state"], review["findings"][0]["comment"]) == ("accepted", "clear")
-    assert review["holder"]["reader"] == jane.reader
-    service.kill()
-    service.start()
-    jane = ReadersProgram(service)
-    assert jane.get(f"/jobs/{job}/review") == review
-    assert list(jane.events(job))[-1]["state"] == "done"
-
-
-def test_kill_at_every_step_of_a_review_loses_no_decision_and_sends_nothing_twice(
-    wetread: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pacs = RememberingPacs()
-    armed = tmp_path / "failpoints"
-    armed.mkdir()
-    monkeypatch.setenv("WETREAD_FAILPOINTS", str(armed))
-    service = wetread(pacs_port=pacs.port, mode="off", api='destinations = ["pacs"]\nresearch = true')
-    try:
-        jane = ReadersProgram(service)
-        study = jane.upload(write_series(tmp_path / "study").paths)
-        job = jane.read(study)
-        jane.hold(job)
-        uid = jane.result(job)["findings"][0]["tracking_uid"]
-        for point in REVIEW_POINTS:
-            (armed / point).touch()
-        made = decision(uid, "accept", "certain")
-        _persistently(lambda: jane.decide(job, made))
-        sign_off = "3f1e5f0a-6f57-4a53-9c5e-3f2f6ad0a001"
-        signed = _persistently(lambda: jane.sign(job, id=sign_off))
-        assert signed.status_code == 201, signed.text
-        assert list(armed.iterdir()) == [], "a step was never reached"
-        until(lambda: pacs.reports(study) == 1, what="the signed report is in the PACS")
-        service.wait_for_state("read")
-        assert pacs.reports(study) == 1
-        assert pacs.changed() == []
-        review = jane.get(f"/jobs/{job}/review")
-        assert (review["version"], review["findings"][0]["comment"]) == (1, "certain")
-        assert review["signed"]["id"] == sign_off
-        actions = [e["action"] for e in jane.get(f"/studies/{study}")["timeline"]]
-        assert (actions.count("finding_accepted"), actions.count("signed")) == (1, 1)
-    finally:
-        pacs.stop()
-
-
-def _persistently(ask: Callable[[], httpx.Response]) -> httpx.Response:
-    """As the desktop's journal does it: the same again, until there is an answer."""
-    pause = threading.Event()
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return ask()
-        except httpx.HTTPError:
-            assert time.monotonic() < deadline, "no answer within 60 s"
-            pause.wait(0.2)
-
-
-def _answers(program: ReadersProgram) -> bool:
-    try:
-        return bool(program.get("/health")["state"] == "ok")
-    except httpx.HTTPError:
-        return False
-
-
-def _api_process(service: WetreadProcess) -> int:
-    """The child that listens at the interface's port."""
-    assert service.process is not None
-    port = httpx.URL(service.api).port
-    inodes = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if _listens(line, port)}
-    for pid in others(service.process.pid):
-        held = {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()}
-        if any(f"socket:[{inode}]" in held for inode in inodes) and pid != service.process.pid:
-            return pid
-    raise AssertionError("no process listens")
-
-
-def _listens(line: str, port: int | None) -> bool:
-    fields = line.split()
-    return fields[1].endswith(f":{port:04X}") and fields[3] == "0A"
-
-
 def test_second_reader_takes_over_and_what_the_first_decided_stays(
     service: WetreadProcess, jane: ReadersProgram, tmp_path: Path
 ) -> None:
@@ -399,3 +282,23 @@ def test_second_reader_takes_over_and_what_the_first_decided_stays(
     assert json.loads(john.sign(job).text)["reader"] == JOHN
     assert john.http.delete(f"/jobs/{job}/review/holder").status_code == 204
     assert john.decide(job, decision(uid, "accept")).json()["type"].endswith("already-signed")
+
+
+# Faults
+
+
+def test_clients_that_hang_stop_neither_the_interface_nor_the_coordinator(
+    service: WetreadProcess, jane: ReadersProgram, done: str, tmp_path: Path
+) -> None:
+    host = httpx.URL(service.api)
+    hanging = []
+    for _ in range(20):
+        connection = socket.create_connection((host.host, host.port or 80))
+        connection.sendall(b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n")
+        hanging.append(connection)
+    try:
+        assert jane.result(done)["findings"]
+        jane.read(jane.upload(write_series(tmp_path / "study", study_seed="hanging").paths))
+    finally:
+        for connection in hanging:
+            connection.close()

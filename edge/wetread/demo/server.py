@@ -52,9 +52,14 @@ class Places:
 
 def write_config(places: Places, *, bundle_folder: Path, engine: str, pacs_port: int) -> None:
     """``wetread.toml``: one live research route to the demo's PACS."""
-    # A JSON string is a TOML basic string.
-    text = f"""\
-data_dir = {json.dumps(str(places.data))}
+    text = _config(places.data, bundle_folder=bundle_folder, engine=engine, pacs_port=pacs_port)
+    places.config.write_text(text + "".join(map(_sender, SENDERS)), encoding="utf-8")
+
+
+def _config(data_dir: Path, *, bundle_folder: Path, engine: str, pacs_port: int) -> str:
+    """All but the senders. A JSON string is a TOML basic string."""
+    return f"""\
+data_dir = {json.dumps(str(data_dir))}
 
 [api]
 enabled = false
@@ -91,7 +96,6 @@ ae_title = "{PACS_AE_TITLE}"
 host = "{HOST}"
 port = {pacs_port}
 """
-    places.config.write_text(text + "".join(map(_sender, SENDERS)), encoding="utf-8")
 
 
 def _sender(ae_title: str) -> str:

@@ -97,8 +97,7 @@ def report_of(event: Any) -> CommitmentReport:
         transaction_uid = str(ds.TransactionUID)
         committed = tuple(uid for uid, _ in _references(ds, "ReferencedSOPSequence"))
         failed = tuple(_references(ds, "FailedSOPSequence"))
-    except Exception as exc:
-        # pydicom raises whatever the damage leads to.
+    except Exception as exc:  # pydicom raises whatever the damage leads to; the peer is told
         raise InstanceRefused("the storage commitment report cannot be read") from exc
     if event.event_type not in _EVENT_TYPES:
         raise InstanceRefused(f"event type {event.event_type} is not one of storage commitment")
@@ -111,8 +110,7 @@ def request_of(event: Any) -> CommitmentRequest:
         ds = event.action_information
         transaction_uid = str(ds.TransactionUID)
         instances = tuple((str(i.ReferencedSOPClassUID), str(i.ReferencedSOPInstanceUID)) for i in _items(ds))
-    except Exception as exc:
-        # pydicom raises whatever the damage leads to.
+    except Exception as exc:  # pydicom raises whatever the damage leads to; the peer is told
         raise InstanceRefused("the storage commitment request cannot be read") from exc
     if event.action_type != _REQUEST or not transaction_uid or not instances:
         raise InstanceRefused("the request names no transaction, no instances or another action")

@@ -37,6 +37,5 @@ def split_part10(body: bytes) -> Part10:
             study_instance_uid=str(header.StudyInstanceUID),
             transfer_syntax_uid=str(meta.TransferSyntaxUID),
         )
-    except Exception as exc:
-        # pydicom raises whatever the damage leads to; the sender is told, nothing is kept.
+    except Exception as exc:  # pydicom raises whatever the damage leads to; the sender is told, nothing is kept
         raise NotDicom("not a readable DICOM Part 10 file with class, instance and study UIDs") from exc

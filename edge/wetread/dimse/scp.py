@@ -225,8 +225,7 @@ class StorageScp:
             return OUT_OF_RESOURCES, str(exc)
         except MemoryError:
             return OUT_OF_RESOURCES, "not enough memory for the instance now"
-        except Exception:
-            # Whatever went wrong, the sender must not believe that we have the instance, nor that it is at fault.
+        except Exception:  # logged; the sender must not believe that we have the instance, nor that it is at fault
             logger.exception("storing an instance failed")
             return PROCESSING_FAILURE, "internal error, see the log"
         assoc.wetread_count += 1
@@ -238,8 +237,7 @@ class StorageScp:
             self._callbacks.reported(event.assoc.wetread_peer, report_of(event))
         except InstanceRefused:
             return INVALID_ARGUMENT, None
-        except Exception:
-            # The peer reports again; without the report the object stays unverified.
+        except Exception:  # logged; the peer reports again, and without the report the object stays unverified
             logger.exception("keeping a storage commitment report failed")
             return PROCESSING_FAILURE, None
         return SUCCESS, None
@@ -254,8 +252,7 @@ class StorageScp:
             return INVALID_ARGUMENT, None
         except OSError:
             return RESOURCE_LIMITATION, None
-        except Exception:
-            # The peer keeps its images until it hears success.
+        except Exception:  # logged; the peer keeps its images until it hears success
             logger.exception("keeping a storage commitment request failed")
             return PROCESSING_FAILURE, None
         return SUCCESS, None

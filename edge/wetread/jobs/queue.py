@@ -125,24 +125,8 @@ class Queue:
         """
         made = 0
         with self._db.transaction() as tx:
-            for asked in decisions:
-                decision = heed_policy(tx, self._queries, asked, study_id=study_id, revision_id=revision_id)
-                where = {"study_id": study_id, "revision_id": revision_id}
-                new = sum(bool(self._add(tx, job, **where)) for job in decision.jobs)
-                made += new
-                outcome, reason = decision.outcome, decision.reason
-                if decision.jobs and not new and decision.outcome == "read":
-                    outcome, reason = "unchanged", "what the bundle chose was read before"
-                fields = {
-                    "revision_id": revision_id,
-                    "route": decision.route,
-                    "outcome": outcome,
-                    "reason": reason,
-                    "verdicts": json.dumps(decision.verdicts, ensure_ascii=False),
-                }
-                tx.run(self._queries["add_decision"], fields)
-                supersede(tx, self._queries, decision, study_id=study_id, revision_id=revision_id)
-                tx.event("routed", f"route {decision.route}: {outcome}", study_id=study_id)
+            for decision in decisions:
+                made += self._decide(tx, decision, study_id=study_id, revision_id=revision_id)
             if not decisions:
                 tx.event("routed", "no route is configured", study_id=study_id)
             wanted = RouteDecision(BUTTON, "read", "", (), tuple(still_wanted))
@@ -258,6 +242,25 @@ class Queue:
         if not heads or running["alone"] or (heads[0]["alone"] and running["n"]):
             return None
         return str(heads[0]["id"])
+
+    def _decide(self, tx: Transaction, asked: RouteDecision, *, study_id: int, revision_id: int) -> int:
+        """Record what one route said, make its jobs, supersede those of earlier revisions; how many new jobs."""
+        decision = heed_policy(tx, self._queries, asked, study_id=study_id, revision_id=revision_id)
+        new = sum(bool(self._add(tx, job, study_id=study_id, revision_id=revision_id)) for job in decision.jobs)
+        outcome, reason = decision.outcome, decision.reason
+        if decision.jobs and not new and decision.outcome == "read":
+            outcome, reason = "unchanged", "what the bundle chose was read before"
+        fields = {
+            "revision_id": revision_id,
+            "route": decision.route,
+            "outcome": outcome,
+            "reason": reason,
+            "verdicts": json.dumps(decision.verdicts, ensure_ascii=False),
+        }
+        tx.run(self._queries["add_decision"], fields)
+        supersede(tx, self._queries, decision, study_id=study_id, revision_id=revision_id)
+        tx.event("routed", f"route {decision.route}: {outcome}", study_id=study_id)
+        return new
 
     def _add(self, tx: Transaction, job: NewJob, *, study_id: int, revision_id: int) -> str:
         return add_job(

@@ -226,8 +226,7 @@ class _Transaction:
             return stow_answer.CANNOT_UNDERSTAND
         except SpoolUnavailable:
             return stow_answer.OUT_OF_RESOURCES
-        except Exception:
-            # Whatever went wrong, the sender must not believe that we have the instance.
+        except Exception:  # logged, and told: the sender must not believe that we have the instance
             logger.exception("storing an instance failed")
             return stow_answer.PROCESSING_FAILURE
         return 0

@@ -195,8 +195,7 @@ def _opened(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
         raise UploadRefused("the archive's list of names is larger than any study's")
     try:
         archive = zipfile.ZipFile(file)
-    except Exception as exc:
-        # zipfile raises whatever the damage leads to; the sender is told, nothing is kept.
+    except Exception as exc:  # zipfile raises whatever the damage leads to; the sender is told, nothing is kept
         raise UploadRefused("not a zip archive, or a damaged one") from exc
     with archive:
         yield archive

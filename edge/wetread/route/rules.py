@@ -42,8 +42,7 @@ class Rule:
         """
         try:
             answer = self._program.execute({"study": study_fields(study)})
-        except Exception as exc:
-            # The library raises KeyError, TypeError, ValueError and RuntimeError for faults of the expression.
+        except Exception as exc:  # the library has no type of its own for faults of an expression: told with the rule
             # A field of something else (study.modality) passes _check_fields, and the library says its name alone.
             problem = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
             what = f"there is no field {problem} where it is asked for" if isinstance(exc, KeyError) else problem

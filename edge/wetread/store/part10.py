@@ -105,8 +105,7 @@ def check(received: ReceivedInstance) -> None:
         values = _header(received)
     except MemoryError as exc:
         raise SpoolUnavailable("there is not enough memory to look at the instance") from exc
-    except Exception as exc:
-        # pydicom raises whatever the damage leads to; the sender is told, nothing is kept.
+    except Exception as exc:  # pydicom raises whatever the damage leads to; the sender is told, nothing is kept
         raise InstanceRefused("the data set cannot be read") from exc
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
         if not is_uid(values[keyword]):
