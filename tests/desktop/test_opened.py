@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,24 @@ def test_web_page_can_name_no_folder_no_edge_and_no_nonsense(url: str, capsys: p
         request_of_url(url)
     assert run(["open", url]) == 2
     assert capsys.readouterr().err.startswith("wetread-desk: ")
+
+
+@pytest.mark.parametrize("given", ["foo", "ftp://edge:1", "http://edge:abc"])
+def test_edge_that_is_no_address_is_wrong_usage_and_one_that_is_silent_is_a_failure(
+    given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check", "--profile", str(tmp_path), "--edge", given]) == 2
+    assert f"{given!r} is no address of an edge" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert run(["check", "--profile", str(tmp_path), "--edge", f"http://127.0.0.1:{port}"]) == 1
+    assert capsys.readouterr().err.startswith("wetread-desk: ")
+
+
+def test_token_that_cannot_be_read_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "token").mkdir()
+    assert run(["check", "--profile", str(tmp_path), "--edge", "http://127.0.0.1:1"]) == 2
+    assert f"the token in {tmp_path / 'token'} cannot be read" in capsys.readouterr().err
 
 
 def test_launcher_hears_that_a_folder_is_missing_or_no_edge_is_set(

@@ -37,7 +37,7 @@ def test_check_says_what_stands_in_the_way(tmp_path: Path, source: Path, command
     assert len(report["certificate"]) == 64
     canary = tmp_path / "canary"
     bad = hostile.config_with(tmp_path / "bad", here=f"$open('{canary}', 'w')")
-    report = command("check", bad, code=2)
+    report = command("check", bad, code=1)
     assert report["needs_trusted_code"] == [f"configs/inference.json, here: $open('{canary}', 'w') (uses open)"]
     assert "Nothing of it was run" in report["problems"][0]
     assert not canary.exists()
@@ -45,7 +45,7 @@ def test_check_says_what_stands_in_the_way(tmp_path: Path, source: Path, command
 
 def test_check_writes_a_template_for_a_bundle_of_the_zoo(source: Path, command: Command) -> None:
     (source / "configs" / "wetread.json").unlink()
-    report = command("check", source, code=2)
+    report = command("check", source, code=1)
     assert "configs/wetread.json is missing" in report["missing"][0]
     assert Path(report["template"]).read_text().startswith("{")
 
@@ -56,7 +56,7 @@ def test_template_of_a_classifier_asks_for_scores(source: Path, command: Command
     metadata = json.loads(path.read_text())
     metadata["network_data_format"]["outputs"]["pred"] |= {"type": "probabilities", "format": "classes"}
     path.write_text(json.dumps(metadata))
-    lines = Path(command("check", source, code=2)["template"]).read_text().splitlines()
+    lines = Path(command("check", source, code=1)["template"]).read_text().splitlines()
     template = json.loads("\n".join(line for line in lines if not line.lstrip().startswith("//")))
     assert "labels" not in template
     assert [(score["index"], score["name"]) for score in template["scores"]] == [(0, "background"), (1, "bright")]
@@ -95,7 +95,7 @@ def test_expression_that_does_not_compile_is_a_sentence(source: Path, command: C
     manifest = json.loads(path.read_text())
     manifest["inputs"][0]["description_any"] = ["t1("]
     path.write_text(json.dumps(manifest))
-    reason = command("check", source, code=2)["reason"]
+    reason = command("check", source, code=1)["reason"]
     assert "inputs.0.description_any.0.pattern" in reason
     assert "'t1(' is no regular expression: missing )" in reason
 
@@ -107,7 +107,7 @@ def test_bundle_that_no_volume_gets_through_is_not_ready(source: Path, command: 
     config = json.loads(path.read_text())
     config["preprocessing"]["transforms"].append({"_target_": "Resized", "keys": "image", "spatial_size": [64, 64]})
     path.write_text(json.dumps(config))
-    report = command("check", source, code=2)
+    report = command("check", source, code=1)
     assert (report["state"], report["loads"], report["trial"]) == ("not usable", True, "failed")
     assert "a phantom volume cannot be read: preprocessing of this bundle fails" in report["problems"][0]
     assert "transform Resized: " in report["problems"][0]
@@ -115,15 +115,15 @@ def test_bundle_that_no_volume_gets_through_is_not_ready(source: Path, command: 
 
 def test_name_that_monai_does_not_have_is_told_with_the_nearest(tmp_path: Path, command: Command) -> None:
     folder = hostile.config_with(tmp_path / "typo", here={"_target_": "SlidingWindowInfererX"})
-    (needed,) = command("check", folder, "--files-only", code=2)["needs_trusted_code"]
+    (needed,) = command("check", folder, "--files-only", code=1)["needs_trusted_code"]
     assert needed.endswith("(MONAI has no SlidingWindowInfererX; did you mean SlidingWindowInferer?)")
     builtin = hostile.config_with(tmp_path / "builtin", here={"_target_": "eval"})
-    assert command("check", builtin, "--files-only", code=2)["needs_trusted_code"][0].endswith("(calls eval)")
+    assert command("check", builtin, "--files-only", code=1)["needs_trusted_code"][0].endswith("(calls eval)")
 
 
 def test_one_expression_is_one_line_with_every_reason(tmp_path: Path, command: Command) -> None:
     folder = hostile.config_with(tmp_path / "bad", here="$__import__('os').system('true')")
-    report = command("check", folder, code=2)
+    report = command("check", folder, code=1)
     (needed,) = report["needs_trusted_code"]
     assert "system" in needed.rpartition("(")[2]
     assert "__import__" in needed.rpartition("(")[2]
@@ -136,7 +136,7 @@ def test_codes_that_were_left_empty_are_named_as_such(source: Path, command: Com
     manifest = json.loads(path.read_text())
     manifest["procedure"]["value"] = ""
     path.write_text(json.dumps(manifest))
-    assert "procedure.value: is empty, fill it in" in command("check", source, code=2)["reason"]
+    assert "procedure.value: is empty, fill it in" in command("check", source, code=1)["reason"]
 
 
 def test_keys_that_are_missing_or_unknown_are_named_as_such(source: Path, command: Command) -> None:
@@ -144,7 +144,7 @@ def test_keys_that_are_missing_or_unknown_are_named_as_such(source: Path, comman
     manifest = json.loads(path.read_text())
     manifest["clinical_usage"] = manifest.pop("clinical_use")
     path.write_text(json.dumps(manifest))
-    reason = command("check", source, code=2)["reason"]
+    reason = command("check", source, code=1)["reason"]
     assert "clinical_use: is missing" in reason
     assert "clinical_usage: Wetread knows no such key here" in reason
 
@@ -152,13 +152,13 @@ def test_keys_that_are_missing_or_unknown_are_named_as_such(source: Path, comman
 def test_missing_inference_config_is_not_blamed_on_a_key_that_nobody_wrote(source: Path, command: Command) -> None:
     for path in (source / "configs").glob("inference.*"):
         path.unlink()
-    reason = command("check", source, code=2)["reason"]
+    reason = command("check", source, code=1)["reason"]
     assert reason.endswith("configs/inference.json is missing, and so are inference.yaml and inference.yml")
 
 
 def test_weights_without_a_publisher_are_not_said_to_be_fetched(source: Path, command: Command) -> None:
     (source / "models" / "model.safetensors").unlink()
-    reason = command("check", source, code=2)["reason"]
+    reason = command("check", source, code=1)["reason"]
     assert reason.endswith("models/model.safetensors is not installed; put the right file there")
 
 
@@ -178,7 +178,7 @@ def test_bundle_of_the_zoo_with_code_of_its_own_is_not_tried(tmp_path: Path, sou
     (folder / "scripts").mkdir()
     (folder / "scripts" / "__init__.py").write_text(f"open({str(canary)!r}, 'w')")
     (folder / "configs" / "wetread.json").unlink()
-    report = command("check", folder, code=2)
+    report = command("check", folder, code=1)
     assert "cannot be tried because it needs trusted code" in report["problems"][0]
     assert '"name": "bright"' in Path(report["template"]).read_text()
     assert not canary.exists()
@@ -189,7 +189,7 @@ def test_bundle_for_colour_images_is_refused_before_anybody_fills_in_a_template(
     tmp_path: Path, command: Command
 ) -> None:
     folder = write(tmp_path / "downloaded" / "colour_video", LOOKALIKES["colour_video"](), own=False).folder
-    checked = command("check", folder, code=2)
+    checked = command("check", folder, code=1)
     assert checked["problems"] == [
         "not supported: its input 'image' is a colour image (R, G, B), Wetread reads grey-scale DICOM images"
     ]
@@ -202,5 +202,5 @@ def test_download_of_the_zoo_is_told_the_next_command(tmp_path: Path, command: C
     folder = write(tmp_path / "downloaded" / "own_network", LOOKALIKES["own_network"](), own=False).folder
     refused = command("install", folder, "--trust-local", code=2)
     assert f"first run wetread bundle check {folder}, which writes a template" in refused["reason"]
-    (problem,) = command("check", folder, code=2)["problems"]
+    (problem,) = command("check", folder, code=1)["problems"]
     assert problem.endswith(f"wetread bundle install {folder} --trust-local")

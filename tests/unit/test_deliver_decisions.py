@@ -95,8 +95,8 @@ def test_recall_withdraws_what_was_not_sent_and_says_what_can_be_done_about_the_
     assert wetread(bed, "results", "recall", "job1", "--reason", "wrong side") == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "2 objects that were not sent yet are withdrawn" in out
-    assert "1 objects of series 1.2.9 lie in /srv/in and can be deleted there, if nobody took them on: 1.5.dcm" in out
-    assert "1 objects of series 1.2.9 are in cloud. DICOM has no message to take them back" in out
+    assert "1 object of series 1.2.9 lie in /srv/in and can be deleted there, if nobody took them on: 1.5.dcm" in out
+    assert "1 object of series 1.2.9 are in cloud. DICOM has no message to take them back" in out
     assert (bed.states("pacs"), bed.states("cloud")) == (["delivered", "withdrawn"],) * 2
     assert "wrong side (2 objects not sent, 2 had been delivered)" in bed.events("recalled")[0]
 
@@ -199,7 +199,7 @@ def test_refused_object_is_tried_at_once_when_a_person_asks(bed: Bed, capsys: py
     assert "refused for what it is too big next try 2999-01-01 00:00:00+00:00; at once with: wetread results" in told
     assert due > bed.hours.clock.stamp()
     peer.answer = lambda _uid: Answer(Outcome.TAKEN)
-    assert "1 objects are tried now" in shown(bed, capsys, "results", "retry", "job1", "--object", "1.5")
+    assert "1 object is tried now" in shown(bed, capsys, "results", "retry", "job1", "--object", "1.5")
     bed.hours.set_back_s = -10 * 365 * 86400.0  # due by the real clock
     delivery.deliver_due()
     assert sorted(peer.has) == ["1.5", "1.6"]
@@ -243,7 +243,7 @@ def test_object_is_tried_with_what_has_to_go_before_it(bed: Bed) -> None:
     [
         ([], "say which results"),
         (["--all", "--destination", "pacs"], "say which results"),
-        (["job1", "--destination", "pacs"], "1 objects are held: wetread results release"),
+        (["job1", "--destination", "pacs"], "1 object is held: wetread results release"),
         (["job9"], "there are no results of job9"),
         (["--destination", "pcas"], "there are no results of any study for pcas"),
         (["job1", "--object", "9.9"], "nothing of object 9.9 of job1 waits to be sent"),

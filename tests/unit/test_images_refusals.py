@@ -246,7 +246,7 @@ def test_too_few_slices_are_refused(tmp_path):
 
 def test_single_slice_has_no_slice_axis(tmp_path):
     phantom = write_series(tmp_path, shape=(1, 16, 16))
-    assert "has 1 slices, at least 2 were expected" in refusal(phantom, errors.TooFewSlices, min_slices=1)
+    assert "has 1 slice, at least 2 were expected" in refusal(phantom, errors.TooFewSlices, min_slices=1)
 
 
 def test_empty_series_is_refused():

@@ -99,20 +99,20 @@ def test_patient_in_two_parts_is_refused_with_the_cases() -> None:
         "val": (case("3.dcm", patient="C"),),
         "test": (case("4.dcm", patient="B"),),
     }
-    with pytest.raises(DataUnusable, match=r"1 patients are in both the train and the test part, such as in 4\.dcm"):
+    with pytest.raises(DataUnusable, match=r"1 patient is in both the train and the test part, such as in 4\.dcm"):
         check_leaks(parts)
 
 
 def test_image_in_two_parts_is_refused_even_without_patients() -> None:
     parts: Any = {"train": (case("1", value=0.5),), "val": (case("2", value=0.5),)}
-    with pytest.raises(DataUnusable, match="1 images are in both the train and the val part, such as 2"):
+    with pytest.raises(DataUnusable, match="1 image is in both the train and the val part, such as 2"):
         check_leaks(parts)
 
 
 def test_unknown_patients_are_said() -> None:
     parts: Any = {"train": (case("1", patient="A"),), "val": (case("2"),)}
     assert check_leaks(parts) == (
-        "1 cases name no patient: that no patient is in two parts is not known, only that no image is",
+        "1 case names no patient: that no patient is in two parts is not known, only that no image is",
     )
 
 
@@ -138,7 +138,7 @@ def test_films_of_unnamed_patients_that_look_alike_are_never_parted_by_the_folds
 
 
 def test_too_few_patients_for_the_folds_are_refused() -> None:
-    with pytest.raises(DataUnusable, match="of 1 patients cannot be split into 5 folds"):
+    with pytest.raises(DataUnusable, match="of 1 patient cannot be split into 5 folds"):
         split(tuple(case(str(n), patient="A") for n in range(9)), seed=0)
 
 

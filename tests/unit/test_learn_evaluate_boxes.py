@@ -77,7 +77,7 @@ def test_detector_is_measured_on_a_dicom_series_against_boxes_in_patient_coordin
     assert all(0 <= low <= high for high, low in pairwise(one["froc"]["sensitivity"]))
     html = page.read_text(encoding="utf-8")
     assert html.count("data:image/png;base64,") == 1
-    assert "Boxes to be found: 1, in 1 images" in html
+    assert "Boxes to be found: 1, in 1 image" in html
 
 
 def test_detection_finds_the_smallest_box_its_centre_lies_in() -> None:

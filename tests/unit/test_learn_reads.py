@@ -387,7 +387,7 @@ def test_commands_say_what_happened(
     assert run(["learn", "withdraw", "--patient", "PAT-A", "--config", str(path)]) == 0
     out = capsys.readouterr().out
     assert "the patient is withdrawn" in out
-    assert f"1 reads in export {done['id']}  deleted" in out
+    assert f"1 read in export {done['id']}  deleted" in out
     assert run(command) == 2
     assert "is there already" in capsys.readouterr().err
     assert run(["studies", "erase", study.study_instance_uid, "--yes", "--config", str(path)]) == 0

@@ -62,7 +62,7 @@ def test_correction_names_what_was_delivered_before(bed: Bed, capsys: pytest.Cap
     bed.delivery(refusing("1.6")).deliver_due()
     told = shown(bed, capsys, "studies", "correct", "1", "--sex", "M", "--reason", "r")
     assert "delivered before, with the former attributes; the new report will name the old one as predecessor" in told
-    assert "1 objects of series 1.2.9 lie in /srv/in and can be deleted there" in told
+    assert "1 object of series 1.2.9 lie in /srv/in and can be deleted there" in told
     assert bed.states() == ["delivered", "withdrawn"]
 
 

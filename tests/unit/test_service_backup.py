@@ -186,7 +186,7 @@ def _newer(archive: Path) -> None:
     ("damage", "message"),
     [
         (_truncated, "not a whole Wetread backup"),
-        (_flipped, "is damaged: 1 files differ"),
+        (_flipped, "is damaged: 1 file differs"),
         (_newer, "backup format 99"),
         (lambda a: a.write_bytes(b"PK\x03\x04 not a tar"), "not a whole Wetread backup"),
         (lambda a: a.write_bytes(b""), "not a whole Wetread backup"),

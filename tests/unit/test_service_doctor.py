@@ -105,7 +105,7 @@ def test_results_that_need_a_person_are_found(path: Path) -> None:
     with bed.db.transaction() as tx:
         tx.run("UPDATE outbox SET state = 'held', hold_reason = 'stale' WHERE sop_instance_uid = '1.6'")
     found = [(c.ok, c.found) for c in checks(path, "results for pacs")]
-    assert found == [(False, "1 objects are refused"), (False, "1 objects are held")]
+    assert found == [(False, "1 object is refused"), (False, "1 object is held")]
 
 
 def test_bundle_says_which_engines_are_proved_here(path: Path) -> None:

@@ -65,7 +65,7 @@ def test_abort_is_no_end_and_leaves_the_quiet_time(store: StoredFromPeers, paths
     store.end(ended=ended)
     assert store.after(4.9) == 0
     assert store.after(0.1) == 1
-    assert store.evidence() == [("quiet", "no new instance for 5 s; 1 association(s) ended without release")]
+    assert store.evidence() == [("quiet", "no new instance for 5 s; 1 association ended without release")]
 
 
 def test_sender_that_resumes_after_an_abort_makes_one_revision(store: StoredFromPeers, paths: tuple[Path, ...]) -> None:
@@ -84,7 +84,7 @@ def test_end_that_is_never_seen_holds_a_study_up_for_a_limited_time_only(
 ) -> None:
     store.send(*paths)
     assert store.after(89.0) == 0
-    assert store.reason() == "waits: the end of 1 association(s), at most 90 s"
+    assert store.reason() == "waits: the end of 1 association, at most 90 s"
     assert store.after(1.0) == 1
     assert "the end of an association was not seen in 90 s" in store.evidence()[0][1]
     assert store.reason() == ""

@@ -115,7 +115,7 @@ def test_half_a_study_with_another_patient_is_held(
     store.send(*coerced[:2], peer="archive", association="b")
     assert store.after(5.0) == 0
     assert _state(store) == "held"
-    assert "1 images still say the former one" in store.reason()
+    assert "1 image still says the former one" in store.reason()
     store.send(coerced[2], peer="archive", association="c")
     assert _state(store) == "held", "a person decides"
 

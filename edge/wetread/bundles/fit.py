@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wetread.bundles.manifest import InputRule
+from wetread.records.numbers import number_of
 from wetread.records.sop_classes import is_derived
 from wetread.records.study import Film, SeriesRef
 
@@ -56,7 +57,7 @@ def _not_a_film(series: SeriesRef) -> str:
 
 def _no_volume(series: SeriesRef, rule: InputRule) -> str:
     if len(series.instances) < rule.min_instances:
-        return f"{len(series.instances)} instances, expected at least {rule.min_instances}"
+        return f"{number_of(len(series.instances), 'instance')}, expected at least {rule.min_instances}"
     if not series.has_geometry:
         return "no position, orientation or pixel spacing, which a volume needs"
     return ""

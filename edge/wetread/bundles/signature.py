@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from wetread.bundles.archive import plain_files
 from wetread.bundles.bundle import SIGNATURE, file_sha256, load_bundle
 from wetread.errors import BundleNotTrusted, Misconfigured
+from wetread.records.numbers import number_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -180,8 +181,9 @@ def _check(signature: Signature, folder: Path, trusted_keys: Path, *, name: str)
     known = {fingerprint(key): key for _, key in trusted(trusted_keys)}
     if signature.key not in known:
         raise BundleNotTrusted(
-            f"bundle {name} is signed by the key {signature.key}, which is not among the {len(known)} trusted keys in "
-            f"{trusted_keys}; put the signer's .pub file there if you trust them"
+            f"bundle {name} is signed by the key {signature.key}, which is not among the "
+            f"{number_of(len(known), 'trusted key')} in {trusted_keys}; put the signer's .pub file there if you "
+            "trust them"
         )
     try:
         known[signature.key].verify(base64.b64decode(signature.signature), signature.statement())

@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from wetread.cli.options import add_config, add_json, config_of
+from wetread.records.numbers import number_of
 
 HELP = "write the database, received images and results into one file; the service may run meanwhile"
 
@@ -27,5 +28,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"file": str(args.file), **dataclasses.asdict(summary)})
     else:
-        print(f"{args.file}: {summary.files} files, {summary.size_bytes / 2**20:.1f} MiB, made {summary.made_at}")
+        files, size_mib = number_of(summary.files, "file"), summary.size_bytes / 2**20
+        print(f"{args.file}: {files}, {size_mib:.1f} MiB, made {summary.made_at}")
     return 0

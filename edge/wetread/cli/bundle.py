@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return made
 
     action("list", "bundles, what is known of them on this machine, and who vouched for them")
-    _check(action("check", "files, code, weights and engines of a bundle; exit code 2 when one fails"))
+    _check(
+        action("check", "files, code, weights and engines of a bundle; exit code 1 when something stands in the way")
+    )
     _compile(action("compile", "build and prove engines ahead of time"))
     _bench(action("bench", "speed, memory and agreement of each engine on this machine"))
     _train(action("train", "train a new version of a bundle on labelled images"))

@@ -17,29 +17,42 @@ if TYPE_CHECKING:
 
 
 def check(args: argparse.Namespace) -> int:
-    """Everything that stands in the way of a read, in the order in which it would be met; 2 when something does."""
+    """Everything that stands in the way of a read, in the order in which it would be met; 1 when something does.
+
+    Raises: ``Misconfigured`` for what is wrong with the question: no such bundle, a configuration that is none.
+    """
     from wetread.bundles.bundle import find_folder
+    from wetread.errors import Misconfigured
     from wetread.infer.known import FILES, UNUSABLE
 
-    folder = find_folder(args.name, bundle_folders(args))
+    folder, cache, _ = find_folder(args.name, bundle_folders(args)), chosen_cache(args), trust_policy(args)
     report: dict[str, Any] = {"name": folder.name, "folder": folder}
-    code = _files(args, folder, report)
-    if code == 0 and not args.files_only:
-        report |= _compatibility(folder, engine_cache(args))
-        code = 0 if report["loads"] and not (report["missing"] or report["problems"]) else 2
-    if code == 0 and not args.files_only:
-        report |= _engine(args, folder)
-        code = 2 if report["problems"] else 0
+    try:
+        code = _looked_at(args, folder, report)
+    except Misconfigured as exc:
+        report |= {"problems": [str(exc)], "code": exc.code, "reason": str(exc)}
+        code = 1
     report["state"] = report.get("state", FILES) if code == 0 else UNUSABLE
-    cache = chosen_cache(args)
     if code == 0 or args.json:
         report["engine_cache"] = cache.folder if args.json else cache
     show(report if args.json else _for_people(report), as_json=args.json)
     return code
 
 
+def _looked_at(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> int:
+    """Files, parts, engine: each only where nothing was found before it. Raises: ``Misconfigured``: a finding."""
+    code = _files(args, folder, report)
+    if code or args.files_only:
+        return code
+    report |= _compatibility(folder, engine_cache(args))
+    if not report["loads"] or report["missing"] or report["problems"]:
+        return 1
+    report |= _engine(args, folder)
+    return 1 if report["problems"] else 0
+
+
 def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> int:
-    """What can be said without running anything; 2 when the bundle may not run, or its weights are missing."""
+    """What can be said without running anything; 1 when the bundle may not run, or its weights are missing."""
     from wetread.bundles import load_bundle
     from wetread.bundles.static_check import in_words
     from wetread.bundles.trust import admit, check_folder, needed_by
@@ -59,7 +72,7 @@ def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> in
         record = admit(bundle, trust_policy(args))
     except BundleNotTrusted as exc:
         report["problems"] = [str(exc)]
-        return 2
+        return 1
     report["trust"] = f"{record.trusted}: {record.by}" if record else "not installed; stays within the allow-list"
     bundle.check_weights()
     report |= known(bundle, engine_cache(args))
@@ -81,14 +94,14 @@ def _guard(bundle: Bundle, report: dict[str, Any]) -> int:
         films = golden_images(bundle, golden).values() if known and golden else ()
     except BundleInvalid as exc:
         report["problems"] = [f"guard: {exc}; make it anew with wetread bundle guard, or install the bundle again"]
-        return 2
+        return 1
     if known is None:
         report["guard"] = "none: no film is refused for what it looks like"
         return 0
     refused = [said for film in films if isinstance(film, Radiograph) for said in known.unlikeness(film.array).unusual]
     if refused:
         report["problems"] = [f"guard: it refuses the bundle's own golden film: {'; '.join(refused)}"]
-        return 2
+        return 1
     report["guard"] = "usable" + ("; takes the golden film" if golden else "")
     return 0
 
@@ -103,7 +116,7 @@ def _without_manifest(report: dict[str, Any], cache_folder: Path, *, files_only:
     problem = unsupported(read_metadata(report["folder"]))
     if problem:  # nobody should fill in a template for nothing
         report["problems"] = [problem]
-        return 2
+        return 1
     guessed = guessed_weights(report["folder"])
     programs = [guessed.path] if guessed.program else []
     report["needs_trusted_code"] = needed = in_words(needs_trust(report["folder"], programs=programs))
@@ -112,13 +125,13 @@ def _without_manifest(report: dict[str, Any], cache_folder: Path, *, files_only:
     report["template"] = write_template(report["folder"], cache_folder)
     if files_only:
         report["missing"] = missing_in_manifest(report["folder"])
-        return 2
+        return 1
     report["problems"] = [
         "there is no configs/wetread.json, and the parts of the bundle cannot be tried because it needs trusted code: "
         "fill in the template and save it as configs/wetread.json; read the code named above; if you trust it: "
         f"wetread bundle install {report['folder']} --trust-local"
     ]
-    return 2
+    return 1
 
 
 def _compatibility(folder: Path, cache_folder: Path) -> dict[str, Any]:
@@ -170,7 +183,8 @@ def _for_people(report: dict[str, Any]) -> dict[str, Any]:
     from wetread.cli.table import short_reason
     from wetread.infer.known import figures_in_words
 
-    shown = {name: value for name, value in report.items() if name != "engines"}
+    repeated = ("engines", "code", "reason") if "code" in report else ("engines",)
+    shown = {name: value for name, value in report.items() if name not in repeated}
     if "measured" in shown:
         on = shown.pop("certified_on")
         shown["measured"] = figures_in_words(shown["measured"], certified_on=on) or _NOTHING_TO_MEASURE_BY

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from wetread.cli.options import bundle_folders, engine_cache, trust_policy
+from wetread.records.numbers import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,7 @@ def crossvalidate(args: argparse.Namespace) -> int:
         return 0
     report: dict[str, Any] = {
         "bundle": f"{bundle.name} {bundle.version}",
-        "data": f"{args.data}, {crossed.n} images, {len(crossed.folds)} folds by patient",
+        "data": f"{args.data}, {number_of(crossed.n, 'image')}, {len(crossed.folds)} folds by patient",
         **crossed.in_words(),
         "page": page,
         "note": "internal figures: every image read by a network that was trained without it",
@@ -150,7 +151,7 @@ def evaluate(args: argparse.Namespace) -> int:
     report: dict[str, Any] = {
         "bundle": f"{bundle.name} {bundle.version}",
         "engine": evaluation.engine_in_words,
-        "data": f"{args.data}, {evaluation.part} part, {evaluation.n} images",
+        "data": f"{args.data}, {evaluation.part} part, {number_of(evaluation.n, 'image')}",
         **evaluation.in_words(),
         "passed over": list(evaluation.source.notes),
         "note": "95 % bootstrap intervals; figures on these images, no claim about others",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from wetread.learn.reads.export import Exported
     from wetread.learn.reads.withdraw import Withdrawn
 
+from wetread.records.numbers import number_of
+
 HELP = "export signed reads to learn from, where the site opted in; withdraw a patient or study; list the exports"
 
 
@@ -78,7 +80,10 @@ def _print_export(export: Exported) -> None:
         print_block((f"{export.bundle}: nothing to export",), *left_out)
         return
     following = f"wetread bundle train {export.bundle} --data {export.folder}"
-    heads = (f"{export.bundle}: {export.cases} reads of {export.patients} patients", f"export {export.id}")
+    heads = (
+        f"{export.bundle}: {number_of(export.cases, 'read')} of {number_of(export.patients, 'patient')}",
+        f"export {export.id}",
+    )
     print_block(heads, *left_out, f"next: {following}")
 
 
@@ -116,7 +121,7 @@ def _print_withdrawn(done: Withdrawn) -> None:
     print(f"the {done.kind} is withdrawn and will not be exported again")
     for copy in done.copies:
         said = "deleted" if copy.is_here else "NOT deleted: it is not there any more; delete it where it is now"
-        print_block((f"{copy.cases} reads in export {copy.export_id}", said), copy.folder)
+        print_block((f"{number_of(copy.cases, 'read')} in export {copy.export_id}", said), copy.folder)
     for version in done.trained:
         print_block((f"trained with them: {version.bundle} {version.version}",), version.folder)
     if not done.copies:
@@ -138,7 +143,7 @@ def _list(args: argparse.Namespace) -> int:
     if not exports:
         print("nothing was exported")
     for export in exports:
-        counts = f"{export['cases']} reads of {export['patients']} patients"
+        counts = f"{number_of(export['cases'], 'read')} of {number_of(export['patients'], 'patient')}"
         removed = f"{export['removed']} withdrawn" if export["removed"] else ""
         heads = (short_time(export["made_at"]), export["bundle"], counts, removed, f"by {export['made_by']}")
         print_block(heads, f"export {export['id']}", export["folder"])

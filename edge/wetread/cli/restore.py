@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from wetread.cli.options import add_config, add_json, config_of
+from wetread.records.numbers import number_of
 
 HELP = "put a backup into an empty data folder; what was open then is held until you release it"
 
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"file": str(args.file), **dataclasses.asdict(summary)})
         return 0
-    print(f"{summary.files} files restored, as they were at {summary.made_at}")
+    print(f"{number_of(summary.files, 'file')} restored, as they were at {summary.made_at}")
     if summary.held_studies or summary.held_results:
         print(
             f"held: {summary.held_studies} studies not finished then, {summary.held_results} results not delivered then"

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from wetread.config import Config
     from wetread.deliver.decisions import Choice
 
+from wetread.records.numbers import number_of
+
 HELP = "list what was sent where, let held results go, try again now, take back what was not sent; destinations"
 
 _STATES = ("pending", "held", "delivered", "withdrawn")
@@ -157,7 +159,7 @@ def _release(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         print_json({"released": count})
     else:
-        print(f"{count} objects will be sent")
+        print(f"{number_of(count, 'object')} will be sent")
     return 0
 
 
@@ -173,7 +175,7 @@ def _retry(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         print_json({"tried_now": count})
         return 0
-    print(f"{count} objects are tried now; see: wetread results show")
+    print(f"{number_of(count, 'object is', 'objects are')} tried now; see: wetread results show")
     if owner_of(config.data_dir) is None:
         print("wetread serve is not running; they are tried when it starts")
     return 0
@@ -189,7 +191,8 @@ def _recall(args: argparse.Namespace, config: Config) -> int:
     if args.json:
         print_json({"withdrawn": recalled.withdrawn, "delivered": advice})
         return 0
-    print(f"{recalled.withdrawn} objects that were not sent yet are withdrawn")
+    unsent = number_of(recalled.withdrawn, "object that was not sent yet is", "objects that were not sent yet are")
+    print(f"{unsent} withdrawn")
     for sentence in advice:
         print_block((sentence,))
     return 0

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from wetread.dimse.scu import Remote, SendReport
     from wetread.dimse.tls import RemoteTls
 
+from wetread.records.numbers import number_of
+
 HELP = "send the DICOM files of a folder to a peer by C-STORE"
 
 
@@ -100,7 +102,7 @@ def _show(reports: list[SendReport], args: argparse.Namespace) -> int:
         failures = [{"file": str(r.path), "answer": f"{r.answer} {r.comment}".rstrip()} for r in refused]
         print_json({"sent": len(reports) - len(refused), "failed": failures})
         return 1 if refused else 0
-    print(f"{len(reports) - len(refused)} of {len(reports)} instances taken by {args.called}")
+    print(f"{len(reports) - len(refused)} of {number_of(len(reports), 'instance')} taken by {args.called}")
     for report in refused[:20]:
         print(f"  {report.path.name}: {report.answer} {report.comment}".rstrip())
     if len(refused) > 20:

@@ -9,6 +9,7 @@ from typing import Any
 from wetread.cli import studies_fetch
 from wetread.cli.options import add_action, config_of, positive
 from wetread.cli.studies_requests import add_requests, add_study, run_request
+from wetread.records.numbers import number_of
 from wetread.records.states import STUDY_STATES
 
 HELP = "list and show studies with their timeline; hold, release, correct or erase one; rebuild the index"
@@ -136,5 +137,5 @@ def _reindex(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"instances": count})
     else:
-        print(f"{count} instances indexed; every study is held, see: wetread studies list")
+        print(f"{number_of(count, 'instance')} indexed; every study is held, see: wetread studies list")
     return 0

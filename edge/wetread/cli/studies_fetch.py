@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from wetread.cli.options import config_of
+from wetread.records.numbers import number_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,10 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     else:
-        print(f"study {fetched.study_instance_uid}: {done.completed} instances from {fetched.peer} by {done.how}")
+        came = number_of(done.completed, "instance")
+        print(f"study {fetched.study_instance_uid}: {came} from {fetched.peer} by {done.how}")
         if done.failed:
-            print(f"{done.failed} instances did not come; see the archive's log, and: wetread peers refused")
+            print(
+                f"{number_of(done.failed, 'instance')} did not come; see the archive's log, and: wetread peers refused"
+            )
     return 1 if done.failed else 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from wetread.cli.options import config_of
+from wetread.records.numbers import number_of
 
 if TYPE_CHECKING:
     from wetread.config import Config
@@ -95,7 +96,7 @@ def _tell_patients(seen: Sequence[PatientSeen]) -> None:
         p = one.patient
         named = f"patient ID '{p.patient_id}'", f"issuer '{p.issuer}'" if p.issuer else "", f"name '{p.name}'"
         heads = (*named, f"born '{p.birth_date}'", f"sex '{p.sex}'")
-        print_block(heads, f"{one.instances} images from {', '.join(one.peers)}")
+        print_block(heads, f"{number_of(one.instances, 'image')} from {', '.join(one.peers)}")
 
 
 def _tell_patient(args: argparse.Namespace) -> int:

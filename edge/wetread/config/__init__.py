@@ -6,11 +6,8 @@ Every key with unit, default and reason stands in ``wetread.toml.example``; a te
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +18,7 @@ from annotated_types import Ge, Interval
 from wetread.api.settings import ApiSettings
 from wetread.bundles.trust import TrustPolicy
 from wetread.config.checks import check_together
+from wetread.config.words import in_words, refuse_what_is_unknown
 from wetread.deliver.destination import DestinationSettings, PeerAbilities
 from wetread.deliver.pace import DeliverySettings
 from wetread.dimse.scu import Remote
@@ -215,7 +213,7 @@ def load_config(path: Path) -> Config:
         raise Misconfigured(f"the configuration file {path} cannot be read: {exc.strerror or exc}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise Misconfigured(f"{path} is not TOML: {exc}") from exc
-    _refuse_unknown(tree, Config, path=str(path), at="")
+    refuse_what_is_unknown(tree, Config, str(path))
     config = _validate(tree, path)
     check_together(config, path)
     config = _with_paths(config, path.resolve().parent)
@@ -262,35 +260,4 @@ def _validate(tree: Mapping[str, Any], path: Path) -> Config:
     try:
         return TypeAdapter(Config).validate_python(tree)
     except ValidationError as exc:
-        raise Misconfigured(f"{path}: {'; '.join(map(_problem, exc.errors()))}") from exc
-
-
-def _problem(error: Mapping[str, Any]) -> str:
-    where = ".".join(map(str, error["loc"]))
-    if error["type"] == "missing":
-        return f"{where} is missing"
-    return f"{where}: {error['msg']}, got {error['input']!r}"
-
-
-def _refuse_unknown(tree: Mapping[str, Any], kind: type, *, path: str, at: str) -> None:
-    known = {f.name: f for f in dataclasses.fields(kind) if not f.metadata.get("internal")}
-    hints = typing.get_type_hints(kind)
-    for key, value in tree.items():
-        where = f"{at}{key}"
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-            raise Misconfigured(f"{path}: unknown key {where!r}; {hint}")
-        inner = _settings_class(hints[key])
-        if inner is None:
-            continue
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, Mapping):
-                _refuse_unknown(item, inner, path=path, at=f"{where}.")
-
-
-def _settings_class(hint: Any) -> type | None:
-    """The dataclass behind ``X`` or ``tuple[X, ...]``, if there is one."""
-    if typing.get_origin(hint) in (tuple, types.UnionType):
-        hint = typing.get_args(hint)[0]
-    return hint if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
+        raise Misconfigured(f"{path}: {'; '.join(in_words(error, tree) for error in exc.errors())}") from exc

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from wetread.db import Database, Queries, Row, now
 from wetread.errors import Misconfigured
+from wetread.records.numbers import number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,11 @@ class Decisions:
         waiting = [row for row in chosen if row["state"] == "pending"]
         if not waiting:
             held = sum(row["state"] == "held" for row in chosen)
-            hint = f"; {held} objects are held: wetread results release" if held else "; see: wetread results list"
+            hint = (
+                f"; {number_of(held, 'object is', 'objects are')} held: wetread results release"
+                if held
+                else "; see: wetread results list"
+            )
             what = f"object {sop_instance_uid} of {choice}" if sop_instance_uid else str(choice)
             raise Misconfigured(f"nothing of {what} waits to be sent{hint}")
         if all(row["study_state"] == "held" for row in waiting):
@@ -120,7 +125,7 @@ class Decisions:
             fields = {"reason": f"recalled by {self._person}: {reason}"}
             count = sum(tx.run(self._queries["recall"], {"id": row["id"], **fields}) for row in withdrawn)
             for study_id, job_id in sorted({(r["study_id"], r["job_id"]) for r in rows}):
-                said = f"{reason} ({count} objects not sent, {len(delivered)} had been delivered)"
+                said = f"{reason} ({number_of(count, 'object')} not sent, {len(delivered)} had been delivered)"
                 tx.event("recalled", f"by {self._person}", said=said, study_id=study_id, job_id=job_id)
         return Recalled(count, _there(delivered))
 

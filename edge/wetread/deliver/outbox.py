@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from wetread.db import Database, Queries, Row, Transaction
 from wetread.deliver.destination import Answer, Outcome
 from wetread.deliver.pace import Pace
+from wetread.records.numbers import number_of
 
 
 class Outbox:
@@ -70,7 +71,9 @@ class Outbox:
                 self._try_later(tx, row, wait_s, f"{answer.error} {answer.comment}".rstrip(), refused=refused)
                 failed[row["study_id"], row["job_id"], answer.error].append(row)
             for (study_id, job_id, error), those in failed.items():
-                detail = f"{len(those)} objects to {self.destination}, try {those[0]['attempts'] + 1}: {error}"
+                detail = (
+                    f"{number_of(len(those), 'object')} to {self.destination}, try {those[0]['attempts'] + 1}: {error}"
+                )
                 tx.event("not_delivered", detail, study_id=study_id, job_id=job_id)
 
     def hold(self, rows: Sequence[Row], reason: str) -> None:
@@ -114,7 +117,10 @@ class Outbox:
                 tx.run(self._queries["verified"], {"id": row["id"], "how": how, "now": self._clock.stamp()})
             for study_id, job_id in _jobs_of(rows):
                 tx.event(
-                    "verified", f"{len(rows)} objects at {self.destination}: {detail}", study_id=study_id, job_id=job_id
+                    "verified",
+                    f"{number_of(len(rows), 'object')} at {self.destination}: {detail}",
+                    study_id=study_id,
+                    job_id=job_id,
                 )
 
     def set_missing(self, rows: Sequence[Row], how: str) -> None:
@@ -126,7 +132,7 @@ class Outbox:
                 fields = {"id": row["id"], "available_at": self._clock.stamp(delay_s), "error": error}
                 tx.run(self._queries["missing"], fields)
             for study_id, job_id in _jobs_of(rows):
-                detail = f"{len(rows)} objects: {error}"
+                detail = f"{number_of(len(rows), 'object')}: {error}"
                 tx.event("missing", detail, study_id=study_id, job_id=job_id)
 
     def note_unverified(self, rows: Sequence[Row], why: str) -> None:

@@ -27,6 +27,7 @@ from wetread.deliver.destination import Commitment
 from wetread.deliver.pace import Pace
 from wetread.dimse.commitment import CommitmentReport, CommitmentRequest
 from wetread.errors import DestinationUnavailable, Temporary
+from wetread.records.numbers import number_of
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class Vouching:
         tx.run(self._queries["add_voucher"], fields)
         archive = self._clients[peer].archive if peer in self._clients else "nobody"
         what = "the transaction UID of another request" if duplicate else f"{archive} is asked"
-        tx.event("commitment_asked", f"{peer} asks about {len(request.instances)} instances: {what}")
+        tx.event("commitment_asked", f"{peer} asks about {number_of(len(request.instances), 'instance')}: {what}")
 
     def _ask(self, row: Row, client: Client) -> None:
         """Written down before it is sent: the report may come first."""
@@ -171,7 +172,7 @@ class Vouching:
             return
         with self._db.transaction() as tx:
             self._set(tx, row, "done")
-            counts = f"{len(report.committed)} of {len(report.committed) + len(failed)} instances"
+            counts = f"{len(report.committed)} of {number_of(len(report.committed) + len(failed), 'instance')}"
             tx.event("commitment_told", f"{row['peer']} was told that {client.archive} has committed to {counts}")
 
     def _answer(self, row: Row, answer: Mapping[str, object]) -> None:

@@ -43,6 +43,7 @@ from wetread.demo.timeline import Sent, follow
 from wetread.demo.watch import Watch
 from wetread.dimse.scu import Remote, SendReport, send_files
 from wetread.errors import WeightsMissing, WetreadError
+from wetread.records.numbers import number_of
 from wetread.service.overview import Overview
 
 TIMEOUT_S = 900.0
@@ -180,7 +181,7 @@ def _send(stage: _Stage, study: DemoStudy, remote: Remote) -> Sent:
     if refused:
         raise DemoFailed(f"{remote.ae_title} did not take {len(refused)} of {len(reports)} instances: {refused[0]}")
     seconds = time.perf_counter() - started
-    stage.screen.say(f"{remote.ae_title} took {len(reports)} instances in {seconds:.1f} s")
+    stage.screen.say(f"{remote.ae_title} took {number_of(len(reports), 'instance')} in {seconds:.1f} s")
     return Sent(study.study_instance_uid, len(reports), seconds, last_stored_at)
 
 

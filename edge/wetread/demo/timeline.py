@@ -11,6 +11,7 @@ from typing import Any
 
 from wetread.demo.server import DemoFailed
 from wetread.errors import Misconfigured
+from wetread.records.numbers import number_of
 from wetread.service.overview import Overview
 
 ENDED_BADLY = frozenset({"failed", "rejected", "held", "not read", "cancelled"})
@@ -109,7 +110,11 @@ def _steps(events: list[Mapping[str, str]], job: Mapping[str, Any], sent: Sent) 
 
 
 def _received(sent: Sent) -> Step:
-    return Step("received", 0.0, f"{sent.instances} instances in {sent.seconds:.1f} s; the clock starts at the last")
+    return Step(
+        "received",
+        0.0,
+        f"{number_of(sent.instances, 'instance')} in {sent.seconds:.1f} s; the clock starts at the last",
+    )
 
 
 def _reading_note(job: Mapping[str, Any], stages: Mapping[str, float], at: Mapping[str, float]) -> str:

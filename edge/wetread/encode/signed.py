@@ -29,6 +29,7 @@ from wetread.encode.signed_seg import AcceptedSegments
 from wetread.encode.text import choose_character_set, text_line
 from wetread.errors import SpoolUnavailable
 from wetread.records.finding import Evaluation
+from wetread.records.numbers import number_of
 from wetread.records.result import EncodedResult, ReportRef
 from wetread.records.sign_off import ReviewedFinding, Signature
 
@@ -175,7 +176,7 @@ def _evaluations(reviewed: Sequence[ReviewedFinding], signature: Signature) -> I
         yield from _evaluation(reviewed_finding)
     name = PersonName(signature.reader).family_comma_given()
     yield comment_item(
-        f"AI result, reviewed by {name}: {len(accepted)} of {len(reviewed)} findings accepted;"
+        f"AI result, reviewed by {name}: {len(accepted)} of {number_of(len(reviewed), 'finding')} accepted;"
         " what was not accepted is not in this report."
     )
 

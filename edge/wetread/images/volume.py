@@ -11,6 +11,7 @@ from wetread.errors import TooFewSlices
 from wetread.images.geometry import arrange
 from wetread.images.instance import Slice, read_slice
 from wetread.images.pixels import decode
+from wetread.records.numbers import number_of
 from wetread.records.study import SeriesRef
 from wetread.records.volume import Affine, Volume
 
@@ -53,7 +54,9 @@ def _slices(series: SeriesRef, min_slices: int) -> list[Slice]:
     slices = [read_slice(instance) for instance in series.instances]
     fewest = max(min_slices, _FEWEST)
     if len(slices) < fewest:
-        raise TooFewSlices(f"{series.label} has {len(slices)} slices, at least {fewest} were expected{_names(slices)}")
+        raise TooFewSlices(
+            f"{series.label} has {number_of(len(slices), 'slice')}, at least {fewest} were expected{_names(slices)}"
+        )
     return slices
 
 

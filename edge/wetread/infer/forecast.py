@@ -25,6 +25,7 @@ from wetread.infer.program import Program, Runnable
 from wetread.memory import peak_mb, resident_mb
 from wetread.records.job import Prediction
 from wetread.records.model_input import ModelInput
+from wetread.records.numbers import number_of
 from wetread.records.radiograph import Radiograph
 from wetread.records.volume import Affine
 
@@ -218,7 +219,11 @@ def _corrected(estimate: _Whole, reads: Sequence[DoneRead]) -> tuple[float, floa
     known = [r for r in reads if r.estimated_mb and r.estimated_s]
     memory = max([1.0, *(r.memory_mb / r.estimated_mb for r in known if r.estimated_mb)])
     slower = statistics.median(r.seconds / r.estimated_s for r in known if r.estimated_s) if known else 1.0
-    return estimate.memory_mb * memory, estimate.seconds * slower, _basis(f"{estimate.windows} windows", len(known))
+    return (
+        estimate.memory_mb * memory,
+        estimate.seconds * slower,
+        _basis(f"{number_of(estimate.windows, 'window')}", len(known)),
+    )
 
 
 def _from_reads(reads: Sequence[DoneRead], voxels: int, *, cold: bool, fixed: bool) -> tuple[float, float, str] | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from wetread.db import Queries, Row, Transaction, now
 from wetread.jobs.new_job import NewJob, RouteDecision, places
 from wetread.records.job import JobOutcome, JobState
+from wetread.records.numbers import number_of
 from wetread.records.result import ReportRef
 
 
@@ -81,7 +82,12 @@ def withdraw(
     count = tx.run(queries["withdraw_of_job"], key)
     count += tx.run(queries["withdraw_superseded"], key)
     if count:
-        tx.event("withdrawn", f"{count} objects that were not delivered yet: {why}", study_id=study_id, job_id=job_id)
+        tx.event(
+            "withdrawn",
+            f"{number_of(count, 'object that was', 'objects that were')} not delivered yet: {why}",
+            study_id=study_id,
+            job_id=job_id,
+        )
 
 
 def predecessors(rows: Iterable[Row]) -> tuple[ReportRef, ...]:
@@ -108,7 +114,7 @@ def settle(tx: Transaction, queries: Queries, row: Row, outcome: JobOutcome) -> 
 def _succeed(tx: Transaction, queries: Queries, row: Row, delivered: Sequence[Row]) -> None:
     withdrawn = tx.run(queries["withdraw_superseded"], {"job_id": row["id"], "signed_too": False})
     if withdrawn:
-        detail = f"{withdrawn} objects of an earlier revision, not delivered yet"
+        detail = f"{number_of(withdrawn, 'object')} of an earlier revision, not delivered yet"
         tx.event("withdrawn", detail, study_id=row["study_id"], job_id=row["id"])
     for old in delivered:
         detail = f"its delivered report has a successor, not delivered yet: that of job {row['id']}, which names it"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wetread.errors import DataUnusable
+from wetread.records.numbers import number_of
 from wetread.records.output import Box
 from wetread.records.volume import Affine
 
@@ -54,8 +55,8 @@ def check_part(cases: Sequence[Case], part: str, names: Sequence[str]) -> None:
         if positive in (0, len(cases)):
             only = "with" if positive else "without"
             raise DataUnusable(
-                f"all {len(cases)} cases of the {part} part are {only} {name.lower()}, both kinds were expected: "
-                "nothing can be learned or ranked from one class; add cases or split anew"
+                f"all {number_of(len(cases), 'case')} of the {part} part are {only} {name.lower()}, both kinds were "
+                "expected: nothing can be learned or ranked from one class; add cases or split anew"
             )
 
 

@@ -17,6 +17,7 @@ from wetread.bundles.trust import TrustPolicy, admit
 from wetread.errors import BundleInvalid, BundleNotTrusted, DataUnusable, Misconfigured, WetreadError
 from wetread.learn.generic import generic_train_config
 from wetread.learn.settings import LOSSES, MASK_LOSSES, OPTIMIZERS, SCHEDULES, TrainingSettings
+from wetread.records.numbers import number_of
 
 TRAIN_CONFIG = "train.json"
 CALIBRATION = "calibration"
@@ -63,7 +64,10 @@ class TrainConfig:
             workflow.initialize()
         batches = self.made("train::dataloader")
         if batches is not None and len(batches) == 0:
-            raise DataUnusable(f"{len(train)} training cases do not fill one batch of {self.content['batch_size']}")
+            raise DataUnusable(
+                f"{number_of(len(train), 'training case does', 'training cases do')} not fill one batch of "
+                f"{self.content['batch_size']}"
+            )
         for name in (_TRAINER, _EVALUATOR):
             self.made(name)
 

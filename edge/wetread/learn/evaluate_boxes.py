@@ -20,6 +20,7 @@ from wetread.learn.mask_measures import Froc, froc
 from wetread.learn.measured import Measured, Progress, check_one_input, chosen_part, means, told
 from wetread.learn.measures import Figure
 from wetread.learn.sources import Source, read_source
+from wetread.records.numbers import number_of
 from wetread.records.output import Boxes
 
 
@@ -66,7 +67,7 @@ class BoxEvaluation(Measured):
         """Each class with its figures."""
         return {
             one.name: [
-                f"boxes to be found: {one.targets}, in {self.n} images; detections: {one.detections}",
+                f"boxes to be found: {one.targets}, in {number_of(self.n, 'image')}; detections: {one.detections}",
                 *(f"{name} {figure}" for name, figure in one.figures.items()),
             ]
             for one in self.classes

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from wetread.learn.bootstrap import counted_figures, stratified_counts
+from wetread.records.numbers import number_of
 
 Labels = npt.NDArray[np.int64]
 """``(case,)``, 0 or 1."""
@@ -124,7 +125,10 @@ def in_words(measured: Classification) -> list[str]:
     negative, false_alarm, missed, found = measured.confusion
     counts = f"{found} found, {missed} missed, {false_alarm} false alarms, {negative} rightly absent"
     rows = [f"{name} {figure}" for name, figure in sorted(measured.figures.items())]
-    return [f"{measured.n} images, {measured.n_positive} positive; at {measured.threshold:.3f}: {counts}", *rows]
+    return [
+        f"{number_of(measured.n, 'image')}, {measured.n_positive} positive; at {measured.threshold:.3f}: {counts}",
+        *rows,
+    ]
 
 
 def reliability(labels: Labels, scores: Probabilities, *, bins: int = BINS) -> tuple[Reliability, ...]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from wetread.errors import DataUnusable
 from wetread.learn.cases import PARTS, Case, Cases, Part, checked_targets
+from wetread.records.numbers import number_of
 
 _OPTIONAL = ("sex", "age_years", "manufacturer", "spacing_mm")
 _RANGES = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
@@ -42,7 +43,9 @@ def _part(archive: np.lib.npyio.NpzFile, part: Part, path: Path, scores: int) ->
         raise DataUnusable(f"{where} is missing, {part}_images is there")
     images, labels = archive[f"{part}_images"], archive[f"{part}_labels"]
     if len(images) != len(labels):
-        raise DataUnusable(f"{where} has {len(labels)} entries for {len(images)} images")
+        raise DataUnusable(
+            f"{where} has {number_of(len(labels), 'entry', 'entries')} for {number_of(len(images), 'image')}"
+        )
     targets = checked_targets(labels, scores=scores, where=where)
     grey = _grey(images, f"{path.name}: {part}_images")
     columns = {
@@ -50,7 +53,10 @@ def _part(archive: np.lib.npyio.NpzFile, part: Part, path: Path, scores: int) ->
     }
     for name, column in columns.items():
         if len(column) != len(images):
-            raise DataUnusable(f"{path.name}: {part}_{name} has {len(column)} entries for {len(images)} images")
+            raise DataUnusable(
+                f"{path.name}: {part}_{name} has {number_of(len(column), 'entry', 'entries')} for "
+                f"{number_of(len(images), 'image')}"
+            )
     return tuple(
         Case(
             name=f"{part} {number}",

@@ -32,6 +32,7 @@ from wetread.images.volume import read_volume
 from wetread.learn.cases import Case
 from wetread.learn.films import about_study, read_film
 from wetread.records.coded import CodedTerm
+from wetread.records.numbers import number_of
 from wetread.records.sop_classes import is_film
 from wetread.records.study import InstanceRef, SeriesRef, StudyRef
 from wetread.records.volume import Volume
@@ -199,7 +200,8 @@ class _Folder:
             twice = int(np.count_nonzero(mask[drawn]))
             if twice:
                 raise DataUnusable(
-                    f"{drawing.path.name}: {twice} voxels belong to two of the bundle's structures; a label map cannot "
+                    f"{drawing.path.name}: {number_of(twice, 'voxel belongs', 'voxels belong')} to two of the bundle's "
+                    "structures; a label map cannot "
                     "say that"
                 )
             mask[drawn] = value

@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from wetread.errors import DataUnusable
 from wetread.guard.appearance import picture
 from wetread.learn.cases import Case, Cases, Part
+from wetread.records.numbers import number_of
 
 ALIKE = 0.93
 """Correlation of two films, as the guard sees them, from which they may be of one patient: a copy, or taken again."""
@@ -32,7 +33,8 @@ def check_leaks(parts: Mapping[Part, Cases]) -> tuple[str, ...]:
     unknown = sum(not case.patient for cases in parts.values() for case in cases)
     if unknown:
         return (
-            f"{unknown} cases name no patient: that no patient is in two parts is not known, only that no image is",
+            f"{number_of(unknown, 'case names', 'cases name')} no patient: that no patient is in two parts is "
+            "not known, only that no image is",
         )
     return ()
 
@@ -54,7 +56,10 @@ def fold_indices(cases: Sequence[Case], *, folds: int, seed: int) -> list[tuple[
     groups = _patients(cases)
     patients = len(set(groups.tolist()))
     if patients < folds:
-        raise DataUnusable(f"{len(cases)} cases of {patients} patients cannot be split into {folds} folds by patient")
+        raise DataUnusable(
+            f"{number_of(len(cases), 'case')} of {number_of(patients, 'patient')} cannot be split into {folds} folds "
+            "by patient"
+        )
     strata: npt.NDArray[np.int64] = np.array([_stratum(case) for case in cases])
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [(train.tolist(), val.tolist()) for train, val in splitter.split(strata, strata, groups)]
@@ -88,14 +93,16 @@ def _check_two(first: str, these: Cases, second: str, those: Cases) -> None:
     if patients:
         cases = [case.name for case in those if case.patient in patients]
         raise DataUnusable(
-            f"{len(patients)} patients are in both the {first} and the {second} part, such as in {_some(cases)}: what "
-            "is measured there would be remembered, not recognised; put all images of a patient into one part"
+            f"{number_of(len(patients), 'patient is', 'patients are')} in both the {first} and the {second} part, "
+            f"such as in {_some(cases)}: what is measured there would be remembered, not recognised; put all images of "
+            "a patient into one part"
         )
     seen = {case.image.tobytes() for case in these}
     same = [case.name for case in those if case.image.tobytes() in seen]
     if same:
         raise DataUnusable(
-            f"{len(same)} images are in both the {first} and the {second} part, such as {_some(same)}; take them out"
+            f"{number_of(len(same), 'image is', 'images are')} in both the {first} and the {second} part, such as "
+            f"{_some(same)}; take them out"
         )
 
 

@@ -26,6 +26,7 @@ from wetread.learn.sources import Source, read_source
 from wetread.learn.splits import check_leaks, fold_indices, split
 from wetread.learn.version import Began, Version, write_version
 from wetread.learn.watch import Progress
+from wetread.records.numbers import number_of
 
 Parts = Mapping[Part, Cases]
 Judged = tuple[Calibration | None, Classification | None, Classification | None]
@@ -144,7 +145,8 @@ def _checked_parts(
     if source.unsplit:
         if parts:
             raise DataUnusable(
-                f"{len(source.unsplit)} cases are in no part and others are: name the part of all or none"
+                f"{number_of(len(source.unsplit), 'case is', 'cases are')} in no part and others are: name the part of "
+                "all or none"
             )
         parts = split(source.unsplit, seed=settings.seed)
     if "train" not in parts:

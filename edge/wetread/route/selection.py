@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from wetread.bundles.fit import unintended, unreadable, why_not
 from wetread.bundles.manifest import InputRule
 from wetread.records.job import ChosenSeries
+from wetread.records.numbers import number_of
 from wetread.records.study import SeriesRef, StudyRef
 
 
@@ -105,14 +106,16 @@ def _why(candidate: _Candidate, rule: InputRule, outside: tuple[str, ...]) -> st
     if outside:
         return f"read outside the intended use: {'; '.join(outside)}"
     count = len(candidate.series.instances)
-    return "fits the rule" if rule.kind == "radiograph" else f"fits the rule, {count} instances"
+    return "fits the rule" if rule.kind == "radiograph" else f"fits the rule, {number_of(count, 'instance')}"
 
 
 def _preferred(best: _Candidate, rule: InputRule) -> str:
     preferred = f"{best.label} (UID …{best.series.series_instance_uid[-8:]})"
     if rule.kind == "radiograph":
         return f"fits, but {preferred} is read: the bundle reads one film of a study"
-    return f"fits, but {preferred} is preferred: {len(best.series.instances)} instances, not fewer than here"
+    return (
+        f"fits, but {preferred} is preferred: {number_of(len(best.series.instances), 'instance')}, not fewer than here"
+    )
 
 
 def _verdict(candidate: _Candidate, rule: InputRule, *, taken: bool, reason: str) -> Verdict:

@@ -28,6 +28,7 @@ import wetread
 from wetread.db import Database, Queries
 from wetread.durable import sync_folder
 from wetread.errors import Misconfigured, SpoolUnavailable
+from wetread.records.numbers import number_of
 from wetread.service.ownership import own
 from wetread.store.index import Index
 from wetread.store.spool import Spool
@@ -194,7 +195,8 @@ def _unpack(archive: Path, staging: Path) -> dict[str, Any]:
         raise Misconfigured(f"{archive} has backup format {manifest.get('format')!r}; this Wetread knows {FORMAT}")
     if found != manifest["sha256"]:
         damaged = sorted(n for n in {*found, *manifest["sha256"]} if found.get(n) != manifest["sha256"].get(n))
-        raise Misconfigured(f"{archive} is damaged: {len(damaged)} files differ from its manifest, first {damaged[0]}")
+        differ = number_of(len(damaged), "file differs", "files differ")
+        raise Misconfigured(f"{archive} is damaged: {differ} from its manifest, first {damaged[0]}")
     return manifest
 
 
@@ -226,7 +228,7 @@ def _hold_what_is_open(staging: Path, manifest: dict[str, Any]) -> Summary:
         for study in studies:
             tx.run(queries["hold_restored_study"], {"study_id": study["id"], "reason": reason})
             tx.event("held", reason, study_id=study["id"])
-        tx.event("restored", f"{len(manifest['sha256'])} files of the backup of {made_at}")
+        tx.event("restored", f"{number_of(len(manifest['sha256']), 'file')} of the backup of {made_at}")
     db.close()
     sizes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
     return Summary(len(manifest["sha256"]), sizes, made_at, held_results=results, held_studies=len(studies))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wetread.config import Config
 from wetread.errors import WetreadError
+from wetread.records.numbers import number_of
 from wetread.service.check import Check
 from wetread.service.doctor_api import look_at_api
 from wetread.service.doctor_network import look_at_destinations, look_at_peers, look_at_refused
@@ -79,7 +80,7 @@ def _service(config: Config) -> Iterator[Check]:
         yield Check("service", False, f"wetread serve is not running, and {found}", advice)
     else:
         should = bool(config.senders() or config.stow.clients)
-        left = f"; {waiting} received files wait for it" if waiting else ""
+        left = f"; {number_of(waiting, 'received file waits', 'received files wait')} for it" if waiting else ""
         found = f"wetread serve is not running; {where} is free{left}"
         yield Check("service", not should, found, "start it: wetread serve --config FILE" if should else "")
 

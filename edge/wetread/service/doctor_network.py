@@ -12,6 +12,7 @@ from wetread.deliver.destination import DestinationSettings, open_destination
 from wetread.deliver.dicomweb import DicomwebClient
 from wetread.dimse.scu import echo
 from wetread.errors import WetreadError
+from wetread.records.numbers import number_of
 from wetread.service.check import Check
 from wetread.service.overview import Overview
 
@@ -92,7 +93,17 @@ def _what_waits(config: Config) -> Iterator[Check]:
     for row in open_results(config).destinations(config):
         if row["refused"]:
             advice = "see why: wetread results list --state pending; then results retry, or rendition"
-            yield Check(f"results for {row['destination']}", False, f"{row['refused']} objects are refused", advice)
+            yield Check(
+                f"results for {row['destination']}",
+                False,
+                f"{number_of(row['refused'], 'object is', 'objects are')} refused",
+                advice,
+            )
         if row["held"]:
             advice = "see why: wetread results list --state held; then results release or recall"
-            yield Check(f"results for {row['destination']}", False, f"{row['held']} objects are held", advice)
+            yield Check(
+                f"results for {row['destination']}",
+                False,
+                f"{number_of(row['held'], 'object is', 'objects are')} held",
+                advice,
+            )

@@ -9,6 +9,7 @@ from wetread.bundles.trust import admit
 from wetread.config import Config
 from wetread.errors import WetreadError
 from wetread.infer.known import in_words, known_engines
+from wetread.records.numbers import number_of
 from wetread.route.router import Router
 from wetread.service.check import Check
 from wetread.service.engine_caches import cache_of_commands, service_cache, user_cache
@@ -74,7 +75,7 @@ def look_at_studies(config: Config) -> Iterator[Check]:
     yield Check("studies", not advice, found, advice)
     unreadable = overview.unreadable()
     if unreadable:
-        found = f"{len(unreadable)} received instances were set aside"
+        found = f"{number_of(len(unreadable), 'received instance was', 'received instances were')} set aside"
         yield Check("unreadable", False, found, "see: wetread studies list")
 
 

@@ -15,6 +15,7 @@ from wetread.jobs.admission import budget, check_ever, check_now
 from wetread.jobs.worker import outcome_of
 from wetread.memory import resident_mb
 from wetread.records.job import ChosenSeries, JobSpec, Prediction, ReadOptions
+from wetread.records.numbers import number_of
 from wetread.records.result import Rendition
 from wetread.records.study import StudyRef
 from wetread.route.selection import select
@@ -62,7 +63,7 @@ def read_folder(
     scan = scan_folder(folder)
     if not scan.studies:
         why = f"; {scan.skipped[0].reason}" if scan.skipped else ""
-        raise NotDicom(f"no DICOM study in {folder} ({len(scan.skipped)} other files{why})")
+        raise NotDicom(f"no DICOM study in {folder} ({number_of(len(scan.skipped), 'other file')}{why})")
     specs, passed_over = _specs(scan.studies, bundle, out, settings)
     opener = RunnerOpener(settings.engine, settings.cache_folder, settings.threads, settings.trust)
     runner = opener(bundle.folder, bundle.digest())

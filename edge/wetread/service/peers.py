@@ -11,6 +11,7 @@ from wetread.dimse.scu import echo
 from wetread.dimse.tls import Certificate, client_context, read_certificate, server_context
 from wetread.errors import Misconfigured
 from wetread.receive.stow_settings import read_tokens
+from wetread.records.numbers import number_of
 from wetread.service.overview import Overview
 
 _WARN_DAYS = 30
@@ -71,7 +72,7 @@ def expiry_problem(certificate: Certificate) -> str:
     if certificate.days_left < 0:
         return f"expired on {certificate.not_after:%Y-%m-%d}"
     if certificate.days_left < _WARN_DAYS:
-        return f"expires in {certificate.days_left:.0f} days, on {certificate.not_after:%Y-%m-%d}"
+        return f"expires in {number_of(round(certificate.days_left), 'day')}, on {certificate.not_after:%Y-%m-%d}"
     return "is not valid yet" if certificate.not_yet_valid else ""
 
 

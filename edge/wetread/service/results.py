@@ -5,6 +5,7 @@ from __future__ import annotations
 from wetread.config import Config
 from wetread.db import Database, Queries
 from wetread.deliver.decisions import AtDestination
+from wetread.records.numbers import number_of
 from wetread.service.overview import Document
 
 
@@ -39,7 +40,7 @@ class ResultsOverview:
 def what_can_be_done(there: AtDestination, config: Config) -> str:
     """One sentence about objects that a destination has already: what we cannot do, and who can do what."""
     settings = next((d for d in config.destinations if d.name == there.destination), None)
-    what = f"{len(there.sop_instance_uids)} objects of series {there.series_instance_uid}"
+    what = f"{number_of(len(there.sop_instance_uids), 'object')} of series {there.series_instance_uid}"
     if settings is None:
         return f"{there.destination} is no longer configured; {what} went there"
     if settings.kind == "folder":

@@ -13,6 +13,7 @@ from wetread.bundles.bundle import file_sha256
 from wetread.db import Database, Queries, Row
 from wetread.errors import Conflict, Misconfigured, NotHere
 from wetread.jobs.committing import committed_results
+from wetread.records.numbers import number_of
 from wetread.records.result import EncodedResult
 from wetread.service.overview import Overview
 
@@ -125,7 +126,7 @@ class Viewing:
 
         images = self.key_images(job_id)
         if not 1 <= number <= len(images):
-            raise NotHere(f"job {job_id} has {len(images)} key images, there is no number {number}")
+            raise NotHere(f"job {job_id} has {number_of(len(images), 'key image')}, there is no number {number}")
         # Ours: 8 bit RGB, colour by pixel, not compressed.
         picture = dcmread(images[number - 1].path)
         size = (int(picture.Columns), int(picture.Rows))

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt
 
 from wetread.dimse.query import StudyCount
+from wetread.records.numbers import number_of
 from wetread.store.counting import Counted
 
 Evidence = Literal["release", "pacs-count", "announced-count", "quiet", "person"]
@@ -104,7 +105,7 @@ class _Count:
         return self.here >= self.expected
 
     def __str__(self) -> str:
-        return f"{self.here} of {self.expected} instances that {self.who}"
+        return f"{self.here} of {number_of(self.expected, 'instance')} that {self.who}"
 
 
 def judge(
@@ -114,7 +115,7 @@ def judge(
     if quiet_for_s < settings.settle_s:
         return NotYet("instances are arriving", settings.settle_s - quiet_for_s)
     if facts.comparing:
-        return NotYet(f"{facts.comparing} instances came in another encoding and are being compared", 0.1)
+        return NotYet(f"{number_of(facts.comparing, 'instance')} in another encoding still compared", 0.1)
     counts = list(_counts(facts, counted))
     return (
         _by_release(facts.associations, releasing)
@@ -154,9 +155,8 @@ def _by_release(associations: tuple[AssociationSeen, ...], releasing: frozenset[
 def _by_count(counts: Iterable[tuple[Evidence, _Count]]) -> Complete | None:
     """The strongest count that is reached, unless a stronger one is not."""
     for evidence, count in counts:
-        return (
-            Complete(evidence, f"all {count.expected} instances that {count.who} are here") if count.reached else None
-        )
+        here = number_of(count.expected, "instance")
+        return Complete(evidence, f"all {here} that {count.who} are here") if count.reached else None
     return None
 
 
@@ -187,8 +187,9 @@ def _not_yet(
 ) -> NotYet | None:
     """What is waited for, each for its own time."""
     waits = [(settings.quiet_s, f"no new instance for {settings.quiet_s:g} s")]
-    if _open(facts.associations, releasing):
-        waits.append((settings.wait_for_release_s, f"the end of {_open(facts.associations, releasing)} association(s)"))
+    still_open = _open(facts.associations, releasing)
+    if still_open:
+        waits.append((settings.wait_for_release_s, f"the end of {number_of(still_open, 'association')}"))
     waits += [(settings.wait_for_count_s, str(count)) for _, count in counts if not count.reached]
     until_s, what = max(waits)
     if quiet_for_s < until_s:
@@ -214,7 +215,7 @@ def _last_resort(
     yield from (f"only {count}, after {settings.wait_for_count_s:g} s" for _, count in counts if not count.reached)
     broken = sum(a.peer in releasing and a.ended in ("aborted", "lost") for a in facts.associations)
     if broken:
-        yield f"{broken} association(s) ended without release"
+        yield f"{number_of(broken, 'association')} ended without release"
     if _open(facts.associations, releasing):
         yield f"the end of an association was not seen in {settings.wait_for_release_s:g} s"
     if counted.problem:

@@ -14,6 +14,7 @@ from datetime import date
 
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.errors import Misconfigured
+from wetread.records.numbers import number_of
 from wetread.records.study import Correction
 from wetread.store.patients import PatientSeen, patients_in, what_differs
 from wetread.store.revisions import Revisions
@@ -112,7 +113,11 @@ class StudyRequests:
         tx.event("corrected", detail, said=reason, study_id=study["id"])
         withdrawn = tx.run(self._queries["withdraw_all"], key)
         if withdrawn:
-            tx.event("withdrawn", f"{withdrawn} objects that say something else of the patient", study_id=study["id"])
+            tx.event(
+                "withdrawn",
+                f"{number_of(withdrawn, 'object that says', 'objects that say')} something else of the patient",
+                study_id=study["id"],
+            )
         if study["state"] == "complete":
             self._set_state(tx, study, "receiving", "")
             self._revisions.close_study(tx, study["id"], evidence="person", reason=f"corrected by {self._who}")

@@ -24,6 +24,7 @@ from annotated_types import Ge
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.durable import make_folder, sync_folder
 from wetread.errors import Misconfigured
+from wetread.records.numbers import number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Retention:
             files = sum(_count_files(folder) for folder in moved)
             tx.run(self._queries["erase_events"], {"study_id": row["id"]})
             tx.run(self._queries["erase_study"], {"study_id": row["id"]})
-            tx.event("erased", f"one study: {files} files, {len(jobs)} reads")
+            tx.event("erased", f"one study: {number_of(files, 'file')}, {number_of(len(jobs), 'read')}")
         for folder in moved:
             shutil.rmtree(folder)
         return files
@@ -150,7 +151,7 @@ class Retention:
         with self._db.transaction() as tx:
             self._mark(tx, kind, row["name"])
             what = "images" if kind == "studies" else "results"
-            tx.event("removed", f"{files} files ({what}): {reason}", study_id=row["study_id"])
+            tx.event("removed", f"{number_of(files, 'file')} ({what}): {reason}", study_id=row["study_id"])
         if moved:
             shutil.rmtree(moved)
         return Removed(kind, int(row["study_id"]), files)

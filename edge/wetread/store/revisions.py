@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wetread.db import Database, Queries, Row, Transaction, now
+from wetread.records.numbers import number_of
 from wetread.records.study import Correction, InstanceRef, StudyRef, correct
 from wetread.store.attributes import film_from_json, series_from_json, study_from_json, study_to_json
 from wetread.store.completeness import CompletenessSettings, Evidence
@@ -121,14 +122,14 @@ class Revisions:
         revision_id = tx.fetch(self._queries["add_revision"], fields)[0]["id"]
         rows = [{"revision_id": revision_id, "instance_id": i["id"]} for i in instances]
         tx.run_many(self._queries["add_revision_instance"], rows)
-        tx.event("complete", f"revision {number}: {len(instances)} instances, {reason}", study_id=study_id)
+        tx.event("complete", f"revision {number}: {number_of(len(instances), 'instance')}, {reason}", study_id=study_id)
         return 1
 
     def _lost_to_retention(self, tx: Transaction, study_id: int, instances: list[Row]) -> bool:
         """A read of the late part alone would be half a read."""
         removed = sum(i["removed_at"] is not None for i in instances)
         if removed:
-            lost = f"{removed} of {len(instances)} images were removed by retention before late ones came"
+            lost = f"{removed} of {number_of(len(instances), 'image')} were removed by retention before late ones came"
             self._set_state(tx, study_id, "held", f"{lost}; send the study again, then release it")
             tx.event("held", lost, study_id=study_id)
         return bool(removed)
@@ -140,7 +141,8 @@ class Revisions:
             return False
         left = sum(row["n"] for row in tx.fetch(self._queries["senders"], key) if row["peer"] not in self._authorities)
         if left:
-            reason = f"instances of two patients in one study: {left} images still say the former one"
+            still = number_of(left, "image still says", "images still say")
+            reason = f"instances of two patients in one study: {still} the former one"
             self._set_state(tx, study_id, "held", f"{reason}; have the authority send the whole study, or correct it")
             tx.event("held", reason, study_id=study_id)
         return bool(left)

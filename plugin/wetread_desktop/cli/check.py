@@ -13,7 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask for its health and, with the token, for one study."""
+    """Ask for its health and, with the token, for one study.
+
+    Exit codes: 0 it answers and takes the token, 1 it does not, 2 what was given or set is no address.
+    """
     from dataclasses import replace
 
     from wetread_desktop.client.edge import Edge

@@ -42,17 +42,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
-    from wetread_desktop.client.errors import EdgeError
+    from wetread_desktop.client.errors import AddressInvalid, EdgeError
     from wetread_desktop.client.settings import SettingsInvalid
 
     args = build_parser().parse_args(arguments)
     try:
         return int(args.run(args))
+    except (AddressInvalid, SettingsInvalid) as exc:
+        print(f"wetread-desk: {exc}", file=sys.stderr)
+        return WRONG_USAGE
     except EdgeError as exc:
         print(f"wetread-desk: {exc}", file=sys.stderr)
         return FAILED
-    except SettingsInvalid as exc:
-        print(f"wetread-desk: {exc}", file=sys.stderr)
-        return WRONG_USAGE
     except KeyboardInterrupt:
         return FAILED

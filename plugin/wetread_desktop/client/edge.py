@@ -69,7 +69,7 @@ class Edge:
     """One edge. May be used by several threads at a time."""
 
     def __init__(self, address: EdgeAddress, *, timeout_s: float = 10.0) -> None:
-        """``timeout_s``: how long the edge may be silent. Raises: ``Unreachable``, ``CertificateRefused``."""
+        """``timeout_s``: how long the edge may be silent. Raises: ``AddressInvalid``, ``CertificateRefused``."""
         self.http = Http(address, timeout_s=timeout_s)
         self._timeout_s = timeout_s
 

@@ -44,6 +44,12 @@ class Unreachable(EdgeError):
     retry = True
 
 
+class AddressInvalid(Unreachable):
+    """What was given is no address at all: trying again does not help."""
+
+    retry = False
+
+
 class Interrupted(Unreachable):
     """The connection broke before the answer was whole."""
 

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
 from wetread_desktop.client.errors import (
+    AddressInvalid,
     AnswerInvalid,
     CertificateRefused,
     EdgeError,
@@ -51,14 +52,14 @@ class EdgeAddress:
     """Who reads, as DICOM PN; recorded with each change."""
 
     def check(self) -> None:
-        """Raises: ``Unreachable`` when the address cannot be one."""
+        """Raises: ``AddressInvalid`` when the address cannot be one."""
         try:
             parts = urlsplit(self.url)
             good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
         except ValueError:
             good = False
         if not good:
-            raise Unreachable(f"{self.url!r} is no address of an edge; it looks like https://edge.example.org:8642")
+            raise AddressInvalid(f"{self.url!r} is no address of an edge; it looks like https://edge.example.org:8642")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Http:
     """Calls to one edge. May be used by several threads at a time."""
 
     def __init__(self, address: EdgeAddress, *, timeout_s: float = 10.0) -> None:
-        """``timeout_s``: how long the edge may be silent. Raises: ``Unreachable``, ``CertificateRefused``."""
+        """``timeout_s``: how long the edge may be silent. Raises: ``AddressInvalid``, ``CertificateRefused``."""
         address.check()
         self.address = address
         self._parts = urlsplit(address.url)

@@ -89,11 +89,14 @@ class SettingsFolder:
         self._write("desktop.json", json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 
     def token(self) -> str:
-        """The token; '' while there is none."""
+        """The token; '' while there is none. Raises: ``SettingsInvalid``."""
+        path = self.folder / "token"
         try:
-            return (self.folder / "token").read_text(encoding="utf-8").strip()
+            return path.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             return ""
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SettingsInvalid(f"the token in {path} cannot be read: {exc}") from exc
 
     def save_token(self, token: str) -> None:
         """Raises: ``OSError``."""

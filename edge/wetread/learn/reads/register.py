@@ -10,6 +10,7 @@ from typing import Literal
 from wetread.db import Database, Queries, Row, Transaction, now
 from wetread.errors import Conflict
 from wetread.learn.reads.pseudonyms import Pseudonyms
+from wetread.records.numbers import number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Register:
             tx.run(self._queries["withdraw"], fields)
             found = [case for one in (pseudonym, *also) for case in self._cases(tx, one)]
             cases = list({(case["export_id"], case["name"]): case for case in found}.values())
-            detail = f"one {kind}, by {self._who}: {len(cases)} exported reads"
+            detail = f"one {kind}, by {self._who}: {number_of(len(cases), 'exported read')}"
             tx.event("learning_withdrawn", detail, study_id=self._study_id(tx, study_instance_uid))
         return cases
 
@@ -104,7 +105,7 @@ class Register:
         with self._db.transaction() as tx:
             cases = self._cases(tx, study)
             if cases:
-                tx.event("learning_erased", f"the exported copies of one erased study: {len(cases)} reads")
+                tx.event("learning_erased", f"the exported copies of one erased study: {number_of(len(cases), 'read')}")
         return cases
 
     def removed(self, export_id: str, name: str) -> None:
