@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,15 @@ import pytest
 
 from wetread.records.study import Patient
 from wetread.review.decisions import Decision
-from wetread_desktop.client.journal import Journal, JournalBroken, JournalBusy, Owner, patient_digest, unfinished
+from wetread_desktop.client.journal import (
+    Journal,
+    JournalBroken,
+    JournalBusy,
+    Owner,
+    patient_digest,
+    unfinished,
+    unreadable,
+)
 
 PATIENT = Patient("P-17", "", "Meier^Anna", "19500304", "F")
 OWNER = Owner("http://127.0.0.1:1", "job-1", "1.2.3", patient_digest(PATIENT, "1.2.3"))
@@ -147,6 +156,30 @@ def test_every_decision_is_synced_before_it_counts(tmp_path: Path, monkeypatch: 
     assert synced == [journal.path.stat().st_size]
 
 
+def test_decision_that_does_not_fit_leaves_nothing_behind_and_the_next_one_is_read_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, OWNER)
+    first, refused, last = (decision(f"2.25.{n}") for n in range(3))
+    journal.add(first)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 20, hard))
+    try:
+        with pytest.raises(OSError, match="only 20 of"):
+            journal.add(refused)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    journal.add(last)
+    journal.close()
+    assert Journal(tmp_path, OWNER).pending == (first, last)
+
+
+@pytest.mark.parametrize("broken", [b"no journal\n", b'{"version": 1}\n', b'{"version": 1, "edge": "x"}\n[]\n'])
+def test_journal_that_cannot_be_read_is_named_and_one_that_is_empty_is_not(tmp_path: Path, broken: bytes) -> None:
+    (tmp_path / "broken.jsonl").write_bytes(broken)
+    (tmp_path / "empty.jsonl").touch()
+    assert [str(tmp_path / "broken.jsonl") in str(error) for error in unreadable(tmp_path)] == [True]
+    assert list(unfinished(tmp_path)) == []
+
+
 def test_full_disk_is_an_error_and_the_decision_is_not_pending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(tmp_path, OWNER)
 
@@ -157,3 +190,5 @@ def test_full_disk_is_an_error_and_the_decision_is_not_pending(tmp_path: Path, m
     with pytest.raises(OSError, match="No space left"):
         journal.add(decision())
     assert journal.pending == ()
+    journal.close()
+    assert list(unfinished(tmp_path)) == [], "what was refused does not come back"

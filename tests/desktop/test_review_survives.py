@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,31 @@ def test_decision_whose_answer_was_lost_is_one_decision(tmp_path: Path, edge: Fa
     desk.host.until(lambda: desk.presenter.state.review.unsent == 0 and job.review.version)
     assert job.review.version == 1
     assert [path for _, path in edge.calls].count("/jobs/job-1/review/decisions") == 2
+
+
+def test_full_disk_after_the_edge_took_a_decision_is_told_and_the_next_one_still_goes_out(
+    tmp_path: Path, edge: FakeEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = edge_with_result(edge)
+    full, real = threading.Event(), os.fsync
+    full.set()
+
+    def fsync(descriptor: int) -> None:
+        written = Path(f"/proc/self/fd/{descriptor}").resolve()
+        if full.is_set() and written.suffix == ".jsonl" and b'"sent"' in written.read_bytes():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    desk = DeskUnderTest(tmp_path, edge)
+    desk.review_findings()
+    desk.presenter.accept(["2.25.2"])
+    card = desk.host.until(lambda: desk.presenter.state.card)
+    assert "No space left on device" in ENGLISH(card.what)
+    full.clear()
+    desk.presenter.reject(["2.25.3"], "no")
+    desk.host.until(lambda: not list(unfinished(tmp_path / "unsent")))
+    assert [(d.tracking_uid, d.action) for d in job.decisions.values()] == [("2.25.2", "accept"), ("2.25.3", "reject")]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -72,13 +72,10 @@ def _done(service: WetreadProcess, pacs: RememberingPacs, study: Phantom) -> boo
     return states.get(study.study_instance_uid) == "read" and pacs.reports(study.study_instance_uid) > 0
 
 
-def _check(service: WetreadProcess, pacs: RememberingPacs, studies: list[Phantom]) -> None:
-    shown = {s["study_instance_uid"]: s for s in service.overview.studies()}
-    for study in studies:
-        found = shown[study.study_instance_uid]
-        assert (found["state"], found["instances"]) == ("read", len(study.paths))
-        assert pacs.reports(study.study_instance_uid) == 1
-    assert pacs.changed() == []
+def _ends(service: WetreadProcess, pacs: RememberingPacs) -> dict[str, tuple[str, int, int]]:
+    """Study Instance UID → its state, its instances and its reports in the PACS."""
+    studies = {s["study_instance_uid"]: s for s in service.overview.studies()}
+    return {uid: (shown["state"], shown["instances"], pacs.reports(uid)) for uid, shown in studies.items()}
 
 
 def test_each_process_dies_at_each_state_and_nothing_is_lost_doubled_or_stuck(
@@ -95,7 +92,8 @@ def test_each_process_dies_at_each_state_and_nothing_is_lost_doubled_or_stuck(
     until(lambda: _done(service, pacs, study), timeout_s=240, what="the study is read and delivered")
     sender.join()
     assert list(armed.iterdir()) == [], "a state was never reached"
-    _check(service, pacs, [study])
+    assert _ends(service, pacs) == {study.study_instance_uid: ("read", len(study.paths), 1)}
+    assert pacs.changed() == []
 
 
 def test_random_kills_lose_double_and_block_nothing(wetread: Start, pacs: RememberingPacs, tmp_path: Path) -> None:
@@ -111,7 +109,8 @@ def test_random_kills_lose_double_and_block_nothing(wetread: Start, pacs: Rememb
         until(lambda: _done(service, pacs, study), timeout_s=120, what=f"round {number}: read and delivered")  # noqa: B023
         sender.join()
         studies.append(study)
-    _check(service, pacs, studies)
+    assert _ends(service, pacs) == {s.study_instance_uid: ("read", len(s.paths), 1) for s in studies}
+    assert pacs.changed() == []
 
 
 def _kill_one(service: WetreadProcess, chance: random.Random) -> None:

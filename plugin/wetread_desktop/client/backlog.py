@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from wetread.review.decisions import Decision
 from wetread_desktop.client.desk import Desk
 from wetread_desktop.client.edge import Edge
 from wetread_desktop.client.errors import EdgeError, HeldByAnother, NotHere
-from wetread_desktop.client.journal import Journal, JournalBroken, JournalBusy, Owner, patient_digest, unfinished
+from wetread_desktop.client.journal import (
+    NOBODY,
+    Journal,
+    JournalBroken,
+    JournalBusy,
+    Owner,
+    patient_digest,
+    unfinished,
+    unreadable,
+)
 from wetread_desktop.client.panel_state import UnsentView
 from wetread_desktop.client.recorder import held, wire
 from wetread_desktop.client.reviews import ReviewDocument, ReviewState
@@ -32,6 +42,7 @@ class Unsent:
 
     owner: Owner
     count: int
+    """0: nobody knows, because it cannot be read."""
     why: Sentence = ""
     """Empty: the edge does not answer."""
     for_good: bool = False
@@ -70,12 +81,12 @@ class Backlog:
         """Give up what can never be sent; it stands in the journal why, until that is removed."""
         for unsent in left:
             if unsent.for_good:
-                try:
-                    journal = Journal(self._folder, unsent.owner)
-                except (OSError, JournalBusy, JournalBroken):
-                    continue  # it is counted again by the next look
-                journal.dropped([d.id for d in journal.pending], "given up by the reader")
-                journal.close()
+                # Where it cannot be, it is counted again by the next look.
+                with (
+                    suppress(OSError, JournalBusy, JournalBroken),
+                    closing(Journal(self._folder, unsent.owner)) as journal,
+                ):
+                    journal.dropped([d.id for d in journal.pending], "given up by the reader")
         self.look()
 
     def close(self) -> None:
@@ -115,7 +126,10 @@ class Backlog:
                 sent.add(owner.job_id)
             else:
                 left.append(found)
-        return tuple(left), frozenset(sent)
+        why = (
+            say("Decisions of an earlier window cannot be read: {why}", why=str(e)) for e in unreadable(self._folder)
+        )
+        return (*left, *(Unsent(NOBODY, 0, sentence) for sentence in why)), frozenset(sent)
 
     def _delivered(self, unsent: Unsent) -> Unsent | None:
         """Send one journal: what is left of it, with the reason; none when all of it is there."""

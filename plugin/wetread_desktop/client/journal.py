@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,6 +37,10 @@ class Owner:
     def file_name(self) -> str:
         """One for each owner; names nobody."""
         return hashlib.sha256("\n".join((self.edge, self.job_id, self.patient)).encode()).hexdigest()[:32] + ".jsonl"
+
+
+NOBODY = Owner("", "", "", "")
+"""Of a journal that does not say whose it is."""
 
 
 def patient_digest(patient: Patient, study_instance_uid: str) -> str:
@@ -104,11 +108,17 @@ class Journal:
                 del self._pending[one]
 
     def _append(self, entry: dict[str, Any]) -> None:
+        """Raises: ``OSError``; then the entry is not in the file, nor half of it, which would spoil the next line."""
         line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
-        written = self._file.write(line)
-        if written != len(line):
-            raise OSError(f"only {written} of {len(line)} bytes went into {self.path}")
-        os.fsync(self._file.fileno())
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            written = self._file.write(line)
+            if written != len(line):
+                raise OSError(f"only {written} of {len(line)} bytes went into {self.path}")
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(before)
+            raise
 
     def _load(self) -> dict[str, Decision]:
         """What is pending; a new file gets its first line."""
@@ -129,17 +139,34 @@ class Journal:
 
 
 def unfinished(folder: Path) -> Iterator[tuple[Owner, int]]:
-    """Owners of decisions that were not sent, with how many; what cannot be read is left out, and left alone."""
+    """Owners of decisions that were not sent, with how many; a journal that cannot be read is one of ``unreadable``."""
+    for path in sorted(folder.glob("*.jsonl")):
+        with contextlib.suppress(OSError, JournalBroken):
+            owner, count = _outline(path)
+            if count:
+                yield owner, count
+
+
+def unreadable(folder: Path) -> Iterator[JournalBroken | OSError]:
+    """Why each journal that may hold decisions cannot be read; the file is left alone."""
     for path in sorted(folder.glob("*.jsonl")):
         try:
-            whole = path.read_bytes().rpartition(b"\n")[0]
-            first, *others = [_object(line, path) for line in whole.split(b"\n")]
-            pending = _replayed(others, path)
-            owner = Owner(*(str(first[key]) for key in ("edge", "job_id", "study_instance_uid", "patient")))
-        except (OSError, JournalBroken, KeyError):
-            continue
-        if pending:
-            yield owner, len(pending)
+            _outline(path)
+        except FileNotFoundError:
+            continue  # its last decision was sent just now
+        except (JournalBroken, OSError) as error:
+            yield error
+
+
+def _outline(path: Path) -> tuple[Owner, int]:
+    """Whose decisions, and how many are pending. Raises: ``JournalBroken``, ``OSError``."""
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    if not whole:
+        return NOBODY, 0  # made a moment ago, or left empty on Windows
+    first, *others = [_object(line, path) for line in whole.split(b"\n")]
+    if not {field.name for field in fields(Owner)} <= first.keys():
+        raise JournalBroken(f"{path} does not say whose decisions it holds; it was left alone")
+    return Owner(*(str(first[field.name]) for field in fields(Owner))), len(_replayed(others, path))
 
 
 def _replayed(entries: Sequence[dict[str, Any]], path: Path) -> dict[str, Decision]:

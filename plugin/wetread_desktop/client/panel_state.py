@@ -146,7 +146,7 @@ class UnsentView:
 
     count: int = 0
     why: tuple[Sentence, ...] = ()
-    """Each reason once."""
+    """Each reason once, also why some cannot even be counted."""
     can_forget: bool = False
     """Some of them can never be sent."""
 

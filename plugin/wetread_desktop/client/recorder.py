@@ -70,7 +70,7 @@ class Recorder:
             self._guard.notify_all()
 
     def give_up(self, reason: str) -> tuple[str, ...]:
-        """Send nothing of what is pending. Returns: the ids."""
+        """Send nothing of what is pending. Returns: the ids. Raises: ``OSError``."""
         with self._guard:
             if self._journal is None:
                 return ()
@@ -148,7 +148,7 @@ class Recorder:
             try:
                 self._send_now(pending)
                 failures = 0
-            except EdgeError as error:
+            except (EdgeError, OSError) as error:  # OSError: sent, and the journal does not take that down
                 self._told.trouble(error)
                 self._pause(error, _PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
                 failures += 1
@@ -163,16 +163,16 @@ class Recorder:
     def _pending(self) -> tuple[Decision, ...]:
         return self._journal.pending if self._journal is not None else ()
 
-    def _pause(self, error: EdgeError, seconds: float) -> None:
+    def _pause(self, error: EdgeError | OSError, seconds: float) -> None:
         with self._guard:
             self._holds = self._holds and not isinstance(error, HeldByAnother)
-            if error.retry:
+            if isinstance(error, OSError) or error.retry:
                 self._guard.wait_for(lambda: self._closed or self._take_over, seconds)
             else:
                 self._stuck = True
 
     def _send_now(self, pending: Sequence[Decision]) -> None:
-        """Raises: ``EdgeError``."""
+        """Raises: ``EdgeError``; ``OSError`` when the journal cannot say that they were sent."""
         job_id = self._owner.job_id
         if others := [d for d in pending if d.reader != self._edge.address.reader]:
             self._send_of_another(others)
@@ -191,7 +191,7 @@ class Recorder:
                 self._refused(pending[0], error)
 
     def _send_of_another(self, pending: Sequence[Decision]) -> None:
-        """Who decided was set here before; it goes under that name. Raises: ``EdgeError``."""
+        """Who decided was set here before; it goes under that name. Raises: ``EdgeError``, ``OSError``."""
         reader = pending[0].reader
         theirs = [d for d in pending if d.reader == reader]
         with held(self._edge.as_reader(reader), self._owner.job_id) as edge:

@@ -162,8 +162,10 @@ class Reviewing:
     def give_up(self) -> None:
         """Forget what was decided here and not sent."""
         if self._open is not None:
-            ids = self._open.recorder.give_up("given up by the reader")
-            self._open.session.gone(ids)
+            try:
+                self._open.session.gone(self._open.recorder.give_up("given up by the reader"))
+            except OSError as error:
+                self._desk.fail(error)
             self.show()
 
     def reload(self) -> None:

@@ -99,13 +99,14 @@ class UnsentBar(QFrame):
             "{n} decisions on other reads are not sent yet.",
             unsent.count,
         )
-        self.text.setText(words(said))
+        self.text.setText(words(said) if unsent.count else "")
+        self.text.setVisible(unsent.count > 0)
         self.why.setText("\n".join(words(sentence) for sentence in unsent.why))
         self.forget.setText(words(say("Forget what cannot be sent")))
         self.forget.setVisible(unsent.can_forget)
         name(self.forget, self.forget.text())
-        self.setAccessibleName(f"{self.text.text()} {self.why.text()}")
-        self.setVisible(unsent.count > 0)
+        self.setAccessibleName(f"{self.text.text()} {self.why.text()}".strip())
+        self.setVisible(bool(unsent.why))
 
 
 class CardView(QFrame):

@@ -22,6 +22,7 @@ from gui_thread import watched
 from peers import Orthanc, WetreadProcess
 from phantoms import Patient, Phantom, write_series
 from reader import JOHN, ReadersProgram
+from wetread_desktop.client.journal import unfinished
 from wetread_desktop.client.panel_state import Phase
 
 pytestmark = pytest.mark.peer
@@ -102,13 +103,20 @@ def test_window_closed_with_decisions_the_edge_does_not_have_sends_them_at_its_n
     assert "1 not at the edge yet" in eva.panel.review.text()
     eva.close()
     service.start()
+    jane = ReadersProgram(service)
     again = desk(service, profile=eva.profile)
+    # Before the study is opened, so that it is not the panel that sends them and holds the review from then on.
+    again.until(
+        lambda: not list(unfinished(eva.profile / "unsent")) and jane.get(f"/jobs/{job}/review")["holder"] is None
+    )
+    (finding,) = jane.get(f"/jobs/{job}/review")["findings"]
+    assert (finding["state"], finding["comment"]) == ("rejected", "a vessel")
     again.open(phantom.folder)
     again.until(lambda: again.state.sign.enabled and again.state.review.decided == 1)
-    review = ReadersProgram(service).get(f"/jobs/{job}/review")
-    assert (review["findings"][0]["state"], review["findings"][0]["comment"]) == ("rejected", "a vessel")
-    holder = review["holder"]  # of what went out before the study was opened nobody holds a review
-    assert holder is None or holder["reader"] == READER
+    assert jane.get(f"/jobs/{job}/review")["holder"] is None, "who only looks holds nothing"
+    again.type(Qt.Key.Key_J, Qt.Key.Key_A)
+    again.until(lambda: again.state.findings[0].state == "accepted" and again.state.review.unsent == 0)
+    assert jane.get(f"/jobs/{job}/review")["holder"]["reader"] == READER
     again.close()
     john = ReadersProgram(service, JOHN)
     assert john.hold(job).status_code == 200, "the closed window let go of the review"

@@ -78,7 +78,10 @@ def test_closing_while_it_reads_ends_every_thread_of_ours(
     qtbot.waitUntil(lambda: len(made.viewer.layers) > 0, timeout=30_000)
     made.close()
     made.close()  # a second time does no harm
-    qtbot.waitUntil(lambda: not [t for t in set(threading.enumerate()) - before if t.is_alive()], timeout=10_000)
+    ours = set(threading.enumerate()) - before
+    for thread in ours:
+        thread.join(timeout=10.0)
+    assert [thread.name for thread in ours if thread.is_alive()] == []
 
 
 def test_command_of_the_file_menu_opens_the_dialog_of_the_panel(monkeypatch: pytest.MonkeyPatch) -> None:
