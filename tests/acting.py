@@ -13,7 +13,8 @@ from pathlib import Path
 
 from waiting import until
 from wetread.errors import EngineDisagrees, MissingSlice, SpoolUnavailable
-from wetread.jobs.worker import Progress, Runner
+from wetread.jobs.worker import Runner
+from wetread.progress import Progress
 from wetread.records.job import JobOutcome, JobSpec, JobState, Prediction
 
 

@@ -1,4 +1,4 @@
-"""How far a read has come, and how long each stage took."""
+"""How far something has come that takes time, and how long each stage of a read took."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from wetread.records.job import StageTiming
 
 Progress = Callable[[str, float], None]
-"""Told the stage and how far the whole read has come, 0 to 1."""
+"""Told what is being done, and how far the whole has come, 0 to 1."""
+
+
+def unheard(_what: str, _share: float) -> None:
+    """Where nobody wants to be told."""
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from wetread.bundles.bundle import file_sha256
 from wetread.guard.appearance import picture, read_appearance
 from wetread.infer.configs.config import InferenceConfig
 from wetread.learn.evaluate import evaluate
+from wetread.learn.measured import HowRead
 from wrong_films import REAL_FILMS, SLICES, drawn, noise, real_film, slices, spoiled
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "pneumoniamnist" / "trainval.npz"
@@ -100,7 +101,7 @@ def test_figures_of_the_model_card_are_what_the_engine_measures(name: str, tmp_p
     assert metrics["data"]["sha256"] == file_sha256(DATA)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("wetread.learn.measures.RESAMPLES", 5)
-        document = evaluate(bundle, DATA, cache_folder=tmp_path).document()
+        document = evaluate(bundle, DATA, HowRead(tmp_path)).document()
     assert document["data"]["part"] == "val"  # type: ignore[index]
     assert document["engine"].startswith("openvino f32")  # type: ignore[attr-defined]
     assert document["n"] == 524

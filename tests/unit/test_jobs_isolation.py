@@ -17,7 +17,8 @@ import pytest
 from waiting import until
 from wetread.jobs import isolation
 from wetread.jobs.executor import LocalExecutor, WorkerSettings
-from wetread.jobs.worker import Progress, Runner
+from wetread.jobs.worker import Runner
+from wetread.progress import Progress
 from wetread.records.job import JobOutcome, JobSpec, JobState
 from wetread.records.study import Patient, StudyRef
 

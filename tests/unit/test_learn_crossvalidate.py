@@ -20,6 +20,7 @@ from wetread.learn import measures
 from wetread.learn.average import average
 from wetread.learn.crossvalidate import Plan, cross_validate, make_plan
 from wetread.learn.evaluate import evaluate
+from wetread.learn.measured import HowRead
 from wetread.learn.settings import TrainingSettings
 from wetread.learn.splits import ALIKE
 
@@ -94,7 +95,7 @@ def test_figures_are_those_of_the_fold_networks_read_as_a_study_is(
             test_images=np.stack([case.image for case in left_out]),
             test_labels=np.array([case.targets for case in left_out]),
         )
-        said = evaluate(fold, tmp_path / "left.npz", cache_folder=tmp_path / "cache", engine="torch").scores[0]
+        said = evaluate(fold, tmp_path / "left.npz", HowRead(tmp_path / "cache", "torch")).scores[0]
         assert said.measured == measured
         assert measured.threshold == fold.manifest.scores[0].threshold
     spread = score.spread["auroc"]

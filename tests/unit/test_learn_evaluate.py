@@ -20,6 +20,7 @@ from wetread.infer.gate.golden import film_of
 from wetread.infer.model import open_model
 from wetread.learn import measures
 from wetread.learn.evaluate import evaluate
+from wetread.learn.measured import HowRead
 from wetread.learn.train import train
 from wetread.records.output import Scores
 
@@ -42,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def test_evaluation_says_what_a_read_says(trained: Bundle, tmp_path: Path) -> None:
     images, labels = films(6, seed=9)
     np.savez(tmp_path / "six.npz", test_images=images, test_labels=labels)
-    evaluation = evaluate(trained, tmp_path / "six.npz", cache_folder=tmp_path / "cache", engine="torch")
+    evaluation = evaluate(trained, tmp_path / "six.npz", HowRead(tmp_path / "cache", "torch"))
     model = open_model(trained, engine="torch", cache_folder=tmp_path / "cache")
     for image, answer in zip(images, evaluation.answers, strict=True):
         read = model.run({"film": film_of((image / 255).astype(np.float32), label="film")})
@@ -59,26 +60,26 @@ def test_evaluation_asks_for_scores_alone_also_where_a_read_asks_how_steady_they
     np.savez(tmp_path / "six.npz", test_images=images, test_labels=labels)
     manifest = trained.manifest.model_copy(update={"uncertainty": UncertaintyRule(times=8, shift=0.05)})
     steady = replace(trained, manifest=manifest)
-    plain = evaluate(trained, tmp_path / "six.npz", cache_folder=tmp_path / "cache", engine="torch")
+    plain = evaluate(trained, tmp_path / "six.npz", HowRead(tmp_path / "cache", "torch"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("wetread.infer.uncertainty.changed", lambda *_: pytest.fail("changed copies were made"))
-        again = evaluate(steady, tmp_path / "six.npz", cache_folder=tmp_path / "cache", engine="torch")
+        again = evaluate(steady, tmp_path / "six.npz", HowRead(tmp_path / "cache", "torch"))
     assert np.array_equal(plain.answers, again.answers)
 
 
 def test_test_part_is_measured_before_validation_and_named(trained: Bundle, tmp_path: Path) -> None:
     both = write_films(tmp_path / "both.npz", train=0, val=8, test=10)
-    document = evaluate(trained, both, cache_folder=tmp_path / "cache", engine="torch").document()
+    document = evaluate(trained, both, HowRead(tmp_path / "cache", "torch")).document()
     assert (document["n"], document["data"]["part"]) == (10, "test")  # type: ignore[index]
     only = write_films(tmp_path / "val.npz", train=0, val=8)
-    document = evaluate(trained, only, cache_folder=tmp_path / "cache", engine="torch").document()
+    document = evaluate(trained, only, HowRead(tmp_path / "cache", "torch")).document()
     assert (document["n"], document["data"]["part"]) == (8, "val")  # type: ignore[index]
 
 
 def test_training_part_alone_is_no_evaluation(trained: Bundle, tmp_path: Path) -> None:
     data = write_films(tmp_path / "train.npz", train=8, val=0)
     with pytest.raises(DataUnusable, match="none of the parts test, val, only train"):
-        evaluate(trained, data, cache_folder=tmp_path / "cache", engine="torch")
+        evaluate(trained, data, HowRead(tmp_path / "cache", "torch"))
 
 
 def test_command_prints_figures_and_writes_a_page_with_plots(

@@ -28,6 +28,7 @@ from wetread.config import Config
 from wetread.errors import Misconfigured
 from wetread.images.film import read_radiograph
 from wetread.learn.evaluate import evaluate
+from wetread.learn.measured import HowRead
 from wetread.learn.reads.deidentify import KEPT, KEPT_IN_ITEMS, Stranger
 from wetread.learn.reads.deidentify import write_film as export_film
 from wetread.learn.reads.export import Allowed, Exported, ReadsExport
@@ -284,7 +285,7 @@ def test_export_trains_a_version_that_a_withdrawal_names_and_the_copies_are_gone
     assert f"Learned from signed reads of a site: export {done.id}." in (
         trained.bundle.folder / "docs" / "README.md"
     ).read_text(encoding="utf-8")
-    measured = evaluate(trained.bundle, done.folder, cache_folder=tmp_path / "cache", engine="torch")
+    measured = evaluate(trained.bundle, done.folder, HowRead(tmp_path / "cache", "torch"))
     assert measured.n == 14
 
     gone = next(line for line in table(done.folder) if line["patient"] == _pseudonym(site, "PAT-3"))

@@ -127,6 +127,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
     with _learn_extra():
         from wetread.learn.evaluation import measure_bundle
+        from wetread.learn.measured import HowRead
         from wetread.learn.page import write_page
         from wetread.learn.sources import read_source
     _quietly()
@@ -135,11 +136,8 @@ def evaluate(args: argparse.Namespace) -> int:
         evaluation = measure_bundle(
             bundle,
             read_source(args.data, bundle.manifest, unverified=args.unverified),
-            cache_folder=engine_cache(args),
-            engine=args.engine,
+            HowRead(engine_cache(args), args.engine, trust_policy(args), progress=progress),
             part=args.part,
-            trust=trust_policy(args),
-            progress=progress,
         )
     if args.html:
         write_page(evaluation, args.html)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,13 +13,13 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from wetread.demo.head import NOTICE, Head, average_head
 from wetread.demo.scan import AXIAL, CORONAL, SAGITTAL, Scan, Slab, acquire, centre_of
+from wetread.progress import Progress, unheard
 from wetread.records.volume import Affine
 
 PATIENT_NAME = "Demo^Average Head"
 PATIENT_ID = "WETREAD-DEMO"
 AGE_YEARS = 45
 
-Progress = Callable[[str, float], None]
 
 LOCALIZER = Scan(
     number=1,
@@ -84,7 +83,7 @@ class DemoStudy:
     """All instances, by series and slice."""
 
 
-def write_study(folder: Path, *, progress: Progress = lambda _what, _share: None) -> DemoStudy:
+def write_study(folder: Path, *, progress: Progress = unheard) -> DemoStudy:
     """Write the study into ``folder``, one file for each instance; all UIDs are new.
 
     Raises: ``Misconfigured`` when the template is not installed.

@@ -27,10 +27,10 @@ from wetread.infer.engines.wish import PRECISIONS, Precision
 from wetread.infer.gate.compare import compare_outputs, limits
 from wetread.infer.gate.golden import golden_images
 from wetread.infer.phantom import phantoms, without_requirements
+from wetread.progress import Progress, unheard
 from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
 
-Progress = Callable[[str, float], None]
 _Case = tuple[Path, str, Precision, Path, TrustPolicy | None]
 """Bundle folder, engine, precision, engine cache, and what the site asks of a bundle."""
 
@@ -63,7 +63,7 @@ def benchmark(
     engines: Sequence[str] = (),
     repeats: int = 5,
     trust: TrustPolicy | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> list[Benchmark]:
     """Measure the engines (default: all this machine has) and the reference, which comes first.
 
@@ -71,13 +71,12 @@ def benchmark(
     serve is listed with the reason; one that is not installed only if it was asked for.
     Raises: ``WorkerDied``, and whatever stops the reference engine.
     """
-    tell = progress or (lambda _what, _share: None)
     with ExitStack() as stack:
         runners: list[_Runner] = []
         failed: list[Benchmark] = []
         cases = list(_cases(bundle, engines))
         for number, (engine, precision) in enumerate(cases):
-            tell(f"opening {engine} {precision}", 0.5 * number / len(cases))
+            progress(f"opening {engine} {precision}", 0.5 * number / len(cases))
             runner = stack.enter_context(_runner((bundle.folder, engine, precision, cache_folder, trust)))
             try:
                 runner.open()
@@ -89,7 +88,7 @@ def benchmark(
                 continue
             runners.append(runner)
         for number in range(repeats):
-            tell(f"run {number + 1} of {repeats}", 0.5 + 0.5 * number / repeats)
+            progress(f"run {number + 1} of {repeats}", 0.5 + 0.5 * number / repeats)
             for runner in runners:
                 runner.time()
         return [_result(bundle, runner, runners[0]) for runner in runners] + failed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -27,8 +27,8 @@ from wetread.infer.graph.onnx_check import GraphCheck, noise
 from wetread.infer.model import open_model
 from wetread.infer.plans import network_plans
 from wetread.infer.shapes import asked_shape
+from wetread.progress import Progress, unheard
 
-Progress = Callable[[str, float], None]
 Shape = tuple[int, ...]
 
 
@@ -68,7 +68,7 @@ def compile_bundle(
     gpus: Sequence[str] = (),
     cache_folder: Path,
     trust: TrustPolicy | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> list[CompiledEngine]:
     """Compile every network of a bundle, for each of ``gpus`` (``sm89``, …; none: this machine's device).
 
@@ -80,14 +80,13 @@ def compile_bundle(
     bundle.check_weights()
     wanted: Precision = precision or bundle.manifest.runtime.precision
     name = _engine_name(engine, wanted, gpus)
-    tell = progress or (lambda _what, _share: None)
     done: list[CompiledEngine] = []
     with translated(cache_folder, "the engine cache"):
         compiling = _Compiling(bundle, name, cache_folder, trust)
         for number, gpu in enumerate(gpus or ("",)):
-            tell(f"compiling for {gpu or 'this machine'} in {wanted}", number / max(1, len(gpus)))
+            progress(f"compiling for {gpu or 'this machine'} in {wanted}", number / max(1, len(gpus)))
             done += compiling.or_one_step_back(wanted, gpu)
-    tell("compiled", 1.0)
+    progress("compiled", 1.0)
     return done
 
 

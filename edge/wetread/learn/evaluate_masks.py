@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from wetread.bundles import Bundle
-from wetread.bundles.trust import TrustPolicy
 from wetread.errors import DataUnusable, Misconfigured
-from wetread.infer.model import open_model
 from wetread.learn.cases import Case, Part
 from wetread.learn.mask_measures import MaskFigures, mask_figures, summary
-from wetread.learn.measured import Measured, Progress, check_one_input, chosen_part, means, told
+from wetread.learn.measured import HowRead, Measured, means, measurable, told
 from wetread.learn.measures import Figure
-from wetread.learn.sources import Source, read_source
+from wetread.learn.sources import Source
 from wetread.learn.subgroups import MaskSubgroup, mask_subgroups
 from wetread.records.output import ModelOutput
 from wetread.records.study import SeriesRef
@@ -56,28 +53,16 @@ class MaskEvaluation(Measured):
         return {s.name: [f"{name} {figure}" for name, figure in s.figures.items()] for s in self.structures}
 
 
-def evaluate_masks(
-    bundle: Bundle,
-    data: Path | Source,
-    *,
-    cache_folder: Path,
-    engine: str = "auto",
-    part: Part | None = None,
-    trust: TrustPolicy | None = None,
-    progress: Progress | None = None,
-) -> MaskEvaluation:
+def evaluate_masks(bundle: Bundle, data: Path | Source, how: HowRead, *, part: Part | None = None) -> MaskEvaluation:
     """Read every volume of a folder with ``cases.csv`` and compare with its label map.
 
     Raises: ``DataUnusable``, ``Misconfigured``, and what ``open_model`` and a read raise.
     """
-    tell = progress or (lambda _what, _share: None)
     labels = bundle.manifest.labels
-    check_one_input(bundle, answers=labels, kind="segmentation")
-    source = read_source(data, bundle.manifest)
-    name, cases = chosen_part(source, part)
+    source, name, cases = measurable(bundle, data, part, answers=labels, kind="segmentation")
     found: dict[str, list[MaskFigures]] = {label.name: [] for label in labels}
-    with closing(open_model(bundle, engine=engine, cache_folder=cache_folder, trust=trust)) as model:
-        for case in told(cases, tell):
+    with how.opened(bundle) as model:
+        for case in told(cases, how.progress):
             volume, drawn = _volume(case)
             said = _label_map(model.run({bundle.manifest.inputs[0].name: volume}), bundle)
             for label in labels:

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from wetread.bundles import Bundle
+from wetread.bundles.trust import TrustPolicy
 from wetread.errors import Misconfigured
+from wetread.infer.model import Model, open_model
 from wetread.learn.cases import Case, Cases, Part
 from wetread.learn.datalist import one_part
 from wetread.learn.measures import Figure
-from wetread.learn.sources import Source
+from wetread.learn.sources import Source, read_source
+from wetread.progress import Progress, unheard
 from wetread.records.reading import EngineIdentity
 
-Progress = Callable[[str, float], None]
-"""Told what is being done, and how far it has come, 0 to 1."""
+
+@dataclass(frozen=True, slots=True)
+class HowRead:
+    """With what a bundle reads the images that it is measured on."""
+
+    cache_folder: Path
+    """Of engines."""
+    engine: str = "auto"
+    trust: TrustPolicy | None = None
+    threads: int | None = None
+    """Default: all of the CPU."""
+    progress: Progress = unheard
+
+    def opened(self, bundle: Bundle) -> closing[Model]:
+        """For a ``with`` statement. Raises: as ``open_model``."""
+        model = open_model(
+            bundle,
+            engine=self.engine,
+            cache_folder=self.cache_folder,
+            trust=self.trust,
+            progress=lambda what, _: self.progress(what, 0.0),
+            threads=self.threads,
+        )
+        return closing(model)
+
 
 PREFERRED: tuple[Part, ...] = ("test", "val")
 
@@ -67,14 +95,22 @@ class Measured:
         )
 
 
-def check_one_input(bundle: Bundle, *, answers: Sequence[object], kind: str) -> None:
-    """Raises: ``Misconfigured`` for a bundle that has no such ``answers``, or reads several images at once."""
+def measurable(
+    bundle: Bundle, data: Path | Source, part: Part | None, *, answers: Sequence[object], kind: str
+) -> tuple[Source, str, Cases]:
+    """What the data are, the name of the part, and its cases.
+
+    ``part``: default ``test`` if there is one, else ``val``, else everything that is in no part.
+    Raises: ``DataUnusable``; ``Misconfigured`` for a bundle that has no such ``answers``, or reads several images at
+    once.
+    """
     if not answers or len(bundle.manifest.inputs) != 1:
         raise Misconfigured(f"bundle {bundle.name} is no {kind} of one image")
+    source = read_source(data, bundle.manifest)
+    return source, *_chosen(source, part)
 
 
-def chosen_part(source: Source, part: Part | None) -> tuple[str, Cases]:
-    """Its name and its cases. Raises: ``DataUnusable``."""
+def _chosen(source: Source, part: Part | None) -> tuple[str, Cases]:
     if part is None and not any(name in source.parts for name in PREFERRED) and source.unsplit:
         return "all", source.unsplit
     return one_part(dict(source.parts), (part,) if part else PREFERRED)

@@ -23,7 +23,8 @@ from wetread.learn.checkpoint import CHECKPOINT, Checkpoint, Stateful, seed_epoc
 from wetread.learn.config import TrainConfig
 from wetread.learn.datalist import as_dictionaries
 from wetread.learn.settings import TrainingSettings
-from wetread.learn.watch import BestWeights, Freezing, Momentum, Progress, Watch, early_stopping
+from wetread.learn.watch import BestWeights, Freezing, Momentum, Watch, early_stopping
+from wetread.progress import Progress
 
 _OPERATING_POINT = {"prevalence": 0.5, "specificity": 0.95, "strength": 1.0}
 _STATEFUL = ("network", "optimizer", "lr_scheduler", "loss")

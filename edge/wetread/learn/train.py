@@ -25,7 +25,7 @@ from wetread.learn.settings import TrainingSettings
 from wetread.learn.sources import Source, read_source
 from wetread.learn.splits import check_leaks, fold_indices, split
 from wetread.learn.version import Began, Version, write_version
-from wetread.learn.watch import Progress
+from wetread.progress import Progress, unheard
 from wetread.records.numbers import number_of
 
 Parts = Mapping[Part, Cases]
@@ -60,18 +60,17 @@ def train(
     command: tuple[str, ...] = (),
     start: Bundle | None = None,
     trust: TrustPolicy | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unheard,
 ) -> Trained:
     """Train ``bundle`` anew, from the weights of ``start`` where there is one.
 
     Raises: ``DataUnusable``, ``BundleInvalid``, ``BundleNotTrusted``, ``Misconfigured``; ``TrainingStopped`` when the
     loss is no number, with the step and where the last good checkpoint is.
     """
-    tell = progress or (lambda _what, _share: None)
-    tell("reading data", 0.0)
+    progress("reading data", 0.0)
     check_free(bundle, settings)
     material = read_material(bundle, settings)
-    return train_on(Trainee(bundle, settings, material.source.sha256, start, trust), material, command, tell)
+    return train_on(Trainee(bundle, settings, material.source.sha256, start, trust), material, command, progress)
 
 
 def read_material(bundle: Bundle, settings: TrainingSettings) -> Material:
@@ -85,7 +84,7 @@ def train_on(
     trainee: Trainee,
     material: Material,
     command: tuple[str, ...] = (),
-    tell: Progress = lambda _what, _share: None,
+    tell: Progress = unheard,
     *,
     guarded: bool = True,
 ) -> Trained:

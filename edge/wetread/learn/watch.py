@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,7 @@ from torch import nn
 from wetread.errors import Misconfigured, TrainingStopped
 from wetread.learn.checkpoint import Checkpoint, seed_epoch
 from wetread.learn.config import TrainConfig
-
-Progress = Callable[[str, float], None]
-"""Told what is being done, with the loss of now, and how far it has come, 0 to 1."""
+from wetread.progress import Progress
 
 
 @dataclass(slots=True)

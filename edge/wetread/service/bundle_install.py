@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,10 +22,10 @@ from wetread.bundles.static_check import Finding
 from wetread.bundles.trust import check_paths, needed_by
 from wetread.durable import write_atomically
 from wetread.errors import BundleInvalid, BundleNotTrusted, Misconfigured, WetreadError
+from wetread.progress import Progress, unheard
 from wetread.service.bundle_files import lock, place, remove, sync, unlocked
 from wetread.service.person import user_name
 
-Progress = Callable[[str, float], None]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -59,23 +59,22 @@ class Installed:
     """What a person should know besides, as sentences."""
 
 
-def install(source: Path, settings: InstallSettings, *, progress: Progress | None = None) -> Installed:
+def install(source: Path, settings: InstallSettings, *, progress: Progress = unheard) -> Installed:
     """Install a folder, a zip file of one, or an archive that ``export`` wrote.
 
     Raises: ``BundleNotTrusted`` without a valid signature or ``--trust-local``; ``BundleInvalid`` for anything that is
     no bundle; ``Misconfigured`` when another bundle of that name is there. Then nothing was installed, nothing was run.
     """
-    tell = progress or (lambda _what, _share: None)
     settings.into.mkdir(parents=True, exist_ok=True)
     with _staging(settings.into) as staging:
-        tell("checking files", 0.1)
+        progress("checking files", 0.1)
         folder, engines = _unpacked(source, staging, settings.limits)
         bundle = _loaded(folder, source)
-        tell("checking trust", 0.4)
+        progress("checking trust", 0.4)
         findings = tuple(needed_by(bundle))
         trusted, by = _vouched(folder, settings)
         _add_weights(bundle, settings.wheel, progress)
-        tell("putting it in place", 0.9)
+        progress("putting it in place", 0.9)
         lock(folder)
         sync(folder)
         target = settings.into / folder.name
@@ -86,7 +85,7 @@ def install(source: Path, settings: InstallSettings, *, progress: Progress | Non
         )
         write_record(target, record)
         count, more = _adopt(engines, target.name, settings)
-    tell("installed", 1.0)
+    progress("installed", 1.0)
     return Installed(load_bundle(target), record, findings, count, (*notes, *more))
 
 
@@ -178,7 +177,7 @@ def _vouched(folder: Path, settings: InstallSettings) -> tuple[Literal["signatur
     return "local", user_name()
 
 
-def _add_weights(bundle: Bundle, wheel: Path | None, progress: Progress | None) -> None:
+def _add_weights(bundle: Bundle, wheel: Path | None, progress: Progress) -> None:
     if any(w.source for w in bundle.manifest.weights):
         from wetread.infer.install import install_weights
 

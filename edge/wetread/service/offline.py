@@ -14,6 +14,7 @@ from wetread.images.folder import scan_folder
 from wetread.jobs.admission import budget, check_ever, check_now
 from wetread.jobs.worker import outcome_of
 from wetread.memory import resident_mb
+from wetread.progress import Progress
 from wetread.records.job import ChosenSeries, JobSpec, Prediction, ReadOptions
 from wetread.records.numbers import number_of
 from wetread.records.result import Rendition
@@ -22,7 +23,6 @@ from wetread.route.selection import select
 from wetread.service.documents import Document, read_document
 from wetread.service.reading import RunnerOpener
 
-Progress = Callable[[str, float], None]
 Foreseen = Callable[[Prediction | None], None]
 """Told before each read what it will take; None when nothing is known yet."""
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from wetread.bundles import Bundle
 from wetread.jobs.isolation import forbid_code_in_data
 from wetread.memory import peak_mb, restart_peak
+from wetread.progress import Progress
 from wetread.records.job import ChosenSeries, JobOutcome, JobState, Prediction, StageTiming
 from wetread.service.documents import Document, read_document
-from wetread.service.offline import Foreseen, OfflineSettings, Progress, check_memory
+from wetread.service.offline import Foreseen, OfflineSettings, check_memory
 from wetread.service.reading import engine_used
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from wetread.bundles.manifest import InputRule
 from wetread.bundles.trust import TrustPolicy
 from wetread.errors import Misconfigured, NoSuitableSeries, StudyRejected
 from wetread.jobs.isolation import forbid_code_in_data
-from wetread.jobs.worker import Progress, Runner
+from wetread.jobs.worker import Runner
 from wetread.memory import peak_mb, restart_peak
+from wetread.progress import Progress
 from wetread.records.job import JobOutcome, JobSpec, JobState, Prediction
 from wetread.records.result import EngineUsed
 from wetread.records.study import SeriesRef
