@@ -20,7 +20,7 @@ from wetread.progress import Progress, StageClock
 from wetread.records.heat_map import HeatMap
 from wetread.records.job import JobSpec, StageTiming
 from wetread.records.model_input import ModelInput
-from wetread.records.reading import Reading
+from wetread.records.reading import OUTSIDE, Reading
 from wetread.records.result import EncodedResult, ResultFile
 
 if TYPE_CHECKING:  # whoever hands in another reader needs no torch
@@ -68,5 +68,5 @@ def process(spec: JobSpec, bundle: Bundle, model: Reader, *, progress: Progress)
         context = EncodeContext(spec=spec, manifest=bundle.manifest, image=shown, reading=reading, heat_maps=maps)
         results, files = encode(context), encode_view_files(context)
     progress("done", 1.0)
-    said = tuple(f"read outside the intended use: {reason}" for reason in outside)
+    said = tuple(f"{OUTSIDE}: {reason}" for reason in outside)
     return Read(reading, shown, results, tuple(clock.timings), said + remarks(context), files)

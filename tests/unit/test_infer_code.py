@@ -18,9 +18,12 @@ from wetread.infer.model import open_model
 ROOT = Path(gate.__file__).resolve().parents[2]
 NO_NUMBERS = {
     *("__init__.py", "durable.py", "errors.py", "memory.py", "bundles/__init__.py", "bundles/archive.py"),
-    *("bundles/check.py", "bundles/installed.py", "bundles/signature.py", "bundles/trust.py"),
+    *("bundles/check.py", "bundles/installed.py", "bundles/signature.py", "bundles/trust.py", "progress.py"),
     *(f"bundles/static_check{part}.py" for part in ("", "_expressions", "_files", "_names", "_weights")),
-    *(f"records/{name}.py" for name in ("coded", "finding", "heat_map", "job", "reading", "result", "study")),
+    *(
+        f"records/{name}.py"
+        for name in ("coded", "finding", "heat_map", "job", "numbers", "reading", "result", "study")
+    ),
 }
 """Outside of ``infer``, on the way of a read, and no voxel or score comes from it."""
 

@@ -41,6 +41,10 @@ class AlgorithmIdentity:
     engine: EngineIdentity
 
 
+OUTSIDE = "read outside the intended use"
+"""So begins what a job's report says of such a read, before the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Findings on one volume or film."""

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, prod
+from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from wetread.infer.engines.openvino_graph import with_bias
+from wetread.infer.engines.openvino_convolutions import KERNEL, Floats, is_worth_it, with_bias
 
-_LANES = 16
-"""float32 numbers in one vector register: output channels that a convolution computes at once, wanted or not."""
-_WORTH = 0.6
-"""Share of the work that must be left: spreading out the voxels afterwards takes time, too."""
-_KERNEL = 2
-"""Axes of a kernel before its spatial ones: channels in and out."""
 _AXES = 3
 _PLACES = 2**_AXES
 """Voxels that come from one voxel of the coarser grid."""
-Floats = npt.NDArray[np.float32]
 
 
 def pack_convolutions(model: Any) -> int:
@@ -42,8 +34,8 @@ def packed_by_two(weights: Floats) -> Floats:
     Returns ``(position × channel out, channel in, *(kernel + 1))``; the position changes slowest. Output voxel
     ``2 · o + position`` is the sum over ``k`` of ``weights[k]`` times input voxel ``2 · o + position + k - padding``.
     """
-    kernel = weights.shape[_KERNEL:]
-    made = np.zeros((*(2,) * len(kernel), *weights.shape[:_KERNEL], *(k + 1 for k in kernel)), np.float32)
+    kernel = weights.shape[KERNEL:]
+    made = np.zeros((*(2,) * len(kernel), *weights.shape[:KERNEL], *(k + 1 for k in kernel)), np.float32)
     for position in np.ndindex(*(2,) * len(kernel)):
         place = tuple(slice(p, p + k) for p, k in zip(position, kernel, strict=True))
         made[(*position, slice(None), slice(None), *place)] = weights
@@ -66,17 +58,13 @@ def _can_be_packed(node: Any) -> bool:
     if node.get_type_name() != "Convolution" or node.input_value(1).get_node().get_type_name() != "Constant":
         return False
     how, shape = node.get_attributes(), list(node.output(0).shape)
-    sides = shape[_KERNEL:]
-    same = list(node.input_value(0).shape)[_KERNEL:] == sides and set(how["strides"]) | set(how["dilations"]) == {1}
+    sides = shape[KERNEL:]
+    same = list(node.input_value(0).shape)[KERNEL:] == sides and set(how["strides"]) | set(how["dilations"]) == {1}
     if len(sides) != _AXES or not same or how["auto_pad"] != "explicit" or any(n % 2 for n in sides):
         return False
-    kernel = node.input_value(1).get_node().data.shape[_KERNEL:]
-    work = _lanes(_PLACES * shape[1]) * prod(k + 1 for k in kernel) / _PLACES
-    return work <= _WORTH * _lanes(shape[1]) * prod(kernel)
-
-
-def _lanes(channels: int) -> int:
-    return ceil(channels / _LANES) * _LANES
+    kernel = node.input_value(1).get_node().data.shape[KERNEL:]
+    steps = prod(k + 1 for k in kernel) / _PLACES
+    return is_worth_it(shape[1], kernel, packed_channels=_PLACES * shape[1], steps=steps)
 
 
 def _pack(node: Any) -> None:
@@ -119,7 +107,7 @@ def _is_spread(node: Any) -> bool:
     return (
         node.get_type_name() == "DepthToSpace"
         and (how["mode"], how["block_size"]) == ("blocks_first", 2)
-        and len(node.output(0).shape) == _KERNEL + _AXES
+        and len(node.output(0).shape) == KERNEL + _AXES
     )
 
 

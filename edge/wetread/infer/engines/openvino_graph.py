@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, prod
+from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-_LANES = 16
-"""float32 numbers in one vector register; convolutions compute so many output channels at once, wanted or not."""
-_WORTH = 0.6
-"""Share of the work that must be left: spreading out the voxels afterwards takes time, too."""
-_KERNEL = 2
-"""Axes of a kernel before its spatial ones: channels in and out."""
+from wetread.infer.engines.openvino_convolutions import KERNEL, Floats, is_worth_it, with_bias
+
 _VOLUME = 5
 """Axes of a batch of images in three dimensions."""
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +50,7 @@ def packed(weights: Floats, stride: tuple[int, ...], padding: tuple[int, ...]) -
     ``stride · j + position`` so gets ``weights[k]`` from input voxel ``j + step``, where
     ``k = position + padding - stride · step``.
     """
-    kernel = weights.shape[_KERNEL:]
+    kernel = weights.shape[KERNEL:]
     steps = [_steps(*sides) for sides in zip(kernel, stride, padding, strict=True)]
     before = tuple(-min(steps_along.values()) for steps_along in steps)
     after = tuple(max(steps_along.values()) for steps_along in steps)
@@ -90,7 +84,7 @@ def paired(weights: Floats, padding: int) -> Packed:
     """
     steps = [(k - padding) // 2 for k in range(weights.shape[-1])]
     before = -min(steps)
-    made = np.zeros((weights.shape[0], 2, *weights.shape[_KERNEL:-1], before + max(steps) + 1), np.float32)
+    made = np.zeros((weights.shape[0], 2, *weights.shape[KERNEL:-1], before + max(steps) + 1), np.float32)
     for k, step in enumerate(steps):
         made[:, (k - padding) % 2, ..., step + before] = weights[:, 0, ..., k]
     return Packed(made, (before,), (max(steps),))
@@ -121,7 +115,7 @@ def _pair(node: Any) -> None:
         [*how["strides"][:-1], 1],
         [*how["pads_begin"][:-1], *plan.before],
         [*how["pads_end"][:-1], *plan.after],
-        [1] * (_VOLUME - _KERNEL),
+        [1] * (_VOLUME - KERNEL),
     )
     answer.set_friendly_name(node.get_friendly_name())
     node.output(0).replace(answer.output(0))
@@ -138,22 +132,18 @@ def _can_be_packed(node: Any) -> bool:
     if node.input_value(1).get_node().get_type_name() != "Constant":
         return False
     how, weights = node.get_attributes(), node.input_value(1).get_node().data
-    fine = [s * n for s, n in zip(how["strides"], tuple(node.input_value(0).shape)[_KERNEL:], strict=True)]
+    fine = [s * n for s, n in zip(how["strides"], tuple(node.input_value(0).shape)[KERNEL:], strict=True)]
     plain = how["auto_pad"] == "explicit" and set(how["dilations"]) == {1} and len(set(how["strides"])) == 1
-    return plain and list(node.output(0).shape)[_KERNEL:] == fine and _is_worth_it(weights.shape, how)
+    return plain and list(node.output(0).shape)[KERNEL:] == fine and _is_less_work(weights.shape, how)
 
 
-def _is_worth_it(shape: tuple[int, ...], how: Any) -> bool:
-    kernel, stride, padding, channels = shape[_KERNEL:], how["strides"], how["pads_begin"], shape[1]
+def _is_less_work(shape: tuple[int, ...], how: Any) -> bool:
+    kernel, stride, padding, channels = shape[KERNEL:], how["strides"], how["pads_begin"], shape[1]
     if all(k <= s for k, s in zip(kernel, stride, strict=True)):
         return False  # every output voxel comes from one input voxel: that is limited by memory, not by registers
     spans = [_steps(*sides).values() for sides in zip(kernel, stride, padding, strict=True)]
-    work = _lanes(channels * prod(stride)) * prod(max(span) - min(span) + 1 for span in spans)
-    return work <= _WORTH * _lanes(channels) * prod(kernel)
-
-
-def _lanes(channels: int) -> int:
-    return ceil(channels / _LANES) * _LANES
+    steps = prod(max(span) - min(span) + 1 for span in spans)
+    return is_worth_it(channels, kernel, packed_channels=channels * prod(stride), steps=steps)
 
 
 def _replace(node: Any) -> bool:
@@ -174,15 +164,3 @@ def _replace(node: Any) -> bool:
     answer.set_friendly_name(last.get_friendly_name())
     last.output(0).replace(answer.output(0))
     return True
-
-
-def with_bias(node: Any) -> tuple[Any, Floats | None]:
-    """The node, or the addition of one number for each channel that is all that follows; and these numbers."""
-    following = [target.get_node() for target in node.output(0).get_target_inputs()]
-    if len(following) != 1 or following[0].get_type_name() != "Add":
-        return node, None
-    bias = following[0].input_value(1).get_node()
-    rank, channels = len(node.output(0).shape), node.output(0).shape[1]
-    if bias.get_type_name() != "Constant" or tuple(bias.data.shape) != (1, channels, *[1] * (rank - _KERNEL)):
-        return node, None
-    return following[0], np.asarray(bias.data, np.float32)

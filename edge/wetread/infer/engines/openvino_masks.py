@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wetread.infer.engines.openvino_graph import packed, with_bias
+from wetread.infer.engines.openvino_convolutions import KERNEL, with_bias
+from wetread.infer.engines.openvino_graph import packed
 
 _CLASSES = 2
-_KERNEL = 2
-"""Axes of a kernel before its spatial ones."""
 _AXES = 3
 _PAIR = np.dtype(np.uint16)
 """Two voxels that lie side by side are moved as one number."""
@@ -83,12 +82,12 @@ def _coarse(classes: Any) -> Any:
 
 def _doubles(node: Any) -> bool:
     """Whether it is a transposed convolution that makes a block of 2³ voxels of each one."""
-    if node.get_type_name() != "ConvolutionBackpropData" or node.get_input_size() != _KERNEL:
+    if node.get_type_name() != "ConvolutionBackpropData" or node.get_input_size() != 2:
         return False
     if node.input_value(1).get_node().get_type_name() != "Constant":
         return False
     how = node.get_attributes()
     moved = (*how["pads_begin"], *how["pads_end"], *how["output_padding"], *(n - 1 for n in how["dilations"]))
     twice = [2] * _AXES
-    kernel = list(node.input_value(1).get_node().data.shape[_KERNEL:])
+    kernel = list(node.input_value(1).get_node().data.shape[KERNEL:])
     return kernel == list(how["strides"]) == twice and not any(moved) and how["auto_pad"] == "explicit"

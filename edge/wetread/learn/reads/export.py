@@ -38,6 +38,7 @@ from wetread.learn.reads.pseudonyms import Pseudonyms, whole_years
 from wetread.learn.reads.register import ExportedCase, Register
 from wetread.learn.reads.settings import LearningSettings
 from wetread.nifti import write_nifti
+from wetread.records.reading import OUTSIDE
 from wetread.records.study import InstanceRef, SeriesRef, StudyRef
 from wetread.records.volume import LabelMap, Volume
 from wetread.review.decisions import Review
@@ -45,8 +46,6 @@ from wetread.review.reviews import Reviews
 from wetread.store.attributes import study_from_json
 
 TableRow = dict[str, str]
-_OUTSIDE = "read outside the intended use"
-"""So begins the warning with which a job's report says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +216,7 @@ class _Read:
         if {patient, study} & withdrawn:
             raise DataUnusable("withdrawn")
         report = json.loads(row["report"])
-        if any(str(warning).startswith(_OUTSIDE) for warning in report.get("warnings", ())):
+        if any(str(warning).startswith(OUTSIDE) for warning in report.get("warnings", ())):
             raise DataUnusable("it was read outside the intended use of its bundle")
         self.sop_instance_uids: list[str] = json.loads(row["input"])["sop_instance_uids"] if row["input"] else []
         self.findings: list[dict[str, object]] = report.get("findings", [])
