@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydicom.data import get_testdata_file
 
 from faketime import FakeTime
 from peers import PLAIN, Orthanc, WetreadProcess, config
@@ -43,6 +45,23 @@ def threshold_bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles")
     write_threshold_bundle(folder / "threshold")
     return folder
+
+
+@pytest.fixture
+def adult(tmp_path: Path) -> Path:
+    """A real PA film of a woman of 64 years, MONOCHROME1, alone in its folder."""
+    found = get_testdata_file("RG1_UNCR.dcm", download=False)
+    assert found, "pydicom-data is not installed"
+    (tmp_path / "adult").mkdir()
+    return Path(shutil.copy(str(found), tmp_path / "adult"))
+
+
+@pytest.fixture(scope="module")
+def few_draws() -> Iterator[None]:
+    """Intervals of figures are the business of test_learn_measures: elsewhere ten draws do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wetread.learn.measures.RESAMPLES", 10)
+        yield
 
 
 @pytest.fixture

@@ -28,6 +28,11 @@ def children(item: Dataset, name: tuple[str, str]) -> list[Dataset]:
     return [child for child in item.get("ContentSequence", []) if name_of(child) == name]
 
 
+def texts(report: Dataset) -> str:
+    """All TEXT items, a line each."""
+    return "\n".join(str(item.TextValue) for item in items(report) if item.ValueType == "TEXT")
+
+
 def groups(report: Dataset) -> Iterator[Dataset]:
     """Every measurement group."""
     return (item for item in items(report) if name_of(item) == GROUP)

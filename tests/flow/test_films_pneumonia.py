@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
 from pydicom.uid import ParametricMapStorage
 
 from conformance.gate import check_files
-from conformance.tree import items
+from conformance.tree import items, texts
 from films import Film, write_film
 from learning import SHIPPED
 from peers import Orthanc, WetreadProcess, config, storescu
@@ -32,21 +30,8 @@ def child(tmp_path: Path) -> Film:
     return write_film(tmp_path / "child", upright=picture, orientation=("R", "F"), monochrome1=True)
 
 
-@pytest.fixture
-def adult(tmp_path: Path) -> Path:
-    """A real PA film of a woman of 64 years."""
-    found = get_testdata_file("RG1_UNCR.dcm", download=False)
-    assert found, "pydicom-data is not installed"
-    (tmp_path / "adult").mkdir()
-    return Path(shutil.copy(str(found), tmp_path / "adult"))
-
-
 def read(folder: Path, name: str, out: Path, *options: str) -> int:
     return run(["read", str(folder), "--bundle", str(SHIPPED / name), "--out", str(out), "--json", *options])
-
-
-def texts(report: Dataset) -> str:
-    return "\n".join(str(i.TextValue) for i in items(report) if i.ValueType == "TEXT")
 
 
 def certainty(report: Dataset) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from wetread.bundles import Bundle, load_bundle
 from wetread.cli.main import run
 from wetread.errors import DataUnusable, Misconfigured
 from wetread.learn import crossvalidate as module
-from wetread.learn import measures
 from wetread.learn.average import average
 from wetread.learn.crossvalidate import Plan, cross_validate, make_plan
 from wetread.learn.evaluate import evaluate
@@ -24,13 +22,7 @@ from wetread.learn.measured import HowRead
 from wetread.learn.settings import TrainingSettings
 from wetread.learn.splits import ALIKE
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_draws() -> Iterator[None]:
-    """Intervals are the business of test_learn_measures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measures, "RESAMPLES", 10)
-        yield
+pytestmark = pytest.mark.usefixtures("few_draws")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,19 +17,12 @@ from wetread.cli.main import run
 from wetread.errors import DataUnusable
 from wetread.infer.gate.golden import film_of
 from wetread.infer.model import open_model
-from wetread.learn import measures
 from wetread.learn.evaluate import evaluate
 from wetread.learn.measured import HowRead
 from wetread.learn.train import train
 from wetread.records.output import Scores
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_draws() -> Iterator[None]:
-    """Intervals are the business of test_learn_measures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measures, "RESAMPLES", 10)
-        yield
+pytestmark = pytest.mark.usefixtures("few_draws")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,11 @@ from wetread.infer.gate.golden import film_of
 from wetread.infer.geometry import film_to_meta_tensor
 from wetread.infer.model import open_model
 from wetread.infer.program import in_memory
-from wetread.learn import measures
 from wetread.learn.config import TrainConfig
 from wetread.learn.settings import plain_value
 from wetread.learn.train import train
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_draws() -> Iterator[None]:
-    """Intervals are the business of test_learn_measures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measures, "RESAMPLES", 10)
-        yield
+pytestmark = pytest.mark.usefixtures("few_draws")
 
 
 @pytest.fixture(scope="module")

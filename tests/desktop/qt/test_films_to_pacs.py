@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
+from pydicom import dcmread
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from readers_desk import Desk
 
 from conformance import own_checks
 from conformance.gate import check_files
-from conformance.tree import items
+from conformance.tree import texts
 from films import Film, write_film
 from learning import SHIPPED
 from peers import Orthanc, WetreadProcess
@@ -47,19 +45,6 @@ def child(tmp_path: Path) -> Film:
     golden = Image.open(SHIPPED / BUNDLE / "golden" / "film.png").resize((420, 420), Image.Resampling.BICUBIC)
     picture = np.asarray(golden, np.float64) / 255
     return write_film(tmp_path / "child", upright=picture, orientation=("R", "F"), monochrome1=True)
-
-
-@pytest.fixture
-def adult(tmp_path: Path) -> Path:
-    """A real PA film of a woman of 64 years."""
-    found = get_testdata_file("RG1_UNCR.dcm", download=False)
-    assert found, "pydicom-data is not installed"
-    (tmp_path / "adult").mkdir()
-    return Path(shutil.copy(str(found), tmp_path / "adult"))
-
-
-def texts(report: Dataset) -> str:
-    return "\n".join(str(i.TextValue) for i in items(report) if i.ValueType == "TEXT")
 
 
 def signed_and_preliminary(orthanc: Orthanc, jane: ReadersProgram, study: str, folder: Path) -> tuple[Path, Path]:
