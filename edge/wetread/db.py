@@ -29,6 +29,7 @@ _AWAY = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 )
 """What a disk, or another program, does to a database that is in order: it passes (https://sqlite.org/rescode.html)."""
+_DAMAGED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 _NAME_LINE = re.compile(r"^--\s*name:\s*(\w+)\s*$", re.MULTILINE)
 
 
@@ -53,7 +54,9 @@ class Database:
     """One database file; a connection for each thread."""
 
     def __init__(self, path: Path) -> None:
-        """Raises: ``Misconfigured`` when a newer Wetread wrote it; ``SpoolUnavailable`` when it cannot be made."""
+        """Raises: ``Misconfigured`` when a newer Wetread wrote it or it is damaged; ``SpoolUnavailable`` when it cannot
+        be made.
+        """
         self.path = path
         self._local = threading.local()
         try:
@@ -62,6 +65,10 @@ class Database:
             self._migrate()
         except (OSError, sqlite3.OperationalError) as exc:
             raise SpoolUnavailable(f"the database {path} cannot be opened: {exc}") from exc
+        except sqlite3.DatabaseError as exc:
+            if _is_damage(exc):
+                raise self._damaged(exc) from exc
+            raise
 
     def fetch(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Run a reading statement; all rows. Raises: ``SpoolUnavailable`` when the disk does not give them."""
@@ -109,6 +116,16 @@ class Database:
             if exc.sqlite_errorcode & 0xFF in _AWAY:  # the low byte is the primary code
                 raise SpoolUnavailable(f"the database {self.path} cannot be {what}: {exc}") from exc
             raise
+        except sqlite3.DatabaseError as exc:
+            if _is_damage(exc):
+                raise self._damaged(exc) from exc
+            raise
+
+    def _damaged(self, error: sqlite3.DatabaseError) -> Misconfigured:
+        return Misconfigured(
+            f"the database {self.path} is damaged ({error}): stop wetread serve and move the file away; then restore a "
+            "backup (wetread restore), or rebuild it from the spool (wetread studies reindex)"
+        )
 
     def copy_to(self, path: Path) -> None:
         """Write the database as it is at one moment into a new file; others may go on writing meanwhile.
@@ -151,7 +168,8 @@ class Database:
         done = connection.execute("PRAGMA user_version").fetchone()[0]
         if done > len(migrations):
             raise Misconfigured(
-                f"{self.path} was written by a newer Wetread (schema {done}, this one knows {len(migrations)})"
+                f"{self.path} was written by a newer Wetread (schema {done}, this one knows {len(migrations)}): "
+                "install that version, or restore a backup made before it"
             )
         for number, migration in enumerate(migrations[done:], start=done + 1):
             script = migration.read_text(encoding="utf-8")
@@ -192,3 +210,8 @@ class Transaction:
             "INSERT INTO events (at, study_id, job_id, action, detail) VALUES (?, ?, ?, ?, ?)",
             (now(), study_id, job_id, action, f"{detail}: {said}" if said else detail),
         )
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Only what SQLite says of the file; a wrong statement is our own mistake and stays what it is."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED  # the low byte is the primary code

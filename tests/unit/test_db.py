@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wetread import db
-from wetread.errors import SpoolUnavailable
+from wetread.errors import Misconfigured, SpoolUnavailable
 
 
 def test_database_that_another_program_keeps_locked_is_tried_again_later(
@@ -32,3 +32,20 @@ def test_wrong_statement_is_a_fault_of_ours_and_no_matter_of_the_disk(tmp_path: 
         database.fetch("SELECT 1 FROM nowhere")
     with pytest.raises(sqlite3.OperationalError, match="no such table"), database.transaction() as tx:
         tx.run("DELETE FROM nowhere")
+
+
+@pytest.mark.parametrize("how", ["no database", "a page of it is overwritten"])
+def test_damaged_file_is_a_sentence_that_says_what_to_do(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "wetread.db"
+    database = db.Database(path)
+    with database.transaction() as tx:
+        for number in range(500):
+            tx.event("received", f"event {number} " + "x" * 200)
+    database.close()
+    content = path.read_bytes()
+    half = len(content) // 2 // 4096 * 4096
+    path.write_bytes(b"garbage" if how == "no database" else content[:half] + b"\xff" * (len(content) - half))
+    for rest in ("-wal", "-shm"):
+        path.with_name(path.name + rest).unlink(missing_ok=True)
+    with pytest.raises(Misconfigured, match=r"is damaged \(.*\): stop wetread serve .* wetread studies reindex"):
+        db.Database(path).fetch("SELECT max(length(detail)) FROM events")

@@ -54,11 +54,19 @@ def test_sixteen_bits_are_taken_as_0_to_1_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"train_labels": np.array([0, 1, 2, 1])}, "train_labels holds 2, expected 0 .absent. and 1"),
+        ({"train_labels": np.array([0, 1, 2, 1])}, "train_labels holds 2; expected the numbers 0 .absent. and 1"),
         ({"train_labels": np.array([0, 1, -1, 1])}, "holds -1"),
         ({"train_labels": np.array([0, 1, 1])}, "3 entries for 4 images"),
         ({"train_labels": None}, "train_labels is missing"),
         ({"train_labels": np.zeros((4, 3))}, "expected one value for each of the bundle's 1 scores"),
+        (
+            {"train_labels": np.array(["healthy", "ill", "ill", "healthy"])},
+            "train_labels holds text: 'healthy', 'ill'; expected the numbers 0 ",
+        ),
+        (
+            {"train_labels": np.array(["0", "1", "1", "0"])},
+            "train_labels holds text: '0', '1'; expected the numbers 0 ",
+        ),
         ({"train_images": np.zeros((4, 8, 8, 3), np.uint8)}, "expected grey images"),
         ({"train_images": np.full((4, 8, 8), 3.0)}, "floats that all lie in 0 to 1"),
         ({"train_images": np.full((4, 8, 8), np.nan)}, "floats that all lie in 0 to 1"),

@@ -134,4 +134,6 @@ def test_label_out_of_range_is_one_sentence_and_exit_code_2(
 ) -> None:
     data = write_films(tmp_path / "films.npz", train=0, val=0, test=4, test_labels=np.array([0, 1, 5, 0]))
     assert run(["bundle", "evaluate", str(trained.folder), "--data", str(data)]) == 2
-    assert capsys.readouterr().err == ("wetread: films.npz: test_labels holds 5, expected 0 (absent) and 1 (present)\n")
+    assert capsys.readouterr().err == (
+        "wetread: films.npz: test_labels holds 5; expected the numbers 0 (absent) and 1 (present)\n"
+    )

@@ -118,7 +118,9 @@ def test_bundle_says_which_engines_are_proved_here(path: Path) -> None:
     made = _proved(cache, bundle=digest)
     assert checks(path, "bundle threshold")[0].found.endswith("engines proved here: torch f32 on CPU")
     _proved(cache, bundle="another bundle")
-    assert checks(path, "engine cache")[0].found == f"{cache}: 2 certificates"
+    assert checks(path, "engine cache")[0].found == (
+        f"{cache}: 2 certificates; 1 old entry (0.0 MB) that no bundle here can use, removed 30 days after its last use"
+    )
     made.unlink()
     _proved(cache, bundle=digest, code="other code")
     assert checks(path, "bundle threshold")[0].found.endswith(

@@ -352,3 +352,33 @@ def test_study_of_one_patient_needs_no_reason(store: StoredFromPeers, uid: str) 
     assert len(_ask(store).patients(uid)) == 1
     _ask(store).release(uid)
     assert _state(store)[0] == "receiving"
+
+
+def test_study_that_is_held_twice_says_both_reasons_until_it_is_released(store: StoredFromPeers, uid: str) -> None:
+    _ask(store).hold(uid, "wrong side marked")
+    StudyRequests(store.db, store.revisions, who="bob").hold(uid, "ask the ward first")
+    _ask(store).hold(uid, "wrong side marked")
+    both = "held by alice: wrong side marked; held by bob: ask the ward first"
+    assert _state(store) == ("held", both)
+    assert _events(store, "held") == [
+        "by alice: wrong side marked",
+        "by bob: ask the ward first",
+        "by alice: wrong side marked",
+    ]
+    _ask(store).release(uid)
+    _ask(store).hold(uid, "new")
+    assert _state(store) == ("held", "held by alice: new")
+
+
+def test_study_that_a_person_holds_says_also_that_it_names_two_patients(
+    store: StoredFromPeers, uid: str, tmp_path: Path
+) -> None:
+    def mutate(ds: pydicom.Dataset, k: int) -> None:
+        ds.PatientID = "SOMEBODY-ELSE"
+
+    _ask(store).hold(uid, "wrong side marked")
+    store.send(*write_series(tmp_path / "b", shape=(3, 16, 16), series_seed="b", mutate=mutate).paths, peer="other")
+    assert _state(store) == (
+        "held",
+        "held by alice: wrong side marked; instances of two patients in one study: patient ID differs",
+    )

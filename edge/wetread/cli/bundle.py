@@ -7,10 +7,10 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from wetread.cli.options import add_config, add_json, rate
+from wetread.cli.options import add_config, add_json, days, rate
 from wetread.errors import Misconfigured
 
-HELP = "list, check, compile, measure, train, evaluate, install, sign and export bundles"
+HELP = "list, check, compile, clean, measure, train, evaluate, install, sign and export bundles"
 
 _ENGINES = ("torch", "openvino", "tensorrt", "tensorrt-rtx")
 _ACTIONS = {
@@ -18,6 +18,7 @@ _ACTIONS = {
     "check": ("wetread.cli.bundle_check", "check"),
     "compile": ("wetread.cli.bundle_engines", "compile_engines"),
     "bench": ("wetread.cli.bundle_engines", "bench"),
+    "clean": ("wetread.cli.bundle_clean", "clean"),
     "train": ("wetread.cli.bundle_learn", "train"),
     "crossvalidate": ("wetread.cli.bundle_learn", "crossvalidate"),
     "average": ("wetread.cli.bundle_learn", "average"),
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _compile(action("compile", "build and prove engines ahead of time"))
     _bench(action("bench", "speed, memory and agreement of each engine on this machine"))
+    _clean(action("clean", "remove engines that no bundle here can use any more from the engine cache"))
     _train(action("train", "train a new version of a bundle on labelled images"))
     _crossvalidate(action("crossvalidate", "how good a bundle's training is on patients it has not seen, fold by fold"))
     _average(action("average", "make a bundle that says the mean of what others say"))
@@ -95,6 +97,16 @@ def _bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("name", help="bundle name or folder")
     bench.add_argument("--engine", action="append", choices=_ENGINES, help="default: all that this machine has")
     bench.add_argument("--repeats", type=int, default=5, help="runs of each engine, one after the other in turn")
+
+
+def _clean(clean: argparse.ArgumentParser) -> None:
+    clean.add_argument("--dry-run", action="store_true", help="say what would be removed")
+    clean.add_argument(
+        "--unused-days",
+        type=days,
+        metavar="N",
+        help="only what nobody used for so long (default: [retention] engines_days, 30); what a process uses stays",
+    )
 
 
 def _train(train: argparse.ArgumentParser) -> None:

@@ -33,10 +33,21 @@ def list_all(args: argparse.Namespace) -> int:
     for row in rows:
         _show(row)
     if rows:
-        print_block([f"engines: {cache}"])
+        print_block([f"engines: {cache}"], _old(args, cache.folder))
     else:
         print(f"no bundle in {', '.join(map(str, dict.fromkeys(bundle_folders(args))))}")
     return 0
+
+
+def _old(args: argparse.Namespace, cache: Path) -> str:
+    from wetread.errors import Misconfigured
+    from wetread.service.engine_cleaning import in_words, old_pieces
+
+    try:
+        said = in_words(old_pieces(cache, bundle_folders(args)))
+    except Misconfigured as exc:
+        return str(exc)
+    return f"{said} that no bundle here can use: wetread bundle clean --dry-run" if said else ""
 
 
 def known(bundle: Bundle, cache: Path) -> dict[str, Any]:

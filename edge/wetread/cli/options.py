@@ -44,6 +44,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def days(text: str) -> float:
+    """For argparse: a number of days, 0 too."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number of days from 0, e.g. 30")
+    return value
+
+
 def rate(text: str) -> float:
     """For argparse: a learning rate."""
     try:
@@ -84,6 +95,14 @@ def bundle_settings(args: argparse.Namespace) -> BundleSettings:
     if getattr(args, "config", None) or any(p.is_file() for p in _DEFAULTS):
         return config_of(args).bundles
     return BundleSettings(trusted_keys=str(Path.home() / ".config" / "wetread" / "trusted_keys"))
+
+
+def unused_days(args: argparse.Namespace) -> float:
+    """How long engines that nothing can use are kept after their last use, when somebody asks for them to go."""
+    from wetread.store.retention import RetentionSettings
+
+    configured = getattr(args, "config", None) or any(p.is_file() for p in _DEFAULTS)
+    return (configured and config_of(args).retention.engines_days) or RetentionSettings().engines_days
 
 
 def trust_policy(args: argparse.Namespace) -> TrustPolicy:

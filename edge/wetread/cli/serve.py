@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wetread.cli.options import add_config, bundle_folders, bundle_settings, config_of
+from wetread.cli.options import add_config, bundle_folders, bundle_settings, config_of, engine_cache
 
 if TYPE_CHECKING:
     from wetread.config import Config
@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " loopback; says where as a JSON line, and ends when its standard input ends",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="data folder of --private (default: ~/.local/share/wetread)"
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="data folder of --private (default: ~/.local/share/wetread, with the engines of this user's commands)",
     )
 
 
@@ -70,11 +73,13 @@ def _private_config(args: argparse.Namespace) -> Config:
     from wetread.api.settings import ApiSettings
     from wetread.config import Config, ServiceSettings
     from wetread.receive.listener import ListenerSettings
+    from wetread.service.engine_caches import private_data
 
-    data = args.data or Path.home() / ".local" / "share" / "wetread"
+    data = args.data or private_data()
     folders = tuple(str(f.resolve()) for f in (data / "bundles", *bundle_folders(args)) if f.is_dir())
     return Config(
         data_dir=data.resolve(),
+        engine_cache=None if args.data else engine_cache(args),
         service=ServiceSettings(drain_s=0.0),
         listener=ListenerSettings(enabled=False),
         api=ApiSettings(port=0),

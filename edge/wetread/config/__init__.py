@@ -155,6 +155,8 @@ class Config:
     destinations: tuple[DestinationSettings, ...] = ()
     digest: str = field(default="", metadata={"internal": True})
     """SHA-256 (hex) of the file; each job stores it."""
+    engine_cache: Path | None = field(default=None, metadata={"internal": True})
+    """Where compiled engines are, of a service without a configuration of its own; else in ``data_dir``."""
 
     def senders(self) -> tuple[Sender, ...]:
         """The peers that may call us: those that may send, report storage commitments or ask for them."""

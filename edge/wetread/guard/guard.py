@@ -66,6 +66,17 @@ def unintended_uses(study: StudyRef, chosen: Iterable[ChosenSeries], manifest: M
     return found
 
 
+def every_reason(missing: str, study: StudyRef, manifest: Manifest, options: ReadOptions) -> str:
+    """Why no series fits, and before it what stands in the way of any other image of this patient."""
+    found: list[str] = []
+    for check in (check_age, check_sex):
+        try:
+            check(study, patient_rule(manifest, options))
+        except NotIntended as exc:
+            found.append(str(exc))
+    return "; ".join((*(found if not options.outside_intended_use else ()), missing))
+
+
 def check_appearance(film: Radiograph, bundle: Bundle) -> None:
     """Refuse a film that looks unlike those the bundle was trained on. Raises: ``NotIntended``, ``BundleInvalid``."""
     known = read_appearance(bundle)

@@ -38,8 +38,10 @@ ANSWER = (
 BESIDE = (
     "infer/benchmark.py",
     "infer/check.py",
+    "infer/cleaning.py",
     "infer/compile.py",
     "infer/engines/cache.py",
+    "infer/engines/uses.py",
     "infer/explain",
     "infer/files.py",
     "infer/forecast.py",

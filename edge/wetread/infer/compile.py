@@ -120,7 +120,10 @@ class _Compiling:
     def _networks(self, precision: Precision, gpu: str) -> list[CompiledEngine]:
         config = InferenceConfig(self.bundle)
         image = network_input_shape(self.bundle)
-        plans = network_plans(self.bundle, config, self.cache_folder, precision=precision, threads=os.cpu_count() or 1)
+        threads, digest = os.cpu_count() or 1, self.bundle.digest()
+        plans = network_plans(
+            self.bundle, config, self.cache_folder, precision=precision, threads=threads, digest=digest
+        )
         compiled = self._for_gpu if self.engine in GPU_ENGINES else self._for_cpu
         return [compiled(plan, asked_shape(config, image, plan.name)[0], gpu) for plan in plans]
 

@@ -101,13 +101,16 @@ def _known(certificate: Certificate) -> KnownEngine:
         measured=certificate.measured.figures(),
         certificate=certificate.digest(),
         made_at=certificate.made_at,
-        changed=tuple(_changes(subject)),
+        changed=tuple(changes(subject)),
     )
 
 
-def _changes(subject: Mapping[str, str]) -> list[str]:
-    """What files tell without importing a library: a driver or another CPU is noticed when the bundle is opened."""
-    now = {"wetread": __version__, "torch": _torch_version(), **{name: _version(name) for name in ("monai", "scipy")}}
+def changes(subject: Mapping[str, str]) -> list[str]:
+    """What is another than in a certificate's subject, as far as files tell.
+
+    No library is imported: a driver or another CPU is noticed when the bundle is opened.
+    """
+    now = {"wetread": __version__, "torch": torch_version(), **{name: _version(name) for name in ("monai", "scipy")}}
     changed = [
         f"{name} was {subject[name]}, is {version or 'not installed'}"
         for name, version in now.items()
@@ -116,13 +119,18 @@ def _changes(subject: Mapping[str, str]) -> list[str]:
     if subject.get("code") != answer_code():
         changed.append("the code of Wetread that makes the answer was another")
     engine, library = subject.get("engine", ""), subject.get("library", "")
-    if engine != _REFERENCE_ENGINE and find_spec(engine.replace("-", "_")) is None:
-        changed.append(f"{engine} is not installed any more")
-    elif engine != _REFERENCE_ENGINE and not library.startswith(_version(engine)):
-        changed.append(f"{engine} was {library}, is {_version(engine)}")
+    if engine != _REFERENCE_ENGINE and (change := version_change(engine, library)):
+        changed.append(change)
     if not subject.get("cpu", platform.machine()).startswith(platform.machine()):
         changed.append(f"it was another machine: {subject['cpu']}")
     return changed
+
+
+def version_change(engine: str, library: str) -> str:
+    """What became of an engine's library that was of version ``library``; '' when it is that one."""
+    if find_spec(engine.replace("-", "_")) is None:
+        return f"{engine} is not installed any more"
+    return "" if library.startswith(_version(engine)) else f"{engine} was {library}, is {_version(engine)}"
 
 
 def _version(package: str) -> str:
@@ -132,7 +140,7 @@ def _version(package: str) -> str:
         return ""
 
 
-def _torch_version() -> str:
+def torch_version() -> str:
     """As ``torch.__version__`` says it, with the build (``2.13.0+cpu``), which not every package's metadata have."""
     found = find_spec("torch")
     if found is None or not found.origin:

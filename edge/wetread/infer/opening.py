@@ -22,7 +22,7 @@ from wetread.infer.gate.certificate import Certificate
 from wetread.infer.gate.gate import certify, subject
 from wetread.infer.gate.refusal import forget_refusal, note_refusal, noted_refusal
 from wetread.infer.gate.synthetic import certify_without_golden, network_input_shape
-from wetread.infer.graph.export import exported
+from wetread.infer.graph.export import exported, hold_exported
 from wetread.infer.graph.onnx_check import noise
 from wetread.infer.keys import key_of
 from wetread.infer.plans import network_plans
@@ -106,6 +106,7 @@ class Opening:
             precision=choice.precision,
             threads=self.threads,
             may_build=self.build,
+            digest=what["bundle"],
         )
         engines: dict[str, Engine] = {}
         try:
@@ -119,6 +120,9 @@ class Opening:
             self.tell("comparing with the stored answer", 0.4)
             forecast = Forecast(program, self.cache_folder / key_of(what), channels=_channels(self.bundle))
             certificate = self._certificate(forecast, plans, engines, what)
+            if choice.name != REFERENCE:
+                for plan in plans:
+                    hold_exported(plan)
             if not self.build:
                 load(engines, windows)
         except BaseException:

@@ -31,8 +31,12 @@ def network_plans(
     precision: Precision,
     threads: int,
     may_build: bool = True,
+    digest: str = "",
 ) -> list[NetworkPlan]:
-    """One for each network with weights; half graphs are judged by the bundle's golden case if it has one."""
+    """One for each network with weights; half graphs are judged by the bundle's golden case if it has one.
+
+    ``digest`` is the bundle's.
+    """
     plans = [
         NetworkPlan(
             name=weights.network,
@@ -42,6 +46,7 @@ def network_plans(
             precision=precision,
             threads=threads,
             may_build=may_build,
+            bundle=digest,
         )
         for weights in bundle.manifest.weights
     ]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from wetread.errors import BundleInvalid, EngineUnavailable
 from wetread.infer.configs.config import InferenceConfig
+from wetread.infer.configs.workflow import open_workflow
 from wetread.infer.program import Images, stage
-
-logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)  # it warns that it leaves our logging alone
 
 _METRICS = ("key_val_metric", "additional_metrics")
 
@@ -29,8 +27,8 @@ class EvaluatorProgram:
         self._path = config.path
         parser = config.parser(networks)
         dataset = _with_our_data(parser, config)
-        self._workflow = ConfigWorkflow(
-            config_file=str(config.path), logging_file=False, run_id=_run_id(parser, config), workflow_type="infer"
+        self._workflow = open_workflow(
+            config_file=str(config.path), run_id=_run_id(parser, config), workflow_type="infer"
         )
         self._workflow.parser = parser
         with stage("starting the evaluator"):

@@ -70,10 +70,15 @@ def checked_targets(labels: npt.NDArray[np.generic], *, scores: int, where: str)
         raise DataUnusable(
             f"{where} has the shape {labels.shape}, expected one value for each of the bundle's {scores} scores"
         )
-    wrong = flat[~np.isin(flat, (0, 1))]
+    is_number = np.issubdtype(flat.dtype, np.number) or flat.dtype == np.bool_
+    wrong = flat[~np.isin(flat, (0, 1))] if is_number else flat
     if wrong.size:
+        kind = "" if is_number else "text: "
+        values = np.unique(wrong).tolist()
+        more = f" and {len(values) - 5} more" if len(values) > 5 else ""
         raise DataUnusable(
-            f"{where} holds {', '.join(map(str, np.unique(wrong)[:5].tolist()))}, expected 0 (absent) and 1 (present)"
+            f"{where} holds {kind}{', '.join(map(repr, values[:5]))}{more}; "
+            "expected the numbers 0 (absent) and 1 (present)"
         )
     return [tuple(int(value) for value in row) for row in flat]
 

@@ -15,6 +15,7 @@ from wetread.bundles import Bundle
 from wetread.bundles.static_check import examine, in_words
 from wetread.bundles.trust import TrustPolicy, admit
 from wetread.errors import BundleInvalid, BundleNotTrusted, DataUnusable, Misconfigured, WetreadError
+from wetread.infer.configs.workflow import open_workflow
 from wetread.learn.generic import generic_train_config
 from wetread.learn.settings import LOSSES, MASK_LOSSES, OPTIMIZERS, SCHEDULES, TrainingSettings
 from wetread.records.numbers import number_of
@@ -48,11 +49,8 @@ class TrainConfig:
     def open(self, train: Sequence[dict[str, Any]], val: Sequence[dict[str, Any]]) -> None:
         """Make the parts, with these cases as its data. Raises: ``BundleInvalid``, ``DataUnusable``."""
         first = self.path if self.path.is_file() else self._bundle.config_path
-        workflow = ConfigWorkflow(
-            config_file=str(first),
-            meta_file=str(first.parent / "metadata.json"),
-            logging_file=False,
-            workflow_type="train",
+        workflow = open_workflow(
+            config_file=str(first), meta_file=str(first.parent / "metadata.json"), workflow_type="train"
         )
         parser = workflow.parser
         parser.set(self.content)

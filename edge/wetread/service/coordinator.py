@@ -28,6 +28,7 @@ from wetread.service.duties.comparisons import Comparing
 from wetread.service.duties.deliveries import Deliveries
 from wetread.service.duties.duplicates import Duplicates
 from wetread.service.duties.duty import Duty
+from wetread.service.duties.engines import EngineCleaning
 from wetread.service.duties.intake import Intake
 from wetread.service.duties.reads import Reads, Waits
 from wetread.service.duties.routing import Routing
@@ -138,6 +139,7 @@ class Service:
             self._make_reads(queue, revisions, pressing=lambda: index.is_behind),
             Comparing(Comparisons(db, config.data_dir)),
             Cleaning(Retention(db, config.data_dir, config.retention)),
+            EngineCleaning(config),
         )
 
     def _make_queue(self) -> Queue:

@@ -12,7 +12,9 @@ from wetread.infer.known import in_words, known_engines
 from wetread.records.numbers import number_of
 from wetread.route.router import Router
 from wetread.service.check import Check
-from wetread.service.engine_caches import cache_of_commands, service_cache, user_cache
+from wetread.service.engine_caches import caches_beside, service_cache
+from wetread.service.engine_cleaning import in_words as old_in_words
+from wetread.service.engine_cleaning import old_pieces
 from wetread.service.engines import engine_problem
 from wetread.service.overview import Overview
 
@@ -31,13 +33,20 @@ def look_at_engine(config: Config) -> Iterator[Check]:
 
 def look_at_engine_cache(config: Config) -> Iterator[Check]:
     """Where engines are: the service's, and another one that commands of this user may have filled."""
-    shared, own = service_cache(config), cache_of_commands(config)
-    yield Check("engine cache", True, f"{shared.folder}: {_certificates(shared.certificates())}")
-    if own.folder == shared.folder:
-        own = user_cache("used by commands without this configuration")
-    if own.folder != shared.folder and own.certificates():
-        found = f"{own}: {_certificates(own.certificates())}; wetread serve does not look there"
-        yield Check("another engine cache", True, found, "prove engines as the account of wetread serve, with --config")
+    shared = service_cache(config)
+    said = old_in_words(old_pieces(shared.folder, config.bundle_folders))
+    found = f"{shared.folder}: {_certificates(shared.certificates())}"
+    if said:
+        days = config.retention.engines_days
+        goes = f"removed {days:g} days after its last use" if days else "kept until: wetread bundle clean"
+        found += f"; {said} that no bundle here can use, {goes}"
+    yield Check("engine cache", True, found)
+    for other in caches_beside(config):
+        if other.certificates():
+            found = f"{other}: {_certificates(other.certificates())}; wetread serve does not look there"
+            yield Check(
+                "another engine cache", True, found, "prove engines as the account of wetread serve, with --config"
+            )
 
 
 def look_at_bundles(config: Config) -> Iterator[Check]:

@@ -28,13 +28,26 @@ class EngineCache:
 
 def service_cache(config: Config) -> EngineCache:
     """The one that ``wetread serve`` reads and writes."""
-    return EngineCache(config.data_dir / "engines", "of wetread serve")
+    return EngineCache(config.engine_cache or config.data_dir / "engines", "of wetread serve")
 
 
 def user_cache(why: str) -> EngineCache:
     """This user's own (https://specifications.freedesktop.org/basedir-spec); the service never looks into it."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return EngineCache(Path(base) / "wetread" / "engines", f"of this user, {why}")
+
+
+def caches_beside(config: Config) -> tuple[EngineCache, ...]:
+    """Others on this machine that commands of this user, or its private service, may have filled."""
+    shared = service_cache(config)
+    before = EngineCache(private_data() / "engines", "of an earlier wetread serve --private")
+    beside = (cache_of_commands(config), user_cache("used by commands without this configuration"), before)
+    return tuple({c.folder: c for c in reversed(beside) if c.folder != shared.folder}.values())
+
+
+def private_data() -> Path:
+    """The data folder of ``wetread serve --private``."""
+    return Path.home() / ".local" / "share" / "wetread"
 
 
 def cache_of_commands(config: Config | None) -> EngineCache:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wetread.errors import NotIntended
-from wetread.guard.guard import patient_rule
+from wetread.guard.guard import every_reason, patient_rule
 from wetread.guard.intended import check_patient
 from wetread.records.study import StudyRef
 from wetread.route.router import Decision
@@ -22,6 +22,8 @@ def explained(study: StudyRef, decision: Decision) -> Document:
             check_patient(study, patient_rule(decision.bundle.manifest, decision.route.options))
         except NotIntended as exc:
             outcome, reason = "rejected", str(exc)
+    if decision.outcome == "rejected":
+        reason = every_reason(reason, study, decision.bundle.manifest, decision.route.options)
     return {
         "route": decision.route.name,
         "mode": decision.route.mode,

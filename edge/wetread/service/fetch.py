@@ -36,7 +36,9 @@ def fetch(config: Config, study_instance_uid: str, *, peer_name: str = "", prior
 def _peers(config: Config, name: str) -> list[PeerSettings]:
     named = [p for p in config.peers if p.name == name]
     if name and not named:
-        raise Misconfigured(f"no peer is called {name!r}; known: {', '.join(p.name for p in config.peers)}")
+        raise Misconfigured(
+            f"no peer is called {name!r}; known: {', '.join(p.name for p in config.peers) or 'none, see [[peers]]'}"
+        )
     able = [p for p in named or config.peers if p.query and p.host and p.port]
     if not able:
         who = f"peer {name!r} lacks query = true, host or port" if name else "no peer has query = true, host and port"

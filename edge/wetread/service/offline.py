@@ -10,6 +10,7 @@ from pathlib import Path
 from wetread.bundles import Bundle
 from wetread.bundles.trust import TrustPolicy
 from wetread.errors import MemoryShort, NoSuitableSeries, NotDicom, PatientConflict, StudyRejected
+from wetread.guard.guard import every_reason
 from wetread.images.folder import scan_folder
 from wetread.jobs.admission import budget, check_ever, check_now
 from wetread.jobs.worker import outcome_of
@@ -105,10 +106,14 @@ def _specs(
     outside = settings.options.outside_intended_use
     selections = [(study, select(study, bundle.manifest.inputs, outside=outside)) for study in studies]
     reads = [(study, chosen, settings.options) for study, selection in selections for chosen in selection.reads]
+    refused = [
+        (study, every_reason(selection.missing, study, bundle.manifest, settings.options))
+        for study, selection in selections
+        if not selection.reads
+    ]
     if not reads and not settings.options.report_rejection:
-        raise NoSuitableSeries("; ".join(selection.missing for _, selection in selections))
+        raise NoSuitableSeries("; ".join(why for _, why in refused))
     if settings.options.report_rejection:
-        refused = [(study, selection.missing) for study, selection in selections if not selection.reads]
         reads += [(s, (), dataclasses.replace(settings.options, rejected_because=why)) for s, why in refused]
     passed_over = tuple(str(v) for _, selection in selections for v in selection.verdicts if not v.taken)
     return [*_numbered(reads, bundle, out, settings)], passed_over

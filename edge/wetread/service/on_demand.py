@@ -14,7 +14,7 @@ from wetread.bundles.trust import admit
 from wetread.config import Config
 from wetread.db import Database, Queries
 from wetread.errors import Conflict, Misconfigured, NotHere, NotIntended, NotPossible, WetreadError
-from wetread.guard.guard import patient_rule, unintended_uses
+from wetread.guard.guard import every_reason, patient_rule, unintended_uses
 from wetread.guard.intended import check_patient
 from wetread.jobs.new_job import BUTTON, Chosen, NewJob
 from wetread.jobs.requests import Requests
@@ -164,7 +164,7 @@ class OnDemand:
         selection = select(study, bundle.manifest.inputs, outside=options.outside_intended_use)
         reads = planned(study, selection, options)
         if not reads:
-            raise NotPossible(selection.missing)
+            raise NotPossible(every_reason(selection.missing, study, bundle.manifest, options))
         try:
             if not options.outside_intended_use:
                 check_patient(study, patient_rule(bundle.manifest, options))

@@ -13,7 +13,12 @@ RETURNING id
 UPDATE studies SET attributes = :attributes WHERE id = :study_id
 
 -- name: set_state
-UPDATE studies SET state = :state, reason = :reason, updated_at = :now WHERE id = :study_id
+-- A study that is held is held once more: both reasons stand, whoever releases it must know all of them.
+UPDATE studies SET state = :state, updated_at = :now, reason = CASE
+    WHEN state <> 'held' OR :state <> 'held' OR reason = '' THEN :reason
+    WHEN instr(reason, :reason) THEN reason
+    ELSE reason || '; ' || :reason END
+WHERE id = :study_id
 
 -- name: touch_study
 UPDATE studies SET state = CASE state WHEN 'complete' THEN 'receiving' ELSE state END,

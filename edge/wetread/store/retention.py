@@ -37,6 +37,9 @@ class RetentionSettings:
     """Result objects that reached all their destinations (days after the last change of the study); 0: for ever."""
     events_days: Annotated[float, Ge(0)] = 0.0
     """Timeline of studies whose images and results are both removed (days); 0: for ever, it is the audit trail."""
+    engines_days: Annotated[float, Ge(0)] = 30.0
+    """Compiled engines, graphs and certificates that no bundle here can use any more (days after their last use).
+    0: for ever, or until ``wetread bundle clean``."""
     min_free_mb: Annotated[int, Ge(0)] = 4096
     """Below this (MiB), images of the oldest finished studies are removed before their time. 0: never.
     More than ``[spool] reserve_mb``, or reception stops first."""

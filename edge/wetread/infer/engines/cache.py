@@ -91,7 +91,7 @@ class Entry:
 
 def find_entry(cache_folder: Path, what: Mapping[str, str]) -> Entry | None:
     """The engine built for exactly ``what``; a record that is damaged or of another engine counts as absent."""
-    entry = _entry(_folder(cache_folder, what))
+    entry = read_entry(_folder(cache_folder, what))
     return entry if entry and dict(entry.record.what) == dict(what) else None
 
 
@@ -116,14 +116,14 @@ def store_entry(
 
 def still_there(cache_folder: Path, artefacts: Mapping[str, str]) -> bool:
     """Whether every engine (key in the cache → digest) is the one it was; a rebuilt one has other bytes."""
-    found = {key: _entry(cache_folder / "engines" / key) for key in artefacts}
+    found = {key: read_entry(entry_folder(cache_folder, key)) for key in artefacts}
     return all(e is not None and e.record.engine_sha256 == artefacts[key] for key, e in found.items())
 
 
 def entries(cache_folder: Path, *, network: str) -> Iterator[Entry]:
     """Every engine of one network (``NetworkPlan.key``), for export to another box and for messages."""
     for folder in sorted((cache_folder / "engines").glob("*")):
-        entry = _entry(folder)
+        entry = read_entry(folder)
         if entry and entry.record.what.get("network") == network:
             yield entry
 
@@ -133,7 +133,7 @@ def adopt(folder: Path, cache_folder: Path) -> Entry | None:
 
     Its on-device part stays behind: it must be run here before the engine serves.
     """
-    given = _entry(folder)
+    given = read_entry(folder)
     content = given.engine_bytes() if given else None
     if given is None or content is None:
         return None
@@ -141,11 +141,17 @@ def adopt(folder: Path, cache_folder: Path) -> Entry | None:
     return store_entry(cache_folder, record.what, content, graph=record.graph, seconds=record.seconds)
 
 
+def entry_folder(cache_folder: Path, key: str) -> Path:
+    """Where the engine of a key is."""
+    return cache_folder / "engines" / key
+
+
 def _folder(cache_folder: Path, what: Mapping[str, str]) -> Path:
-    return cache_folder / "engines" / key_of(what)
+    return entry_folder(cache_folder, key_of(what))
 
 
-def _entry(folder: Path) -> Entry | None:
+def read_entry(folder: Path) -> Entry | None:
+    """The engine in one folder; ``None`` when its record is absent or damaged."""
     try:
         return Entry(folder, BuildRecord.model_validate_json((folder / _BUILD).read_bytes()))
     except (OSError, ValidationError):

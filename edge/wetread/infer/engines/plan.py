@@ -50,3 +50,5 @@ class NetworkPlan:
     """Decides about a coarser graph of the network by what the bundle is for; none without a golden case."""
     may_build: bool = True
     """Whether the engine may make what its cache lacks; if not, it is ``EngineNotReady`` where something is missing."""
+    bundle: str = ""
+    """Digest of the bundle: what is kept in the cache says who uses it."""

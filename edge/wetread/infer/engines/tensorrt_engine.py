@@ -22,6 +22,7 @@ from wetread.infer.engines.tensorrt_library import TENSORRT_RTX as _TENSORRT_RTX
 from wetread.infer.engines.tensorrt_library import Library, capability
 from wetread.infer.engines.tensorrt_memory import DeviceMemory, Gpu
 from wetread.infer.engines.tensorrt_session import Session
+from wetread.infer.engines.uses import MARK, hold
 from wetread.infer.files import translated
 from wetread.infer.graph.export import exported, graph_recipe
 from wetread.infer.graph.onnx_check import noise
@@ -158,11 +159,15 @@ class TensorRtBackend:
         what = self.what(plan, shape, gpu)
         seconds = time.perf_counter() - started
         with translated(plan.cache_folder, "the engine cache"):
-            return store_entry(plan.cache_folder, what, content, graph=graph.check, seconds=seconds)
+            entry = store_entry(plan.cache_folder, what, content, graph=graph.check, seconds=seconds)
+        hold(entry.folder / MARK, bundle=plan.bundle)
+        return entry
 
     def found(self, plan: NetworkPlan, shape: tuple[int, ...], gpu: Gpu) -> tuple[Entry | None, bytes | None]:
         """The engine in the cache and its bytes, where they are what was built."""
         entry = find_entry(plan.cache_folder, self.what(plan, shape, gpu))
+        if entry:
+            hold(entry.folder / MARK, bundle=plan.bundle)
         return entry, entry.engine_bytes() if entry else None
 
     def what(self, plan: NetworkPlan, shape: tuple[int, ...], gpu: Gpu) -> Mapping[str, str]:

@@ -24,8 +24,9 @@ from wetread.bundles.manifest import Golden
 from wetread.durable import write_atomically
 from wetread.errors import BundleInvalid, EngineDisagrees, EngineNotReady
 from wetread.infer.code import answer_code
-from wetread.infer.engines.cache import still_there
+from wetread.infer.engines.cache import entry_folder, still_there
 from wetread.infer.engines.engine import Engine
+from wetread.infer.engines.uses import MARK, hold
 from wetread.infer.engines.wish import Precision
 from wetread.infer.gate.certificate import CERTIFICATE, FORMAT_VERSION, Certificate, Kind, read_certificate
 from wetread.infer.gate.compare import Agreement, Limits, compare_outputs, limits
@@ -105,8 +106,12 @@ def kept_or_made(
     of measuring.
     """
     path = cache_folder / key_of(what) / CERTIFICATE
+    if path.is_file():
+        hold(path.with_name(MARK))  # before it is looked at: a cleaning beside us leaves it from here on
     kept = read_certificate(path)
     if kept and _holds(kept, case, what) and still_there(cache_folder, kept.artefacts):
+        for key in kept.artefacts:
+            hold(entry_folder(cache_folder, key) / MARK)
         return kept
     if not make:
         changed = "does not hold for the engine, bundle and libraries of today" if kept else "is not there yet"
@@ -128,6 +133,7 @@ def kept_or_made(
         made_at=datetime.now(UTC),
     )
     write_atomically(path, lambda target: target.write_text(made.model_dump_json(indent=2) + "\n"))
+    hold(path.with_name(MARK))
     return made
 
 

@@ -43,12 +43,19 @@ def note_refusal(cache_folder: Path, what: Mapping[str, str], error: EngineDisag
 
 def noted_refusal(cache_folder: Path, what: Mapping[str, str]) -> Refusal | None:
     """What was noted for this subject, as long as it counts; a note that cannot be read does not."""
-    try:
-        noted = Refusal.model_validate_json(_path(cache_folder, what).read_bytes())
-    except (OSError, ValidationError):
+    noted = read_refusal(_path(cache_folder, what))
+    if noted is None:
         return None
     fresh = timedelta(0) <= datetime.now(UTC) - noted.made_at < _KEPT_FOR
     return noted if fresh and dict(noted.subject) == dict(what) else None
+
+
+def read_refusal(path: Path) -> Refusal | None:
+    """The note in the cache, however old; one that cannot be read counts as absent."""
+    try:
+        return Refusal.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def forget_refusal(cache_folder: Path, what: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from wetread.errors import EngineDisagrees, EngineNotReady, EngineUnavailable
 from wetread.infer.code import graph_code
 from wetread.infer.engines.engine import FloatArray
 from wetread.infer.engines.plan import NetworkPlan
+from wetread.infer.engines.uses import MARK, hold
 from wetread.infer.engines.wish import Precision
 from wetread.infer.files import translated
 from wetread.infer.graph.onnx_check import GraphCheck, check_graph
@@ -51,6 +52,9 @@ def exported(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision = "
     """
     path = plan.cache_folder / "onnx" / f"{_name(plan, shape, precision)}.onnx"
     note = path.with_suffix(".json")
+    mark = path.with_suffix(f".{MARK}")
+    if note.is_file():
+        hold(mark, bundle=plan.bundle, recipe=graph_recipe(precision))
     check = _kept(path, note)
     if check is None and not plan.may_build:
         what = f"the network {plan.name} is not exported for {'x'.join(map(str, shape[1:]))} yet"
@@ -58,7 +62,16 @@ def exported(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision = "
     if check is None:
         with translated(plan.cache_folder, "the engine cache"):
             check = _made(plan, shape, precision, path)
+        hold(mark, bundle=plan.bundle, recipe=graph_recipe(precision))
     return Graph(path, check)
+
+
+def hold_exported(plan: NetworkPlan) -> None:
+    """Every graph of the network is used from now on: which of them, the shapes of the studies will say."""
+    precisions: set[Precision] = {"f32", plan.precision}  # OpenVINO makes its own bf16 of the graph in float32
+    for precision in precisions:
+        for mark in (plan.cache_folder / "onnx").glob(f"{_stem(plan, precision)}-*.{MARK}"):
+            hold(mark, bundle=plan.bundle, recipe=graph_recipe(precision))
 
 
 def _made(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision, path: Path) -> GraphCheck:
@@ -133,8 +146,11 @@ def _checked(
 
 
 def _name(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision) -> str:
-    recipe = hashlib.sha256(f"{plan.key} {graph_recipe(precision)}".encode()).hexdigest()[:24]
-    return f"{recipe}-{'x'.join(map(str, shape[1:]))}-{precision}"
+    return f"{_stem(plan, precision)}-{'x'.join(map(str, shape[1:]))}-{precision}"
+
+
+def _stem(plan: NetworkPlan, precision: Precision) -> str:
+    return hashlib.sha256(f"{plan.key} {graph_recipe(precision)}".encode()).hexdigest()[:24]
 
 
 def _kept(path: Path, note: Path) -> GraphCheck | None:

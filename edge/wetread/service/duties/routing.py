@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 
 from wetread.failpoint import failpoint
+from wetread.guard.guard import every_reason
 from wetread.jobs.new_job import RouteDecision
 from wetread.jobs.queue import Queue
+from wetread.records.study import StudyRef
 from wetread.route.router import Decision, Router
 from wetread.service.on_demand import jobs_on_demand, new_job
 from wetread.store.revisions import Revisions
@@ -30,7 +32,8 @@ class Routing:
     def round(self) -> None:
         """Route what is new."""
         for revision in self._revisions.unrouted():
-            decisions = [_recorded(d, self._bundle_digests[d.bundle.name]) for d in self._router.decide(revision.study)]
+            study, digests = revision.study, self._bundle_digests
+            decisions = [_recorded(d, study, digests[d.bundle.name]) for d in self._router.decide(study)]
             still_wanted = [
                 job
                 for asked in self._queue.asked_for(revision.study_id)
@@ -44,9 +47,11 @@ class Routing:
         """Nothing to let go of."""
 
 
-def _recorded(decision: Decision, bundle_digest: str) -> RouteDecision:
-    """A routing decision in the queue's words."""
-    route, bundle = decision.route, decision.bundle
+def _recorded(decision: Decision, study: StudyRef, bundle_digest: str) -> RouteDecision:
+    """A routing decision in the queue's words; a rejection with what the patient's header says against it, too."""
+    route, bundle, reason = decision.route, decision.bundle, decision.reason
+    if decision.outcome == "rejected":
+        reason = every_reason(reason, study, bundle.manifest, route.options)
     jobs = tuple(
         dataclasses.replace(
             new_job(route.name, bundle, bundle_digest, read),
@@ -57,4 +62,4 @@ def _recorded(decision: Decision, bundle_digest: str) -> RouteDecision:
         for read in decision.reads
     )
     verdicts = tuple(map(str, decision.verdicts))
-    return RouteDecision(route.name, decision.outcome, decision.reason, verdicts, jobs, route.late)
+    return RouteDecision(route.name, decision.outcome, reason, verdicts, jobs, route.late)
