@@ -152,9 +152,3 @@ def licence_flags(folder: Path) -> tuple[str, ...]:
         if "non-commercial" in text or "noncommercial" in text:
             said.append(f"{path.relative_to(folder)} speaks of non-commercial use")
     return tuple(said)
-
-
-def config_name(folder: Path) -> str:
-    """Name of the inference config without a manifest; empty when there is none."""
-    path = inference_config(folder)
-    return path.name if path.is_file() else ""

@@ -24,6 +24,7 @@ from wetread.bundles import Bundle
 from wetread.errors import DataUnusable
 from wetread.guard.appearance import SAID, SIDE, Appearance, Numbers, grey_features, picture, standardised
 from wetread.learn.card import record_figures
+from wetread.learn.lineage import METRICS
 from wetread.learn.sources import read_source
 
 STATISTICS = "models/appearance.safetensors"
@@ -94,7 +95,7 @@ def guard_from(bundle: Bundle, data: Path, *, seed: int) -> Learned:
 def guard_again(bundle: Bundle, learned: Learned) -> None:
     """Put another guard into a bundle, with its figures where those of its training are."""
     write_guard(bundle.folder, learned)
-    if (bundle.folder / "training" / "metrics.json").is_file():
+    if (bundle.folder / METRICS).is_file():
         record_figures(bundle.folder, _KEY, learned.document())
 
 

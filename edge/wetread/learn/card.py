@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from wetread.errors import Misconfigured
+from wetread.learn.lineage import METRICS
+from wetread.learn.measures import LEVEL, RESAMPLES
 
 _BEGIN, _END = "<!-- figures: written by wetread bundle train -->", "<!-- end of figures -->"
 _SHOWN = ("auroc", "auprc", "accuracy", "recall", "specificity", "precision", "f1", "ece", "brier")
@@ -36,7 +38,7 @@ def record_figures(folder: Path, name: str, figures: Mapping[str, Any]) -> None:
 
     Raises: ``Misconfigured`` where the bundle has no such file.
     """
-    path = folder / "training" / "metrics.json"
+    path = folder / METRICS
     if not path.is_file():
         raise Misconfigured(f"{path} is missing: figures are recorded beside those of a training")
     metrics = {**json.loads(path.read_text(encoding="utf-8")), name: figures}
@@ -68,7 +70,8 @@ def _table(measured: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         row = [_cell(m, figure) for m in measured.values()]
         yield f"| {figure} | " + " | ".join(row) + " |"
     yield ""
-    yield "In brackets: 95 % bootstrap intervals, 1000 draws of the cases; they say nothing about other sites."
+    level = f"{LEVEL * 100:.0f} % bootstrap intervals, {RESAMPLES} draws of the cases"
+    yield f"In brackets: {level}; they say nothing about other sites."
     yield ""
 
 

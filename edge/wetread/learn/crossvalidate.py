@@ -26,13 +26,13 @@ from wetread.learn.average import average
 from wetread.learn.cases import Cases, check_part
 from wetread.learn.crossvalidated import CrossValidation, FoldAnswers
 from wetread.learn.evaluate import NO_THRESHOLD, read_films
+from wetread.learn.lineage import METRICS
 from wetread.learn.measured import HowRead
 from wetread.learn.run import Trainee
 from wetread.learn.settings import TrainingSettings
 from wetread.learn.sources import Source, read_source
 from wetread.learn.splits import fold_indices, split
 from wetread.learn.train import Material, train_on
-from wetread.learn.version import TRAINING
 from wetread.progress import Progress, unheard
 
 PLAN = "folds.json"
@@ -148,7 +148,7 @@ class _Folds:
 
     def _answers(self, number: int, folder: Path) -> dict[str, Any]:
         version = self._version(number, folder)
-        metrics = json.loads((version.folder / TRAINING / "metrics.json").read_text(encoding="utf-8"))
+        metrics = json.loads((version.folder / METRICS).read_text(encoding="utf-8"))
         left_out = self.plan.fold(number)
         with tempfile.TemporaryDirectory(prefix="wetread-fold-") as cache:
             how = HowRead(Path(cache), "torch", self.trust, self.settings.threads, self._told(number))

@@ -14,6 +14,7 @@ from wetread.errors import Misconfigured
 EXPORT = "export.json"
 """In the folder of an export."""
 METRICS = Path("training") / "metrics.json"
+"""In the folder of a bundle: how it was trained, and how good it is."""
 
 
 @dataclass(frozen=True, slots=True)

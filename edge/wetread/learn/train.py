@@ -174,11 +174,11 @@ def _cross_validated(trainee: Trainee, parts: Parts, tell: Progress) -> Answers:
     folder = trainee.settings.out / f".{trainee.bundle.name}.training"
     found: list[Answers] = []
     splits = fold_indices(cases, folds=trainee.settings.folds, seed=trainee.settings.seed)
-    for number, (train_on, validate_on) in enumerate(splits, start=1):
+    for number, (inside, outside) in enumerate(splits, start=1):
         run = Run(
             trainee,
-            tuple(cases[i] for i in train_on),
-            tuple(cases[i] for i in validate_on),
+            tuple(cases[i] for i in inside),
+            tuple(cases[i] for i in outside),
             folder / f"fold{number}",
             lambda what, share, number=number: tell(f"fold {number}: {what}", share),  # type: ignore[misc]
         )

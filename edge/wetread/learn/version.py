@@ -28,6 +28,7 @@ from wetread.learn.calibrate import Calibration
 from wetread.learn.card import write_figures
 from wetread.learn.cases import Part
 from wetread.learn.config import CALIBRATION
+from wetread.learn.lineage import METRICS
 from wetread.learn.measures import Classification, figures_document
 from wetread.learn.plots import learning_curves
 from wetread.learn.settings import TrainingSettings
@@ -36,8 +37,8 @@ from wetread.nifti import write_nifti
 from wetread.records.output import Scores
 from wetread.records.volume import LabelMap
 
-TRAINING = "training"
-"""Folder in the bundle: ``metrics.json`` and ``learning_curves.png``."""
+_CURVES = "learning_curves.png"
+"""Beside the metrics."""
 _LIBRARIES = ("torch", "monai", "pytorch-ignite", "numpy", "scikit-learn", "wetread")
 
 
@@ -135,11 +136,11 @@ def write_version(
         if version.guard is not None:
             write_guard(folder, version.guard)
         _write_golden_answer(folder, bundle)
-        training = folder / TRAINING
-        training.mkdir(exist_ok=True)
-        _write_json(training / "metrics.json", version.document())
+        metrics = folder / METRICS
+        metrics.parent.mkdir(exist_ok=True)
+        _write_json(metrics, version.document())
         if version.history:
-            learning_curves(version.history, training / "learning_curves.png")
+            learning_curves(version.history, metrics.with_name(_CURVES))
         write_figures(folder, version.document())
         folder.rename(target)
     sync_folder(target.parent)

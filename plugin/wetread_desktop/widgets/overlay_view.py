@@ -56,14 +56,17 @@ class LegendView(QWidget):
         self.map_says = label("muted")
         layout.addWidget(self.map_says, 3, 0, 1, 3)
 
-    def show_overlay(self, view: OverlayView, words: Catalog, *, has_heatmap: bool, why_not: str) -> None:
-        """Draw it. ``has_heatmap``: of the selected finding; ``why_not``: the viewer draws no overlays."""
+    def show_overlay(
+        self, view: OverlayView, words: Catalog, *, has_heatmap: bool, why_not: str, no_outline: str
+    ) -> None:
+        """Draw it. ``has_heatmap``: of the selected finding; ``why_not``: the viewer draws no overlays; ``no_outline``:
+        it fills them."""
         self.visible_box.setText(words(say("Overlay (Space)")))
         self.contour_box.setText(words(say("Outlines")))
         self.heatmap_button.setText(words(say("Heat map (H)")))
         self.opacity_label.setText(words(say("Opacity")))
         name(self.visible_box, self.visible_box.text(), why_not)
-        name(self.contour_box, self.contour_box.text(), why_not)
+        name(self.contour_box, self.contour_box.text(), why_not or no_outline)
         name(self.opacity, words(say("Opacity")), why_not)
         name(self.classes, words(say("Structures in the picture")))
         no_map = "" if has_heatmap else words(say("There is no heat map of the selected finding."))
@@ -74,6 +77,7 @@ class LegendView(QWidget):
         self.map_says.setVisible(bool(view.heatmap_of))
         for control in (self.visible_box, self.contour_box, self.opacity, self.classes):
             control.setEnabled(not why_not and bool(view.legend))
+        self.contour_box.setEnabled(self.visible_box.isEnabled() and not no_outline)
         self.visible_box.setChecked(view.visible)
         self.contour_box.setChecked(view.contour)
         # A film has scores and maps of them, and no structures to draw.

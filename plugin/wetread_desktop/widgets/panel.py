@@ -79,8 +79,9 @@ class Panel(QWidget):
         name(self.findings, words(say("Findings: J and K step, A accepts, R rejects, U undoes")))
         selected = next((r for r in state.findings if r.tracking_uid == state.selected), None)
         no_overlay = "" if Capability.OVERLAY in state.capabilities else words(say("This viewer draws no overlays."))
+        no_outline = "" if Capability.CONTOUR in state.capabilities else words(say("This viewer draws no outlines."))
         has_map = selected is not None and selected.has_heatmap and Capability.HEATMAP in state.capabilities
-        self.legend.show_overlay(state.overlay, words, has_heatmap=has_map, why_not=no_overlay)
+        self.legend.show_overlay(state.overlay, words, has_heatmap=has_map, why_not=no_overlay, no_outline=no_outline)
         self._show_review(state)
         for part in (self.about, self.findings, self.legend, self.review):
             part.setVisible(has_result)

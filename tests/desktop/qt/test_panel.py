@@ -17,6 +17,7 @@ from fake_edge import FakeEdge
 from gui_thread import watched
 from wetread_desktop.client.panel_state import Phase
 from wetread_desktop.client.settings import Theme
+from wetread_desktop.host import Capability
 from wetread_desktop.widgets import theme
 from wetread_desktop.widgets.settings_dialog import SettingsDialog
 from wetread_desktop.widgets.sign_dialog import SignDialog
@@ -280,6 +281,16 @@ def test_why_a_control_is_off_is_said_to_screen_readers_too(qtbot, window, edge)
     qtbot.waitUntil(lambda: here.panel.sign_button.accessibleDescription() == "Set your organization first.")
     assert not here.panel.legend.heatmap_button.isEnabled()
     assert "no heat map" in here.panel.legend.heatmap_button.accessibleDescription()
+
+
+def test_viewer_that_only_fills_structures_is_not_asked_for_outlines(qtbot, window, edge) -> None:  # type: ignore[no-untyped-def]
+    edge_with_result(edge)
+    here = window()
+    legend = here.panel.legend
+    qtbot.waitUntil(legend.contour_box.isEnabled)
+    here.presenter.desk.change(capabilities=here.host.can - {Capability.CONTOUR})
+    assert (legend.visible_box.isEnabled(), legend.contour_box.isEnabled()) == (True, False)
+    assert legend.contour_box.accessibleDescription() == "This viewer draws no outlines."
 
 
 @pytest.mark.parametrize("palette", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
