@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 import weakref
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from wetread.errors import MemoryShort
 from wetread.images.folder import scan_headers
 from wetread.records.study import InstanceRef
 from wetread_desktop.images import series_images
-from wetread_desktop.images.files import open_path
+from wetread_desktop.images.files import CannotOpen, open_path
 from wetread_desktop.images.headers import Headers
 from wetread_desktop.images.series_images import Images, fill, open_images
 
@@ -117,3 +119,38 @@ def test_scan_that_nobody_waits_for_ends_after_one_file(tmp_path: Path) -> None:
     headers = Headers()
     open_path(tmp_path, headers, stopped=lambda: len(headers) > 0)
     assert len(headers) == 1
+
+
+def test_zip_whose_compressed_bytes_are_damaged_is_said_to_be_and_leaves_nothing_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = tmp_path / "study.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(write_series(tmp_path / "study", shape=(2, 16, 16)).paths[0], "x")
+    damaged = bytearray(path.read_bytes())
+    damaged[31:60] = b"\xff" * 29  # behind the local header, 30 bytes and a name of one
+    path.write_bytes(damaged)
+    with pytest.raises(CannotOpen, match="cannot be unpacked"):
+        open_path(path)
+    assert list(tmp_path.glob("wetread-desk-*")) == []
+
+
+def test_memory_that_runs_out_while_slices_are_read_is_said_and_the_others_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path, shape=(SLICES, 16, 16))
+    headers = Headers()
+    (study,) = open_path(tmp_path, headers).studies
+    images = open_images(study.series[0], headers)
+    really, lacking = series_images.stored_values, images.instances[3]
+
+    def stored_values(instance: InstanceRef, *, rows: int, columns: int) -> object:
+        if instance == lacking:
+            raise MemoryError
+        return really(instance, rows=rows, columns=columns)
+
+    monkeypatch.setattr(series_images, "stored_values", stored_values)
+    problem = fill(images, stopped=lambda: False, came=lambda k: None)
+    assert problem == "not all images could be read: there is not enough memory"
+    assert np.flatnonzero(~images.read).tolist() == [3]

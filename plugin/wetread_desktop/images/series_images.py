@@ -120,8 +120,8 @@ def fill(images: Images, *, stopped: Callable[[], bool], came: Callable[[int], N
             continue
         try:
             _read_into(images.array[k], images.instances[k])
-        except WetreadError as exc:
-            problem = problem or f"not all images could be read: {exc}"
+        except (WetreadError, OSError, MemoryError) as exc:
+            problem = problem or f"not all images could be read: {str(exc) or 'there is not enough memory'}"
             continue
         images.read[k] = True
         came(k)

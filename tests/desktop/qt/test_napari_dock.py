@@ -22,7 +22,7 @@ from npe2 import PluginManifest  # noqa: E402 (napari brings it)
 
 from wetread_desktop.hosts.napari import dock as dock_module  # noqa: E402 (needs napari)
 from wetread_desktop.hosts.napari.dock import WetreadDock  # noqa: E402
-from wetread_desktop.hosts.napari.napari_host import KEY  # noqa: E402
+from wetread_desktop.hosts.napari.space import KEY  # noqa: E402
 
 
 @pytest.fixture

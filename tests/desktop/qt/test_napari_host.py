@@ -27,7 +27,8 @@ from wetread_desktop.images.series_images import Images, fill, open_images
 napari_components = pytest.importorskip("napari.components", reason="napari is an extra: pip install 'wetread[napari]'")
 
 from wetread_desktop.hosts.napari.camera import LETTERS, scene_camera  # noqa: E402 (needs napari)
-from wetread_desktop.hosts.napari.napari_host import KEY, NapariHost, show_images  # noqa: E402
+from wetread_desktop.hosts.napari.napari_host import NapariHost, show_images  # noqa: E402
+from wetread_desktop.hosts.napari.space import KEY  # noqa: E402
 
 SIX = [(o, r) for o in ("axial", "coronal", "sagittal") for r in (False, True)]
 RED = Legend((LegendEntry(1, "ball", (255, 0, 0)), LegendEntry(2, "other", (0, 0, 255))))

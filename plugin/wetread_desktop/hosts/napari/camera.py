@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wetread_desktop.hosts.napari.space import AXIS_LABELS, ORIENTATION_3D, UNITS, orientation_2d
+from wetread_desktop.hosts.napari.space import AXIS_LABELS, KEY, ORIENTATION_3D, UNITS, orientation_2d
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -41,7 +41,7 @@ def hang_right(viewer: ViewerModel) -> None:
         move_letters(viewer)
 
     def came(event: Any) -> None:
-        if "wetread" in event.value.metadata:
+        if KEY in event.value.metadata:
             add_letters(viewer)
             turned()
 
@@ -84,7 +84,7 @@ def add_letters(viewer: ViewerModel) -> None:
 
 def move_letters(viewer: ViewerModel) -> None:
     """To the slices and axes that are on the screen now."""
-    if LETTERS not in viewer.layers or not any("wetread" in layer.metadata for layer in viewer.layers):
+    if LETTERS not in viewer.layers or not any(KEY in layer.metadata for layer in viewer.layers):
         return
     letters = viewer.layers[LETTERS]
     shown, names = _letters_now(viewer)
@@ -95,7 +95,7 @@ def move_letters(viewer: ViewerModel) -> None:
 
 
 def _letters_now(viewer: ViewerModel) -> tuple[np.ndarray[Any, Any], list[str]]:
-    low, high = _extent([layer for layer in viewer.layers if "wetread" in layer.metadata][-1])
+    low, high = _extent([layer for layer in viewer.layers if KEY in layer.metadata][-1])
     return letter_points(low, high, tuple(viewer.dims.point)[-3:], _displayed(viewer))
 
 

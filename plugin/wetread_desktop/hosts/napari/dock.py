@@ -18,7 +18,8 @@ from wetread_desktop.client.presenter import Presenter
 from wetread_desktop.client.private_edge import Connector
 from wetread_desktop.client.settings import SettingsFolder
 from wetread_desktop.client.words import say
-from wetread_desktop.hosts.napari.napari_host import KEY, NapariHost, show_images
+from wetread_desktop.hosts.napari.napari_host import NapariHost, show_images
+from wetread_desktop.hosts.napari.space import KEY
 from wetread_desktop.images.files import OpenedFiles, image_series
 from wetread_desktop.images.loader import Loader
 from wetread_desktop.images.series_images import Images

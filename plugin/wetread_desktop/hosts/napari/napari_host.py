@@ -24,7 +24,7 @@ from wetread_desktop.host import (
     StudyShown,
 )
 from wetread_desktop.hosts.napari.camera import hang_right, scene_camera
-from wetread_desktop.hosts.napari.space import AXIS_LABELS, UNITS, Space, space_of
+from wetread_desktop.hosts.napari.space import AXIS_LABELS, KEY, UNITS, Space, space_of
 from wetread_desktop.images.files import handle_of
 from wetread_desktop.images.overlays import placed_on
 from wetread_desktop.images.series_images import Images
@@ -34,8 +34,6 @@ from wetread_desktop.widgets.gui_thread import GuiThread
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-KEY = "wetread"
-"""In a layer's metadata: ``Opened``. Only layers that have it are series; a layer of another plugin lost its UIDs."""
 _CAN = frozenset(Capability) - {Capability.OPEN_STUDY}
 
 

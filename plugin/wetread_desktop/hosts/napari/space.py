@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 Triple = tuple[float, float, float]
 
+KEY = "wetread"
+"""In a layer's metadata: ``Opened``. Only layers that have it are series; a layer of another plugin lost its UIDs."""
 AXIS_LABELS = ("S", "P", "L")
 UNITS = ("mm", "mm", "mm")
 ORIENTATION_3D = ("away", "down", "right")
