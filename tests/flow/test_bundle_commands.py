@@ -160,7 +160,8 @@ def test_bundle_that_this_user_may_not_read_is_a_sentence(unreadable: str, sourc
         os.chdir(open_to_all)
         os.seteuid(65534)
         try:
-            checked = command("check", "monai_bundles/threshold", code=2)
+            # Where configs cannot be looked into, nothing says that it is a bundle: a wrong name, not a finding.
+            checked = command("check", "monai_bundles/threshold", code=2 if unreadable == "configs" else 1)
             listed = command("list")
         finally:
             os.seteuid(0)

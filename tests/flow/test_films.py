@@ -55,6 +55,9 @@ def test_real_film_of_an_adult_is_rejected_with_the_reason(
     assert read(adult.parent, bundles, tmp_path / "out", "--json") == 3
     said = json.loads(capsys.readouterr().out)
     assert (said["state"], said["code"]) == ("rejected", "no-suitable-series")
+    assert said["reason"].startswith(
+        "the patient is 64 years old, the bundle was made for 1 to 5 years; no series fits"
+    )
     assert "view is PA, expected AP" in said["reason"]
     assert not (tmp_path / "out").exists()
 

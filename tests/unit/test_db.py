@@ -47,5 +47,5 @@ def test_damaged_file_is_a_sentence_that_says_what_to_do(tmp_path: Path, how: st
     path.write_bytes(b"garbage" if how == "no database" else content[:half] + b"\xff" * (len(content) - half))
     for rest in ("-wal", "-shm"):
         path.with_name(path.name + rest).unlink(missing_ok=True)
-    with pytest.raises(Misconfigured, match=r"is damaged \(.*\): stop wetread serve .* wetread studies reindex"):
+    with pytest.raises(Misconfigured, match=r"is damaged \(.*\): stop wetread serve .*wetread studies reindex"):
         db.Database(path).fetch("SELECT max(length(detail)) FROM events")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
-from wetread.bundles.manifest import InputRule, PatientRule, Range
+from wetread.bundles.manifest import InputRule, Manifest, PatientRule, Range
 from wetread.errors import NotIntended
+from wetread.guard.guard import every_reason
 from wetread.guard.intended import age_years, check_patient, check_spacing
+from wetread.records.job import ReadOptions
 from wetread.records.study import Patient, SeriesRef, StudyRef
 from wetread.records.volume import Volume
 
@@ -137,3 +141,14 @@ def test_oblique_volume_is_measured_along_its_own_axes():
     assert check_spacing(replace(volume(1, 1, 1), affine=turned), RULE) is None
     with pytest.raises(NotIntended, match="slices are 4 mm apart"):
         check_spacing(replace(volume(1, 1, 1), affine=turned @ np.diag([2, 1, 1, 1])), RULE)
+
+
+def test_rejection_names_the_age_before_the_view_and_nothing_that_is_allowed() -> None:
+    manifest = cast("Manifest", SimpleNamespace(patient=PatientRule(age_years=Range(max=5), sex=("F",))))
+    adult, allowed = study(age="064Y", sex="M"), ReadOptions(outside_intended_use=True)
+    assert every_reason("view is PA", adult, manifest, ReadOptions()) == (
+        "the patient is 64 years old, the bundle was made for at most 5 years; "
+        "the patient's sex is M, the bundle was made for F; view is PA"
+    )
+    assert every_reason("view is PA", study(age="004Y"), manifest, ReadOptions()) == "view is PA"
+    assert every_reason("view is PA", adult, manifest, allowed) == "view is PA"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -172,3 +173,32 @@ def test_bundle_that_may_not_run_is_found(path: Path) -> None:
     (check,) = checks(path, "bundle threshold")
     assert not check.ok
     assert check.advice == "see: wetread bundle check threshold"
+
+
+def test_data_folder_that_is_a_file_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "wetread.toml").write_text('data_dir = "file"\n')
+    (tmp_path / "file").write_text("")
+    found = examine(load_config(tmp_path / "wetread.toml"))
+    (folder,) = [check for check in found if check.name == "data folder"]
+    assert (folder.ok, folder.found) == (False, f"{tmp_path / 'file'} is not a folder")
+    assert not [check for check in found if "Errno" in check.found]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be")
+@pytest.mark.parametrize("command", [["studies", "list"], ["jobs", "retry", "x"], ["doctor"], ["studies", "reindex"]])
+def test_data_folder_of_another_user_is_a_sentence(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with tempfile.TemporaryDirectory() as open_to_all:
+        folder = Path(open_to_all)
+        folder.chmod(0o755)
+        (folder / "theirs").mkdir(mode=0o700)
+        (folder / "wetread.toml").write_text('data_dir = "theirs/data"\n')
+        (folder / "theirs" / "data").mkdir()
+        os.seteuid(65534)
+        try:
+            code = run([*command, "--config", str(folder / "wetread.toml")])
+        finally:
+            os.seteuid(0)
+    said = capsys.readouterr()
+    assert code == (1 if command == ["doctor"] else 2)
+    assert "ermission denied" in said.out + said.err or "may not write" in said.out
+    assert "Errno" not in said.out + said.err

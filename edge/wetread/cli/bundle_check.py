@@ -22,15 +22,16 @@ def check(args: argparse.Namespace) -> int:
     Raises: ``Misconfigured`` for what is wrong with the question: no such bundle, a configuration that is none.
     """
     from wetread.bundles.bundle import find_folder
-    from wetread.errors import Misconfigured
+    from wetread.errors import BundleInvalid, Misconfigured
     from wetread.infer.known import FILES, UNUSABLE
 
     folder, cache, _ = find_folder(args.name, bundle_folders(args)), chosen_cache(args), trust_policy(args)
     report: dict[str, Any] = {"name": folder.name, "folder": folder}
     try:
         code = _looked_at(args, folder, report)
-    except Misconfigured as exc:
-        report |= {"problems": [str(exc)], "code": exc.code, "reason": str(exc)}
+    except (Misconfigured, PermissionError) as exc:
+        said = exc if isinstance(exc, Misconfigured) else BundleInvalid(f"{exc.filename}: {exc.strerror} to this user")
+        report |= {"problems": [str(said)], "code": said.code, "reason": str(said)}
         code = 1
     report["state"] = report.get("state", FILES) if code == 0 else UNUSABLE
     if code == 0 or args.json:

@@ -65,9 +65,19 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of our output (head, less) has seen enough.
         sys.stderr.close()
         return DONE
+    except OSError as exc:
+        return _explain(_refused(exc), as_json=getattr(args, "json", False))
     except KeyboardInterrupt:
         print("wetread: interrupted", file=sys.stderr)
         return FAILED
+
+
+def _refused(error: OSError) -> WetreadError:
+    """What the system refused, as a sentence; what this user may not is a matter of how things are set up."""
+    why = error.strerror or type(error).__name__
+    if isinstance(error, PermissionError):
+        return Misconfigured(f"{error.filename or 'something'} cannot be read or written by this user: {why}")
+    return WetreadError(f"{error.filename}: {why}" if error.filename else f"the system says: {why}")
 
 
 def _explain(error: WetreadError, *, as_json: bool) -> int:

@@ -36,11 +36,14 @@ def examine(config: Config) -> list[Check]:
 
 
 def _guarded(look: Callable[[Config], Iterator[Check]], config: Config) -> Iterator[Check]:
-    name = look.__name__.removeprefix("look_at").strip("_")
+    name = look.__name__.removeprefix("look_at").strip("_").replace("_", " ")
     try:
         yield from look(config)
-    except (WetreadError, OSError) as exc:
+    except WetreadError as exc:
         yield Check(name, False, str(exc))
+    except OSError as exc:
+        said = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)
+        yield Check(name, False, said, "look at data_dir and at who runs this" if exc.filename else "")
 
 
 def _libraries(_config: Config) -> Iterator[Check]:
@@ -52,8 +55,11 @@ def _libraries(_config: Config) -> Iterator[Check]:
 
 
 def _disk(config: Config) -> Iterator[Check]:
-    folder = next(p for p in (config.data_dir, *config.data_dir.absolute().parents) if p.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    folder = next(p for p in (config.data_dir, *config.data_dir.absolute().parents) if _exists(p))
+    if not folder.is_dir():
+        yield Check("data folder", False, f"{folder} is not a folder", "correct data_dir, or move that file away")
+        return
+    if not os.access(folder, os.W_OK | os.X_OK):
         advice = f"it belongs to {folder.owner()}: run this as the account of wetread serve, or correct data_dir"
         yield Check("data folder", False, f"this user may not write to {folder}", advice)
         return
@@ -65,6 +71,13 @@ def _disk(config: Config) -> Iterator[Check]:
     elif free_mb < wanted:
         advice = f"below {wanted} MiB images of finished studies go before their time ([retention] min_free_mb)"
     yield Check("disk", not advice, f"{free_mb} MiB free in {folder}", advice)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # in a folder that this user may not look into
+        return False
 
 
 def _service(config: Config) -> Iterator[Check]:
