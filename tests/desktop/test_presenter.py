@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -283,6 +284,18 @@ def test_study_the_edge_does_not_have_is_sent_and_read_with_one_press(tmp_path: 
     desk.presenter.press()
     desk.until(Phase.READING)
     assert edge.uploads == [["000000.dcm", "000001.dcm"]]
+
+
+def test_file_that_is_older_than_any_zip_can_say_is_sent(tmp_path: Path, edge: FakeEdge) -> None:
+    file = tmp_path / "1.dcm"
+    file.write_bytes(b"DICM")
+    os.utime(file, (0, 0))
+    edge.on_upload = lambda: edge.add_study(documents.study(), [documents.suggestion()])
+    desk = DeskUnderTest(tmp_path / "profile", edge, FakeHost(documents.handle(), files=[file]))
+    desk.until(Phase.STUDY_OPEN)
+    desk.presenter.press()
+    desk.until(Phase.READING)
+    assert edge.uploads == [["000000.dcm"]]
 
 
 def test_study_that_is_sent_with_several_fitting_bundles_asks_which(tmp_path: Path, edge: FakeEdge) -> None:

@@ -68,7 +68,8 @@ class NotKept(Problem):
 def sent(edge: Edge, files: Sequence[Path], study_instance_uid: str, stop: threading.Event) -> Known:
     """Send the files, wait until the edge knows them. Raises: ``EdgeError``, ``OSError``, ``SendingStopped``."""
     with tempfile.TemporaryFile() as archive:
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+        # A file older than 1980, as an unset clock leaves it, has a time that a zip cannot hold.
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED, strict_timestamps=False) as packed:
             for number, path in enumerate(files):
                 if stop.is_set():
                     raise SendingStopped
