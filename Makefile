@@ -8,7 +8,12 @@ APT := dcmtk orthanc orthanc-dicomweb libpixelmed-java default-jre-headless gcc 
 APT_QT := xvfb xauth libegl1 libgl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
   libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1 fonts-dejavu-core fonts-noto-cjk
 WEIGHTS := monai_bundles/mr_brain_extraction/models/fine_network.safetensors
+# Tests at once: some wait more than they compute, so one more than the smallest machine has cores.
+WORKERS ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c packaging/constraints.txt
+
+# Tests start hundreds of processes: each would compile all modules for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-desktop soak check bench bench-gpu serve clean
 
@@ -17,7 +22,8 @@ demo: $(VENV)/.edge $(WEIGHTS)  ## the whole way on this machine; ARGS="--keep" 
 
 test: $(VENV)/.test $(WEIGHTS) check  ## linters, types, import contracts, all tests that need no GPU
 	packaging/apt-install.sh $(APT)
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	# In the order of the folders: the long files come first, the many small ones of tests/unit fill what is left.
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	$(MAKE) test-desktop
 
 test-desktop: $(VENV)/.test  ## the panel: all of it with PySide6, the way through it also with PyQt6
@@ -25,11 +31,12 @@ test-desktop: $(VENV)/.test  ## the panel: all of it with PySide6, the way throu
 	tests/desktop/run.sh $(BIN)/python pyside6 -n 2 --dist loadfile $(ARGS)
 	tests/desktop/run.sh $(BIN)/python pyqt6 -m both_bindings $(ARGS)
 
-soak: $(VENV)/.test $(WEIGHTS)  ## the slow versions: 200 random kills, a power cut at every moment, a full disk at every write, 100,000 fuzzed conversations
+soak: $(VENV)/.test $(WEIGHTS)  ## the slow versions: 200 random kills, a power cut at every moment, a full disk at every write, 100,000 fuzzed conversations, the variants that `make test` leaves out
 	packaging/apt-install.sh $(APT)
 	API_EXAMPLES=500 KILL_ROUNDS=200 POWERCUT_CUTS=100000 POWERCUT_SEEDS=3 FUZZ_CONVERSATIONS=100000 $(BIN)/python -m pytest -q --timeout=0 \
 	  tests/flow/test_kill_anywhere.py tests/flow/test_power_cut.py tests/flow/test_fuzz_listener.py \
 	  tests/flow/test_api_fuzz.py $(ARGS)
+	SOAK=1 $(BIN)/python -m pytest -q --timeout=0 -m soak $(ARGS)
 
 check: $(VENV)/.test  ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import threading
@@ -15,6 +16,14 @@ from pydicom.data import get_testdata_file
 from faketime import FakeTime
 from peers import PLAIN, Orthanc, WetreadProcess, config
 from threshold_bundle import write_threshold_bundle
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked ``soak`` runs where the variable ``SOAK`` is set, as by ``make soak``."""
+    if not os.environ.get("SOAK"):
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(pytest.mark.skip(reason="slow: run by make soak"))
 
 
 @pytest.fixture(autouse=True)

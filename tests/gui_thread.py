@@ -3,12 +3,15 @@
 Two figures of each turn of the loop. ``longest_ms``: CPU time of that thread, what its handlers cost.
 ``longest_wait_ms``: time on the wall less what this thread stood in the queue for a core (Linux counts that), and less
 the time in which nobody here could go on because the thread that holds the interpreter stood in it: it sees a handler
-that sleeps, waits for a lock, a file or the interpreter, and not how busy the machine is.
+that sleeps, waits for a lock, a file or the interpreter, and hardly how busy the machine is: for benchmarks.
+
+Tests ask what the thread did itself that may take long: files it opened, connections it made.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import sys
 import tempfile
 import threading
 import time
@@ -25,6 +28,9 @@ _LONG_S = 0.04
 """From here on a turn is looked into."""
 _LOOK_S = 0.01
 _TASKS = Path("/proc/self/task")
+WAITS = ("socket.connect", "socket.getaddrinfo")
+SLOW = ("open", *WAITS)
+"""Audit events (docs.python.org/3/library/audit_events.html) of what has no place on the GUI thread."""
 
 
 @dataclass(repr=False)
@@ -39,6 +45,12 @@ class Blocked:
     """With it."""
     where: list[str] = field(default_factory=list)
     """Stacks of all threads, looked at during the longest of these turns."""
+    did: list[tuple[str, str]] = field(default_factory=list)
+    """Audit events of ``SLOW`` on the GUI thread, with what they were about."""
+
+    def did_itself(self, about: str, *events: str) -> list[tuple[str, str]]:
+        """Which of these events (``SLOW`` if none is named) the GUI thread caused, about what begins so."""
+        return [(event, what) for event, what in self.did if event in (events or SLOW) and what.startswith(about)]
 
     def __repr__(self) -> str:
         """For a test that fails."""
@@ -126,6 +138,20 @@ class _Sample(NamedTuple):
     """Nobody could go on, because who held the interpreter had no core."""
 
 
+_noting: list[tuple[int, Blocked]] = []
+"""The GUI thread and its notes; an audit hook stays until the process ends, and does nothing while this is empty."""
+
+
+def _audit(event: str, about: tuple[object, ...]) -> None:
+    if _noting and event in SLOW:
+        thread, seen = _noting[-1]
+        if threading.get_ident() == thread:
+            seen.did.append((event, str(about[1] if event == "socket.connect" else about[0])))
+
+
+sys.addaudithook(_audit)
+
+
 @contextmanager
 def watched() -> Iterator[Blocked]:
     """Ask the loop for a turn all the time, and note how long it was away between two of them."""
@@ -136,9 +162,11 @@ def watched() -> Iterator[Blocked]:
     timer.setInterval(1)
     timer.timeout.connect(watch.turn)
     timer.start()
+    _noting.append((threading.get_ident(), seen))
     try:
         yield seen
     finally:
+        _noting.pop()
         timer.stop()
         watch.end()
 

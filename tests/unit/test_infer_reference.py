@@ -27,7 +27,8 @@ from wetread.records.volume import Volume
 
 REPOSITORY = Path(__file__).parents[2]
 REAL_SERIES = REPOSITORY.parent / "shared" / "data" / "mr_t1_series" / "dicoms.tar.xz"
-ENGINES = ("torch", "openvino")
+ENGINES = ("openvino", pytest.param("torch", marks=pytest.mark.soak))
+"""The engine's answer is checked against that of torch whenever it is built; and torch's network, below, to 1e-6."""
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(600)]
 

@@ -35,7 +35,7 @@ from wetread_desktop.hosts.window.window_host import WindowHost
 Open = Callable[[Path], StudyWindow]
 RED = (255, 0, 0)
 LONGEST_MS = 100.0
-"""One turn of the GUI thread."""
+"""CPU time of one turn of the GUI thread; bench_desktop.py measures what it waited."""
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def test_gui_thread_is_not_blocked_while_300_slices_are_read(qtbot: QtBot, windo
         opened(qtbot, window, tmp_path)
     print(blocked)  # noqa: T201 for the log of the run
     assert blocked.longest_ms < LONGEST_MS, blocked
-    assert blocked.longest_wait_ms < LONGEST_MS, blocked
+    assert blocked.did_itself(str(tmp_path)) == [], blocked
 
 
 def test_3000_slices_open_and_leaf_without_blocking_the_gui_thread(
@@ -282,7 +282,7 @@ def test_3000_slices_open_and_leaf_without_blocking_the_gui_thread(
     assert picture.corner.startswith("3000 / 3000")
     print(blocked)  # noqa: T201 for the log of the run
     assert blocked.longest_ms < LONGEST_MS, blocked
-    assert blocked.longest_wait_ms < LONGEST_MS, blocked
+    assert blocked.did_itself(str(tmp_path)) == [], blocked
 
 
 def test_folder_with_broken_files_shows_what_is_whole_and_says_what_is_not(
