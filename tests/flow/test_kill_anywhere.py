@@ -68,13 +68,13 @@ def keep_running(service: WetreadProcess) -> None:
 
 def _done(service: WetreadProcess, pacs: RememberingPacs, study: Phantom) -> bool:
     keep_running(service)
-    states = {s["study_instance_uid"]: s["state"] for s in service.overview.studies()}
-    return states.get(study.study_instance_uid) == "read" and pacs.reports(study.study_instance_uid) > 0
+    states = [s["state"] for s in service.overview.studies(uid=study.study_instance_uid)]
+    return states == ["read"] and pacs.reports(study.study_instance_uid) > 0
 
 
 def _ends(service: WetreadProcess, pacs: RememberingPacs) -> dict[str, tuple[str, int, int]]:
     """Study Instance UID → its state, its instances and its reports in the PACS."""
-    studies = {s["study_instance_uid"]: s for s in service.overview.studies()}
+    studies = {s["study_instance_uid"]: s for s in service.overview.studies(limit=ROUNDS + 1)}
     return {uid: (shown["state"], shown["instances"], pacs.reports(uid)) for uid, shown in studies.items()}
 
 
