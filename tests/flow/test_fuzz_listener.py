@@ -14,7 +14,8 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from waiting import until
 pytestmark = pytest.mark.peer
 
 CONVERSATIONS = int(os.environ.get("FUZZ_CONVERSATIONS", "250"))
+AT_ONCE = 4
 GROWTH_MB = 20.0
 _P_DATA, _RELEASE_RQ = 0x04, 0x05
 _STORE_RSP_STATUS = struct.Struct("<HHL")
@@ -153,6 +155,20 @@ def _is_success(pdu: bytes) -> bool:
     return pdu[0] == _P_DATA and is_answer and b"\0\0\0\x09\x02\0\0\0\0\0" in command
 
 
+def _converse(port: int, conversation: Conversation, numbers: Iterable[int]) -> Counter[str]:
+    """By kind of change, how many instances were acknowledged; a conversation is the same whoever comes beside it."""
+
+    def say(number: int) -> tuple[str, int]:
+        change = _of_the_data_set if number % 2 else _of_anything
+        return change.__name__, _say(port, change(conversation, random.Random(number)))
+
+    acknowledged = Counter[str]()
+    with ThreadPoolExecutor(AT_ONCE) as callers:
+        for kind, count in callers.map(say, numbers):
+            acknowledged[kind] += count
+    return acknowledged
+
+
 def _listeners(service: WetreadProcess) -> dict[int, float]:
     """The children of the service that hold the port, with their resident memory in MiB."""
     assert service.process is not None
@@ -169,15 +185,10 @@ def test_listener_outlives_whatever_is_sent_and_shows_what_it_acknowledged(wetre
     files = list(write_series(tmp_path / "study", shape=(2, 16, 16)).paths)
     conversation = record_conversation(service.port, files)
     assert [p[0] for p in conversation].count(_RELEASE_RQ) == 1
-    chance = random.Random(20261122)
-    acknowledged = Counter[str]()
     warm_up = CONVERSATIONS // 5
-    before: dict[int, float] = {}
-    for number in range(CONVERSATIONS):
-        if number == warm_up:
-            before = _listeners(service)
-        change = _of_the_data_set if number % 2 else _of_anything
-        acknowledged[change.__name__] += _say(service.port, change(conversation, chance))
+    acknowledged = _converse(service.port, conversation, range(warm_up))
+    before = _listeners(service)
+    acknowledged += _converse(service.port, conversation, range(warm_up, CONVERSATIONS))
     after = _listeners(service)
     assert set(before) <= set(after), "a process of the service died"
     grown = {pid: after[pid] - before[pid] for pid in before}
