@@ -83,6 +83,7 @@ def test_bundle_without_windows_is_predicted_from_its_first_read(tmp_path: Path)
     first, second = reads(bundle, small, cache, tmp_path / "o1", times=2)
     assert first["predicted_mb"] is None
     assert_bound(second)
-    other, last = reads(bundle, large, cache, tmp_path / "o2", times=2)
+    (other,) = reads(bundle, large, cache, tmp_path / "o2", times=1)
     assert other["predicted_mb"] >= other["peak_mb"]
+    *_, last = reads(bundle, large, cache, tmp_path / "o3", times=2)
     assert_bound(last)
