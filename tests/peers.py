@@ -246,7 +246,7 @@ class WetreadProcess:
         self.process = None
 
 
-PLAIN = (str(Path(__file__).with_name("plain_reader.py")),)
+PLAIN = (str(Path(__file__).with_name("plain_serve.py")),)
 """Program of a ``WetreadProcess`` whose workers read without torch."""
 
 CONFIG = """

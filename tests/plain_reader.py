@@ -1,7 +1,7 @@
 """``wetread serve`` whose workers read the threshold bundle with NumPy: all of it is the real thing but the network.
 
 Torch and MONAI take five seconds of CPU to import, in every worker. Tests of what happens before and after the
-network need not pay for them; run as a program, this is the ``wetread`` command with such workers.
+network need not pay for them; ``plain_serve.py`` is the ``wetread`` command with such workers.
 """
 
 from __future__ import annotations
@@ -101,9 +101,3 @@ def main() -> int:
 
     coordinator.RunnerOpener = PlainOpener  # type: ignore[misc]
     return run(sys.argv[1:])
-
-
-if __name__ == "__main__":
-    import plain_reader  # under its own name: a worker unpickles the opener from there
-
-    sys.exit(plain_reader.main())

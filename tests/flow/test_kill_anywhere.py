@@ -24,7 +24,7 @@ from wetread.failpoint import POINTS
 
 pytestmark = pytest.mark.peer
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "10"))
 Start = Callable[..., WetreadProcess]
 EVIDENCE = {"quiet_s": 10.0, "ct1": "complete_on_release = true"}
 """A study is complete when its sender says so: half of it may lie quiet for as long as a killed process needs to come

@@ -50,6 +50,15 @@ def test_help_imports_nothing_heavy(heavy: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("process", ["coordinator", "listener_process", "stowing", "api_process"])
+def test_only_workers_import_what_reads(process: str) -> None:
+    """Torch costs two seconds and 200 MB in each of them."""
+    heavy = ("torch", "monai", "onnx", "openvino", "highdicom", "scipy")
+    code = f"import sys, wetread.service.{process}; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_plain_import_needs_only_the_standard_library() -> None:
     """A reading workstation installs no extra."""
     modules = "wetread, wetread.errors, wetread.records.study, wetread.records.job, wetread.records.finding"

@@ -18,7 +18,7 @@ from wetread.infer.compile import _figures, compile_bundle
 from wetread.infer.engines.engine import backend
 from wetread.infer.gate.compare import Agreement
 from wetread.infer.graph.export import exported
-from wetread.infer.graph.onnx_check import GraphCheck
+from wetread.infer.graph.graph_check import GraphCheck
 from wetread.infer.model import open_model
 
 

@@ -18,7 +18,8 @@ from wetread.errors import EngineDisagrees, EngineUnavailable
 from wetread.infer.engines.plan import NetworkPlan
 from wetread.infer.graph import export
 from wetread.infer.graph.export import exported
-from wetread.infer.graph.onnx_check import Fingerprint, allowed_difference, noise
+from wetread.infer.graph.graph_check import Fingerprint
+from wetread.infer.graph.onnx_check import allowed_difference, noise
 from wetread.infer.graph.onnx_half import KEPT_IN_FLOAT32, in_half
 
 SHAPE = (1, 1, 16, 16, 16)

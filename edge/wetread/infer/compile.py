@@ -23,7 +23,8 @@ from wetread.infer.files import translated
 from wetread.infer.gate.certificate import Certificate
 from wetread.infer.gate.synthetic import network_input_shape
 from wetread.infer.graph.export import exported
-from wetread.infer.graph.onnx_check import GraphCheck, noise
+from wetread.infer.graph.graph_check import GraphCheck
+from wetread.infer.graph.onnx_check import noise
 from wetread.infer.model import open_model
 from wetread.infer.plans import network_plans
 from wetread.infer.shapes import asked_shape

@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wetread.durable import write_atomically
-from wetread.infer.graph.onnx_check import GraphCheck
+from wetread.infer.graph.graph_check import GraphCheck
 from wetread.infer.keys import key_of
 
 _ENGINE, _BUILD, _ON_DEVICE = "engine.bin", "build.json", "on_device.json"

@@ -19,7 +19,8 @@ from wetread.infer.engines.wish import Precision
 from wetread.infer.gate.certificate import Certificate
 from wetread.infer.gate.compare import Agreement, limits
 from wetread.infer.gate.gate import Case, kept_or_made, precision_of
-from wetread.infer.graph.onnx_check import MIN_SAME_LABEL, allowed_difference, noise
+from wetread.infer.graph.graph_check import MIN_SAME_LABEL
+from wetread.infer.graph.onnx_check import allowed_difference, noise
 
 
 def certify_without_golden(

@@ -21,7 +21,8 @@ from wetread.infer.engines.plan import NetworkPlan
 from wetread.infer.engines.uses import MARK, hold
 from wetread.infer.engines.wish import Precision
 from wetread.infer.files import translated
-from wetread.infer.graph.onnx_check import GraphCheck, check_graph
+from wetread.infer.graph.graph_check import GraphCheck
+from wetread.infer.graph.onnx_check import check_graph
 from wetread.infer.graph.onnx_half import POLICY, in_half
 
 OPSET = 17
