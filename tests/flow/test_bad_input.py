@@ -229,6 +229,21 @@ def test_data_set_that_cannot_be_parsed_is_refused(wetread: Start, tmp_path: Pat
     assert service.overview.studies() == []
 
 
+def test_data_set_that_ends_within_its_pixels_is_refused_before_and_after_the_whole_one(
+    wetread: Start, tmp_path: Path
+) -> None:
+    service = wetread(mode="off")
+    ds = pydicom.dcmread(write_series(tmp_path / "study", shape=(3, 16, 16)).paths[0])
+    uid, body = str(ds.SOPInstanceUID), encode(ds, False, True)
+    assert body is not None
+    for cut in (200, 1, 0, 200):
+        status = _store_raw(service.port, ds, uid, body=body[: len(body) - cut])
+        assert status == (0xC000 if cut else 0x0000)
+    until(service.overview.studies, what="the whole instance is indexed")
+    assert "held" not in [study["state"] for study in service.overview.studies()]
+    assert not list((service.data / "spool" / "unreadable").iterdir())
+
+
 def _store_raw(port: int, ds: pydicom.Dataset, uid: str, *, body: bytes | None = None) -> int | None:
     """C-STORE exactly these bytes under exactly this UID; the status, None when the peer gave none."""
     from io import BytesIO

@@ -11,10 +11,17 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from phantoms import write_series
-from wetread.dimse.dataset import content_digest, read_header
+from wetread.dimse.dataset import content_digest, is_cut_short, read_header
 from wetread.errors import NoPixels, NotDicom, SpoolUnavailable, StudyRejected
 from wetread.images.pixels import decode
 from wetread.images.volume import read_volume
@@ -84,6 +91,21 @@ def test_file_cut_anywhere_in_its_header_never_makes_a_slice(tmp_path, syntax):
     # Only a cut exactly between two elements leaves a shorter header that is valid in itself.
     assert silent < 100
     assert silent < header / 10
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, ExplicitVRBigEndian])
+def test_file_cut_anywhere_in_its_pixel_data_is_seen_to_be(tmp_path, syntax):
+    path = write_series(tmp_path, shape=(1, 8, 8), transfer_syntax=syntax).paths[0]
+    whole = path.read_bytes()
+    assert not is_cut_short(path)
+    begin = whole.rindex(b"\x7f\xe0\x00\x10" if syntax == ExplicitVRBigEndian else b"\xe0\x7f\x10\x00")
+    delimiter_length = 4 if syntax == RLELossless else 0  # says nothing of the pixels, and pydicom does not miss it
+    for end in range(begin + 1, len(whole) - delimiter_length):
+        path.write_bytes(whole[:end])
+        try:
+            assert is_cut_short(path), f"{len(whole) - end} bytes before its end"
+        except NotDicom:
+            assert end < begin + 12, "within its tag and length"
 
 
 def test_file_cut_exactly_before_its_pixels_has_no_pixels(tmp_path):

@@ -208,6 +208,25 @@ def test_other_picture_in_another_encoding_holds_the_study(
     assert len(list(store.spool.unreadable.iterdir())) == 1
 
 
+def test_instance_that_ends_within_its_pixels_never_holds_the_study(store: StoredFromPeers, tmp_path: Path) -> None:
+    """In Explicit VR Big Endian only the index looks at the end; the whole one stays, whichever comes first."""
+    whole = write_series(tmp_path / "a", shape=(2, 16, 16), transfer_syntax=pydicom.uid.ExplicitVRBigEndian).paths
+    (tmp_path / "cut").mkdir()
+    cut = [tmp_path / "cut" / path.name for path in whole]
+    for source, target in zip(whole, cut, strict=True):
+        target.write_bytes(source.read_bytes()[:-100])
+    store.send(whole[0], cut[1], peer="other")
+    store.send(cut[0], whole[1], peer="other", association="b")
+    assert _state(store) == "receiving"
+    assert store.after(5.0) == 1
+    (revision,) = store.revisions.unrouted()
+    kept = [instance.path.read_bytes()[-200:] for s in revision.study.series for instance in s.instances]
+    assert sorted(kept) == sorted(path.read_bytes()[-200:] for path in whole)
+    (aside,) = store.db.fetch("SELECT reason FROM unreadable")
+    assert aside["reason"] == "ends within its pixel data; a stored instance has its UID"
+    assert "header_replaced" in _actions(store)
+
+
 def test_pixels_that_cannot_be_decoded_hold_the_study(
     store: StoredFromPeers, paths: tuple[Path, ...], tmp_path: Path
 ) -> None:

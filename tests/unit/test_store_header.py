@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from phantoms import write_series
 from received import received
@@ -123,3 +125,57 @@ def test_instance_that_ends_within_its_header_is_refused_while_the_sender_listen
         path.write_bytes(part10.meta_of(cut) + cut.dataset)
         read_instance(path)
     assert 0 < accepted < 100, "elements after the last UID: a data set may end behind each"
+
+
+SYNTAXES = {"explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndian, "encapsulated": RLELossless}
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES.values(), ids=SYNTAXES)
+def test_instance_that_ends_within_its_pixel_data_is_refused_while_the_sender_listens(
+    tmp_path: Path, syntax: str
+) -> None:
+    def sign(ds: Dataset, _k: int) -> None:  # what comes behind the pixels belongs to the instance, too
+        ds.add_new(0xFFFCFFFC, "OB", b"\0" * 10)
+
+    path = write_series(tmp_path / "a", shape=(1, 6, 6), mutate=sign, transfer_syntax=syntax).paths[0]
+    instance = received(path)
+    dataset = bytes(instance.dataset)
+    part10.check(instance)
+    pixels_at, padding_at = dataset.rindex(b"\xe0\x7f\x10\x00"), dataset.rindex(b"\xfc\xff\xfc\xff")
+    for end in range(pixels_at + 1, len(dataset)):
+        cut = dataclasses.replace(instance, dataset=dataset[:end])
+        if end == padding_at:
+            part10.check(cut)  # ends behind an element: nothing says that more should come
+            continue
+        with pytest.raises(InstanceRefused, match="ends within an element"):
+            part10.check(cut)
+
+
+def test_deflated_instance_that_ends_too_early_is_refused(tmp_path: Path) -> None:
+    path = write_series(tmp_path / "a", shape=(1, 16, 16), transfer_syntax=DeflatedExplicitVRLittleEndian).paths[0]
+    instance = received(path)
+    part10.check(instance)
+    inflated = zlib.decompress(bytes(instance.dataset), -zlib.MAX_WBITS)
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    cut = deflate.compress(inflated[:-100]) + deflate.flush()
+    for dataset in (bytes(instance.dataset)[:-100], cut):
+        with pytest.raises(InstanceRefused, match="ends within an element"):
+            part10.check(dataclasses.replace(instance, dataset=dataset))
+
+
+def test_header_that_only_pydicom_reads_is_looked_at_to_its_end(tmp_path: Path) -> None:
+    instance = received(write_series(tmp_path / "a", shape=(1, 16, 16)).paths[0])
+    header, tag, pixels = bytes(instance.dataset).rpartition(b"\xe0\x7f\x10\x00")
+    unknown = b"\xdf\x7f\x01\x10UN\0\0" + b"\xff" * 4 + b"\xfe\xff\xdd\xe0\0\0\0\0"  # of undefined length
+    unusual = header + unknown + tag + pixels
+    whole = dataclasses.replace(instance, dataset=unusual)
+    assert plain_uids(unusual, implicit_vr=False) is None
+    part10.check(whole)
+    with pytest.raises(InstanceRefused, match="ends within an element"):
+        part10.check(dataclasses.replace(whole, dataset=unusual[:-1]))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_zeros_behind_the_pixel_data_are_padding(tmp_path: Path, syntax: str) -> None:
+    instance = received(write_series(tmp_path / "a", shape=(1, 16, 16), transfer_syntax=syntax).paths[0])
+    part10.check(dataclasses.replace(instance, dataset=bytes(instance.dataset) + b"\0" * 46))

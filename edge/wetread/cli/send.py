@@ -11,8 +11,12 @@ from wetread.cli.options import add_json
 if TYPE_CHECKING:
     from wetread.dimse.scu import Remote, SendReport
     from wetread.dimse.tls import RemoteTls
+    from wetread.images.outgoing import Outgoing
 
 from wetread.records.numbers import number_of
+
+_SHOWN = 20
+"""Files named on the terminal, of those with one fate."""
 
 HELP = "send the DICOM files of a folder to a peer by C-STORE"
 
@@ -37,28 +41,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Send; 0 when the peer took everything."""
+    """Send; 0 when the peer took every instance of the folder."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from wetread.dimse.scu import send_files
     from wetread.errors import Misconfigured
-    from wetread.images.folder import scan_folder
+    from wetread.images.outgoing import outgoing
 
     remote = _remote(args)
     if not args.folder.exists():
         raise Misconfigured(f"there is no {args.folder}")
-    scan = scan_folder(args.folder)
-    paths = [i.path for study in scan.studies for series in study.series for i in series.instances]
-    if not paths:
+    files = outgoing(args.folder)
+    if not files.paths and not files.broken:
         raise Misconfigured(f"no DICOM files in {args.folder}")
-    with Progress(disable=args.json, transient=True) as progress:
-        task = progress.add_task(f"to {args.called}", total=len(paths))
+    console = Console(stderr=True)
+    with Progress(console=console, disable=args.json or not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(f"to {args.called}", total=len(files.paths))
 
         def advance(_: SendReport) -> None:
             progress.advance(task)
 
-        reports = send_files(remote, paths, on_report=advance)
-    return _show(reports, args)
+        reports = send_files(remote, files.paths, on_report=advance)
+    return _show(reports, files, args)
 
 
 def _remote(args: argparse.Namespace) -> Remote:
@@ -94,17 +99,36 @@ def _tls(args: argparse.Namespace) -> RemoteTls | None:
     return tls
 
 
-def _show(reports: list[SendReport], args: argparse.Namespace) -> int:
+def _show(reports: list[SendReport], files: Outgoing, args: argparse.Namespace) -> int:
     from wetread.cli.table import print_json
 
     refused = [r for r in reports if not r.accepted]
+    answers = [(r.path, f"{r.answer} {r.comment}".rstrip()) for r in refused]
+    broken = [(file.path, file.reason) for file in files.broken]
+    skipped = [(file.path, file.reason) for file in files.skipped]
     if args.json:
-        failures = [{"file": str(r.path), "answer": f"{r.answer} {r.comment}".rstrip()} for r in refused]
-        print_json({"sent": len(reports) - len(refused), "failed": failures})
-        return 1 if refused else 0
-    print(f"{len(reports) - len(refused)} of {number_of(len(reports), 'instance')} taken by {args.called}")
-    for report in refused[:20]:
-        print(f"  {report.path.name}: {report.answer} {report.comment}".rstrip())
-    if len(refused) > 20:
-        print(f"  and {len(refused) - 20} more")
-    return 1 if refused else 0
+        document = {
+            "sent": len(reports) - len(refused),
+            "failed": [{"file": str(path), "answer": answer} for path, answer in answers],
+            "not_sent": [{"file": str(path), "reason": why} for path, why in broken],
+            "skipped": [{"file": str(path), "reason": why} for path, why in skipped],
+        }
+        print_json(document)
+        return 1 if refused or broken else 0
+    if reports:
+        print(f"{len(reports) - len(refused)} of {number_of(len(reports), 'instance')} taken by {args.called}")
+    _print_files(answers, args.folder)
+    if broken:
+        print(f"{number_of(len(broken), 'file was', 'files were')} not sent:")
+        _print_files(broken, args.folder)
+    if skipped:
+        print(f"{number_of(len(skipped), 'other file')} skipped:")
+        _print_files(skipped, args.folder)
+    return 1 if refused or broken else 0
+
+
+def _print_files(files: list[tuple[Path, str]], folder: Path) -> None:
+    for path, why in files[:_SHOWN]:
+        print(f"  {path.relative_to(folder)}: {why}")
+    if len(files) > _SHOWN:
+        print(f"  and {len(files) - _SHOWN} more; all with --json")

@@ -27,6 +27,7 @@ __all__ = [
     "describe_film",
     "describe_instance",
     "describe_patient",
+    "is_cut_short",
     "pixel_data_begins",
     "read_dataset",
     "read_header",
@@ -71,6 +72,22 @@ def pixel_data_begins(path: Path) -> bool:
     with _open(path) as stream:
         _parse(stream, path.name, stop_before_pixels=True)
         return bool(stream.read(1))
+
+
+def is_cut_short(path: Path) -> bool:
+    """Whether the file ends within its pixel data, or within an element behind them.
+
+    Raises: as ``read_header``; a file that ends before its pixel data is ``NotDicom``.
+    """
+    header = read_header(path)
+    try:
+        ds = _read(path, stop_before_pixels=False)
+    except NotDicom:
+        return True
+    if any(_is_short(element) for element in raw_elements(ds)):
+        return True
+    # pydicom drops encapsulated pixel data that have no end (PS3.5 A.4).
+    return len(ds) == len(header) and pixel_data_begins(path)
 
 
 def content_digest(path: Path) -> tuple[str, str]:

@@ -2,11 +2,13 @@
 
 50 microseconds for each instance where pydicom takes 270. Only what is plain is read here, from its first element to
 the pixel data: little endian, lengths that fit, known VRs (PS3.5 7.1). Everything else is ``None`` and goes to pydicom,
-so what is unusual is judged by one implementation only.
+so what is unusual is judged by one implementation only. From the pixel data on only lengths are looked at: whether the
+data set was sent to its end is known without reading a pixel.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 
@@ -37,29 +39,74 @@ class _Unusual(Exception):
 def plain_uids(dataset: bytes | memoryview, *, implicit_vr: bool) -> dict[int, str] | None:
     """Tag to UID of all four; ``None`` when one is missing or anything before the pixel data is not plain.
 
-    Raises: ``EOFError`` when the data set ends within an element of its header. In implicit VR it is ``None``, too:
-    there a length that does not fit may as well mean that the VRs are explicit after all.
+    Raises: ``EOFError`` when the data set ends within an element. In implicit VR before the last of the four it is
+    ``None``, too: there a length that does not fit may as well mean that the VRs are explicit after all.
     """
+    found: dict[int, str] = {}
     try:
-        found = _walk(dataset, implicit_vr=implicit_vr)
+        pixels_at = _walk(dataset, found, implicit_vr=implicit_vr)
     except (_Unusual, struct.error):
         return None
     except EOFError:
-        if implicit_vr:
+        if implicit_vr and len(found) < len(_WANTED):
             return None
         raise
-    return found if len(found) == len(_WANTED) else None
+    if len(found) < len(_WANTED):
+        return None
+    check_end(dataset, pixels_at, implicit_vr=implicit_vr)
+    return found
 
 
-def _walk(data: bytes | memoryview, *, implicit_vr: bool) -> dict[int, str]:
-    found: dict[int, str] = {}
+def check_end(data: bytes | memoryview, offset: int, *, implicit_vr: bool) -> None:
+    """Whether the elements from ``offset`` on, where the pixel data begin, are all there (little endian).
+
+    What is unusual behind the header is not judged. Raises: ``EOFError`` when the data end within an element.
+    """
+    end = len(data)
+    with contextlib.suppress(_Unusual):
+        while offset < end:
+            try:
+                tag, vr, length, offset = _element(data, offset, implicit_vr=implicit_vr)
+                if tag >> 16 < _PIXEL_GROUP:
+                    return  # no element can follow in this order: padding
+                if length != _UNDEFINED:
+                    offset += length
+                elif vr == b"SQ":
+                    offset = _after_sequence(data, offset, vr, implicit_vr=implicit_vr, depth=0)
+                else:
+                    offset = _after_fragments(data, offset)
+            except struct.error as exc:
+                raise EOFError from exc
+        if offset > end:
+            raise EOFError
+
+
+def _after_fragments(data: bytes | memoryview, offset: int) -> int:
+    """Where encapsulated pixel data end (PS3.5 A.4). Raises: ``struct.error`` when they go on behind ``data``."""
+    while True:
+        group, number, length = _IMPLICIT.unpack_from(data, offset)
+        offset += 8
+        tag = group << 16 | number
+        if tag == _SEQUENCE_END and not length:
+            return offset
+        if tag != _ITEM or length == _UNDEFINED:
+            raise _Unusual
+        offset += length
+
+
+def _walk(data: bytes | memoryview, found: dict[int, str], *, implicit_vr: bool) -> int:
+    """Put into ``found`` what is wanted; where the pixel data begin (the end of ``data`` where there are none)."""
     offset, end = 0, len(data)
     while offset < end:
         if end - offset < _HEAD_BYTES:
             raise EOFError
-        tag, vr, length, offset = _element(data, offset, implicit_vr=implicit_vr)
+        begins = offset
+        try:
+            tag, vr, length, offset = _element(data, offset, implicit_vr=implicit_vr)
+        except struct.error as exc:
+            raise EOFError from exc
         if tag >> 16 >= _PIXEL_GROUP:
-            break
+            return begins
         if length == _UNDEFINED:
             offset = _after_sequence(data, offset, vr, implicit_vr=implicit_vr, depth=0)
             continue
@@ -68,7 +115,7 @@ def _walk(data: bytes | memoryview, *, implicit_vr: bool) -> dict[int, str]:
         offset += length
         if offset > end:
             raise EOFError
-    return found
+    return end
 
 
 def _element(data: bytes | memoryview, offset: int, *, implicit_vr: bool) -> tuple[int, bytes, int, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wetread.db import Database, Queries, Row, Transaction, now
-from wetread.dimse.dataset import content_digest
+from wetread.dimse.dataset import content_digest, is_cut_short
 from wetread.dimse.described import Described
 from wetread.errors import NotDicom, SpoolUnavailable
 from wetread.failpoint import failpoint
@@ -253,7 +253,18 @@ class Index:
     def _other_pixels(
         self, tx: Transaction, known: Row, arrival: Arrival, stored: Path
     ) -> tuple[int | None, Path | None]:
-        """Other bytes in another encoding may be the same picture: decoding tells, which is not done here."""
+        """Other bytes in another encoding may be the same picture: decoding tells, which is not done here.
+
+        A file that ends too early says nothing of the picture: the whole one is kept, whichever came first.
+        """
+        if is_cut_short(arrival.source):
+            return None, self._set_aside(
+                tx, arrival.source, "ends within its pixel data; a stored instance has its UID"
+            )
+        if stored.exists() and is_cut_short(stored):
+            said = f"the instance of {arrival.peer} replaces one that ended within its pixel data"
+            self._replace(tx, known, arrival, said=said)
+            return int(known["study_id"]), stored
         if stored.exists() and may_be_recompressed(stored, arrival.source):
             return int(known["study_id"]), self._compare_later(tx, known, arrival)
         reason = "an instance was sent again with other pixels under the same SOP Instance UID"
@@ -318,10 +329,10 @@ class Index:
             tx.run(self._queries["set_attributes"], attributes)
             self._say("header_replaced", f"the header of {peer} says what was corrected before", study_id)
             return None, stored
-        self._take_header(tx, known, arrival, peer)
+        self._replace(tx, known, arrival, said=f"the header of {peer} replaces that of {known['peer']}")
         return study_id, stored
 
-    def _take_header(self, tx: Transaction, known: Row, arrival: Arrival, peer: str) -> None:
+    def _replace(self, tx: Transaction, known: Row, arrival: Arrival, *, said: str) -> None:
         study_id = int(known["study_id"])
         row = arrival.row(study_id=study_id, role=known["role"], path=known["path"])
         tx.run(self._queries["replace_header"], {**row, "instance_id": known["id"]})
@@ -334,8 +345,8 @@ class Index:
         series = {"study_id": study_id, "series_instance_uid": arrival.series.series_instance_uid}
         tx.run(self._queries["set_series"], {**series, "attributes": series_to_json(arrival.series)})
         if differ:
-            tx.event(PATIENT_CHANGED, f"{peer} says another {', '.join(differ)}", study_id=study_id)
-        self._say("header_replaced", f"the header of {peer} replaces that of {known['peer']}", study_id)
+            tx.event(PATIENT_CHANGED, f"{arrival.peer} says another {', '.join(differ)}", study_id=study_id)
+        self._say("header_replaced", said, study_id)
         tx.run(self._queries["touch_study"], {"study_id": study_id, "now": now()})
 
     def _is_corrected_so(self, tx: Transaction, study_id: int, arrival: Arrival, stored: Path) -> bool:

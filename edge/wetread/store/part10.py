@@ -26,6 +26,7 @@ from wetread.store.header import (
     SOP_CLASS_UID,
     SOP_INSTANCE_UID,
     STUDY_INSTANCE_UID,
+    check_end,
     plain_uids,
 )
 
@@ -105,6 +106,8 @@ def check(received: ReceivedInstance) -> None:
         values = _header(received)
     except MemoryError as exc:
         raise SpoolUnavailable("there is not enough memory to look at the instance") from exc
+    except EOFError as exc:
+        raise InstanceRefused("the data set ends within an element: it is not whole") from exc
     except Exception as exc:  # pydicom raises whatever the damage leads to; the sender is told, nothing is kept
         raise InstanceRefused("the data set cannot be read") from exc
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
@@ -122,18 +125,39 @@ def _header(received: ReceivedInstance) -> dict[str, str]:
         plain = plain_uids(dataset, implicit_vr=syntax == ImplicitVRLittleEndian)
         if plain is not None:
             return {keyword: plain[tag] for tag, keyword in _TAGS.items()}
+    whole = True
     if syntax == DeflatedExplicitVRLittleEndian:
-        dataset = zlib.decompressobj(-zlib.MAX_WBITS).decompress(dataset, _LARGEST_HEADER_BYTES)
+        dataset, whole = _inflated(dataset)
+    header, pixels_at = _parse_begin(dataset, syntax)
+    if pixels_at is not None and whole and syntax.is_little_endian and not syntax.is_implicit_VR:
+        check_end(dataset, pixels_at, implicit_vr=False)
+    return header
+
+
+def _inflated(dataset: bytes | memoryview) -> tuple[bytes, bool]:
+    """A deflated data set (PS3.5 A.5) up to the size of the largest header, and whether that is all of it.
+
+    Raises: ``EOFError`` when the compressed bytes end before the data set does.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(dataset, _LARGEST_HEADER_BYTES)
+    if not inflater.eof and len(inflated) < _LARGEST_HEADER_BYTES:
+        raise EOFError
+    return inflated, inflater.eof
+
+
+def _parse_begin(dataset: bytes | memoryview, syntax: UID) -> tuple[dict[str, str], int | None]:
+    """As ``_parse``; a large data set is only read as far as its header goes."""
     if len(dataset) > _WINDOW_BYTES:
         with contextlib.suppress(Exception):  # cut by the window, not by the sender
-            header, is_whole = _parse(dataset[:_WINDOW_BYTES], syntax)
-            if is_whole:
-                return header
-    return _parse(dataset, syntax)[0]
+            header, pixels_at = _parse(dataset[:_WINDOW_BYTES], syntax)
+            if pixels_at is not None:
+                return header, pixels_at
+    return _parse(dataset, syntax)
 
 
-def _parse(data: bytes | memoryview, syntax: UID) -> tuple[dict[str, str], bool]:
-    """The attributes in ``data``, and whether the pixel data begin in it."""
+def _parse(data: bytes | memoryview, syntax: UID) -> tuple[dict[str, str], int | None]:
+    """The attributes in ``data``, and where in it the pixel data begin, if they do."""
     reached = False
 
     def at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
@@ -141,10 +165,11 @@ def _parse(data: bytes | memoryview, syntax: UID) -> tuple[dict[str, str], bool]
         reached = tag >> 16 >= _PIXEL_GROUP
         return reached
 
+    stream = BytesIO(data)
     ds = read_dataset(
-        BytesIO(data), syntax.is_implicit_VR, syntax.is_little_endian, stop_when=at_pixels, specific_tags=list(_TAGS)
+        stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=at_pixels, specific_tags=list(_TAGS)
     )
-    return {keyword: str(ds.get(keyword, "")) for keyword in _TAGS.values()}, reached
+    return {keyword: str(ds.get(keyword, "")) for keyword in _TAGS.values()}, stream.tell() if reached else None
 
 
 def _short(number: int, vr: bytes, value: str) -> bytes:
