@@ -223,6 +223,11 @@ class TooLargeForMachine(StudyRejected):
 class OutputInvalid(StudyRejected):
     """The model's answer breaks its own declaration (grid, labels, finite values)."""
 
+    def __init__(self, message: str, *, of_these_images: bool = False) -> None:
+        """``of_these_images``: keeps to the form of an answer, so that one about other images may be taken."""
+        super().__init__(message)
+        self.of_these_images = of_these_images
+
 
 class Temporary(WetreadError):
     """Try again later."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save
 
 import hostile_bundles as hostile
 from bundle_commands import Command, bundle_command
@@ -113,12 +117,126 @@ def test_bundle_that_no_volume_gets_through_is_not_ready(source: Path, command: 
     assert "transform Resized: " in report["problems"][0]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("roi_size", "abc"),
+        ("roi_size", [16.5, 16, 16]),
+        ("roi_size", [16, 16, 16, 16]),
+        ("roi_size", []),
+        ("sw_batch_size", "x"),
+        ("sw_batch_size", 0),
+        ("overlap", 2),
+        ("overlap", [0.5, 0.5]),
+        ("padding_mode", "foo"),
+        ("cval", "x"),
+    ],
+)
+def test_window_that_is_none_is_named_with_file_and_key(
+    key: str, value: object, source: Path, command: Command
+) -> None:
+    path = source / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    config["inferer"][key] = value
+    path.write_text(json.dumps(config))
+    report = command("check", source, code=1)
+    (problem,) = report["problems"]
+    assert problem.startswith(f"{path}: inferer::{key} is {value!r}, expected ")
+    assert (report["state"], report["reason"]) == ("not usable", problem)
+    assert command("compile", source, code=2)["reason"] == problem
+
+
+@pytest.mark.parametrize("roi_size", [None, 16, [-1, -1, -1], [16, -1, None]])
+def test_window_without_a_side_is_the_whole_image(roi_size: object, source: Path, command: Command) -> None:
+    path = source / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    config["inferer"]["roi_size"] = roi_size
+    path.write_text(json.dumps(config))
+    assert command("check", source)["trial"] == "a phantom volume was read"
+
+
+def test_answer_that_no_patient_could_get_taken_is_not_usable(tmp_path: Path, command: Command) -> None:
+    """Neither the form of an answer nor a value that is no number depends on the image."""
+    source = write_threshold_bundle(tmp_path / "low" / "threshold", threshold=30.0)  # marks the phantom's ball
+    config, manifest = (source / "configs" / name for name in ("inference.json", "wetread.json"))
+    for path, break_it, message in (
+        (config, _without_inversion, "the bundle's answer has the shape"),
+        (manifest, _declare_another_value, "the bundle's answer holds 1; declared are [0, 2]"),
+        (manifest, _weights_that_are_no_numbers, "holds values that are not finite"),
+    ):
+        before = path.read_text()
+        content = json.loads(before)
+        break_it(source, content)
+        path.write_text(json.dumps(content))
+        report = command("check", source, code=1)
+        path.write_text(before)
+        assert (report["state"], report["code"], report["trial"]) == ("not usable", "output-invalid", "failed")
+        assert report["reason"].startswith("no answer of this bundle would be taken: the ")
+        assert message in report["reason"], report["reason"]
+        assert report["problems"] == [report["reason"]]
+
+
+def _without_inversion(_: Path, config: dict[str, Any]) -> None:
+    config["preprocessing"]["transforms"].append(
+        {"_target_": "Zoomd", "keys": "image", "zoom": 0.5, "keep_size": False}
+    )
+    config["postprocessing"]["transforms"].pop()
+
+
+def _declare_another_value(_: Path, manifest: dict[str, Any]) -> None:
+    manifest["labels"][0]["bundle_value"] = 2
+
+
+def _weights_that_are_no_numbers(folder: Path, manifest: dict[str, Any]) -> None:
+    weights = manifest["weights"][0]
+    path = folder / weights["path"]
+    path.write_bytes(save({name: torch.full_like(held, torch.nan) for name, held in load_file(path).items()}))
+    weights["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_answer_that_only_a_phantom_gets_is_a_note(tmp_path: Path, command: Command) -> None:
+    """A phantom of air and one ball is no patient: a structure from border to border says nothing of the bundle."""
+    report = command("check", write_threshold_bundle(tmp_path / "everywhere", threshold=-5000.0))
+    assert report["state"] == "certified"
+    assert report["trial"].startswith("the answer about a phantom would be refused: ")
+    assert report["trial"].endswith("the model did not see what it was made for")
+    assert report["problems"] == []
+
+
 def test_name_that_monai_does_not_have_is_told_with_the_nearest(tmp_path: Path, command: Command) -> None:
     folder = hostile.config_with(tmp_path / "typo", here={"_target_": "SlidingWindowInfererX"})
-    (needed,) = command("check", folder, "--files-only", code=1)["needs_trusted_code"]
-    assert needed.endswith("(MONAI has no SlidingWindowInfererX; did you mean SlidingWindowInferer?)")
+    report = command("check", folder, "--files-only", code=1)
+    (problem,) = report["problems"]
+    assert problem.endswith("(MONAI has no SlidingWindowInfererX; did you mean SlidingWindowInferer?)")
+    assert (report["state"], report["code"], report["reason"]) == ("not usable", "bundle-invalid", problem)
+    assert report["needs_trusted_code"] == [], "nobody can vouch for what is not there"
+    for asked in ("UNett", "monai.networks.nets.UNett"):
+        wrong = hostile.config_with(tmp_path / f"b{len(asked)}", network_def={"_target_": asked})
+        for _ in range(2):  # with and without a manifest
+            (problem,) = command("check", wrong, code=1)["problems"]
+            assert problem.endswith(
+                f"configs/inference.json, network_def: {asked} (MONAI has no {asked}; did you mean UNet?)"
+            )
+            (wrong / "configs" / "wetread.json").unlink(missing_ok=True)
     builtin = hostile.config_with(tmp_path / "builtin", here={"_target_": "eval"})
     assert command("check", builtin, "--files-only", code=1)["needs_trusted_code"][0].endswith("(calls eval)")
+
+
+def test_transform_that_monai_removed_needs_nobody_to_vouch(source: Path, command: Command) -> None:
+    path = source / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    config["preprocessing"]["transforms"][1] = {"_target_": "AddChanneld", "keys": "image"}
+    path.write_text(json.dumps(config))
+    report = command("check", source)
+    assert (report["needs_trusted_code"], report["state"]) == ([], "certified")
+
+
+@pytest.mark.parametrize("wrong", [[1, 2], "text", 7])
+def test_config_that_is_no_mapping_is_found_by_the_files_alone(wrong: object, source: Path, command: Command) -> None:
+    path = source / "configs" / "inference.json"
+    path.write_text(json.dumps(wrong))
+    (problem,) = command("check", source, "--files-only", code=1)["problems"]
+    assert problem == f"{path} must hold one mapping, it holds a {type(wrong).__name__}"
 
 
 def test_one_expression_is_one_line_with_every_reason(tmp_path: Path, command: Command) -> None:

@@ -12,6 +12,7 @@ from monai.apps.detection.networks.retinanet_network import RetinaNet, resnet_fp
 from monai.bundle import ConfigParser
 from monai.networks.nets.resnet import resnet10
 
+from wetread.bundles.static_check_names import FORMER_TRANSFORMS
 from wetread.infer.configs import shims
 from wetread.infer.configs.tree import Config
 from wetread.infer.networks.detection_backbone import stand_in_for_torchvision
@@ -154,3 +155,8 @@ def test_retinanet_on_resnet_is_made_without_torchvision_with_the_names_torchvis
         (1, 256, 4, 4, 4),
         (1, 256, 2, 2, 2),
     ]
+
+
+def test_every_transform_that_is_replaced_passes_the_static_check() -> None:
+    """The check does not import the shims: a name it lacks would be called a mistake that the shim mends."""
+    assert set(shims._REMOVED_TRANSFORMS) == set(FORMER_TRANSFORMS)

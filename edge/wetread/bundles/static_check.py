@@ -19,6 +19,7 @@ from typing import Any
 from wetread.bundles import static_check_names as names
 from wetread.bundles.static_check_expressions import import_problem, imports_of, problems_of
 from wetread.bundles.static_check_files import Value, config_files, is_for_reading, read_config, values_of
+from wetread.errors import BundleInvalid
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _RELATIVE = re.compile(r"[@%](::|#)")
@@ -28,6 +29,7 @@ _COPY = re.compile(r"[@%](?P<up>(?:::)*)(?P<id>\w+)")
 _OTHER_FILE = re.compile(r"%.*\.(json|ya?ml)", re.IGNORECASE | re.DOTALL)
 _PLAIN_KEY = re.compile(r"\w+(::\w+)*")
 _MONAI_CONSTANT = re.compile(r"\$\s*monai(\.\w+)+\s*")
+_NOT_THERE = "MONAI has no"
 _MODES = frozenset({"default", "callable", "partial"})
 _PYTHON = frozenset({".py", ".pyc", ".pyo", ".so", ".pyd", ".dll", ".dylib", ".pth"})
 _LOOKS_LIKE_A_FILE = re.compile(r".*\.(pt|pth|ts|json|ya?ml|csv|txt|nii|gz|onnx|png|npy|safetensors)")
@@ -46,6 +48,11 @@ class Finding:
     reason: str
     for_reading: bool = True
     """False: only in a config for training, export and the like, which a read never opens."""
+
+    @property
+    def not_there(self) -> bool:
+        """Whether nothing of that name exists, so that no trust would make it run."""
+        return self.reason.startswith(_NOT_THERE)
 
     def __str__(self) -> str:
         """A sentence for a person."""
@@ -70,7 +77,10 @@ def examine(folder: Path, *, config: str = "inference.json") -> list[Finding]:
     """
     findings = list(_importable(folder))
     main = folder / "configs" / config
-    values = {path: list(values_of(read_config(path), path)) for path in config_files(folder)}
+    contents = {path: read_config(path) for path in config_files(folder)}
+    if main in contents and not isinstance(contents[main], dict):
+        raise BundleInvalid(f"{main} must hold one mapping, it holds a {type(contents[main]).__name__}")
+    values = {path: list(values_of(content, path)) for path, content in contents.items()}
     shared, _ = _aliases(values.get(main, []), names.DEFAULT_ALIASES)
     imports = frozenset(_head(v.key) for v in itertools.chain(*values.values()) if _is_import(v.content))
     for path, content in values.items():
@@ -193,10 +203,10 @@ def _target_problem(target: object) -> str:
         allowed = names.is_allowed(target)
     if allowed:
         return ""
-    nearest = names.nearest_short(target) if "." not in target and not hasattr(builtins, target) else None
+    nearest = None if hasattr(builtins, target) else names.nearest(target)
     if nearest is None:
         return f"calls {target}"
-    return f"MONAI has no {target}" + (f"; did you mean {nearest}?" if nearest else "")
+    return f"{_NOT_THERE} {target}" + (f"; did you mean {nearest}?" if nearest else "")
 
 
 def _argument(key: str, name: str, text: object) -> Iterator[_Problem]:

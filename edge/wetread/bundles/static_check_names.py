@@ -97,6 +97,9 @@ _MONAI_REFUSED = _words(
     " LogfileHandler WriteFileMapping WriteFileMappingd"
 )
 
+FORMER_TRANSFORMS = _words("AddChannel AddChanneld AsChannelFirst AsChannelFirstd")
+"""MONAI has them no more; ``EnsureChannelFirst`` is made in their place."""
+
 _OUR_MODULES = ("wetread.infer.", "wetread.learn.augment", "wetread.learn.losses")
 """Classes of ours that configs may make."""
 
@@ -127,14 +130,22 @@ def is_known_module(dotted: str) -> bool:
 
 def is_allowed_short(name: str) -> bool:
     """Whether a bare name in ``_target_`` may be used; MONAI looks it up in all its modules."""
+    if name in FORMER_TRANSFORMS:
+        return True
     modules = _defined("monai").get(name, ())
     return bool(modules) and all(_may_use(module, name) for module in modules)
 
 
-def nearest_short(name: str) -> str | None:
-    """For a bare name that MONAI does not have: the most similar one it has, or empty. None for one it has."""
+def nearest(target: str) -> str | None:
+    """For a bare name, or one of a module of MONAI's, that MONAI does not have: the most similar one, or empty.
+
+    None for one that it has, or that is somebody else's; and where MONAI is not installed.
+    """
+    module, _, name = target.rpartition(".")
     known = _defined("monai")
-    return None if name in known else next(iter(get_close_matches(name, known, n=1)), "")
+    if not known or name in known or (module and not is_known_module(module)) or module in MODULES - {"monai"}:
+        return None
+    return next(iter(get_close_matches(name, known, n=1)), "")
 
 
 def _reaches(dotted: str, module: str) -> bool:

@@ -109,7 +109,15 @@ def check_paths(bundle: Bundle) -> None:
             raise BundleInvalid(f"bundle {bundle.name}: wetread.json names {name!r}, which is not a file of the bundle")
 
 
+def refuse_misspelt(name: str, findings: Iterable[Finding]) -> None:
+    """Refuse a bundle that asks for what is not there: nobody needs to vouch for that. Raises: ``BundleInvalid``."""
+    wrong = in_words(found for found in findings if found.not_there)
+    if wrong:
+        raise BundleInvalid(f"bundle {name}: {'; '.join(wrong)}")
+
+
 def _refuse_untrusted_code(bundle: Bundle, findings: list[Finding]) -> None:
+    refuse_misspelt(bundle.name, findings)
     needed = in_words(findings)
     if needed:
         more = f"; and {len(needed) - _SHOWN} more" if len(needed) > _SHOWN else ""

@@ -23,7 +23,7 @@ def check(args: argparse.Namespace) -> int:
     """
     from wetread.bundles.bundle import find_folder
     from wetread.errors import BundleInvalid, Misconfigured
-    from wetread.infer.known import FILES, UNUSABLE
+    from wetread.infer.known import FILES
 
     folder, cache, _ = find_folder(args.name, bundle_folders(args)), chosen_cache(args), trust_policy(args)
     report: dict[str, Any] = {"name": folder.name, "folder": folder}
@@ -31,13 +31,22 @@ def check(args: argparse.Namespace) -> int:
         code = _looked_at(args, folder, report)
     except (Misconfigured, PermissionError) as exc:
         said = exc if isinstance(exc, Misconfigured) else BundleInvalid(f"{exc.filename}: {exc.strerror} to this user")
-        report |= {"problems": [str(said)], "code": said.code, "reason": str(said)}
+        report |= {"problems": [str(said)], "code": said.code}
         code = 1
-    report["state"] = report.get("state", FILES) if code == 0 else UNUSABLE
+    report |= _not_usable(report) if code else {"state": report.get("state", FILES)}
     if code == 0 or args.json:
         report["engine_cache"] = cache.folder if args.json else cache
     show(report if args.json else _for_people(report), as_json=args.json)
     return code
+
+
+def _not_usable(report: dict[str, Any]) -> dict[str, str]:
+    """State, code and reason of a bundle in whose way something stands."""
+    from wetread.errors import BundleInvalid
+    from wetread.infer.known import UNUSABLE
+
+    found = [*report.get("missing", ()), *report.get("problems", ())]
+    return {"state": UNUSABLE, "code": report.get("code") or BundleInvalid("").code, "reason": "; ".join(found)}
 
 
 def _looked_at(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> int:
@@ -64,7 +73,7 @@ def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> in
         report["trust"] = "not installed"
         return _without_manifest(report, engine_cache(args), files_only=args.files_only)
     bundle = load_bundle(folder)
-    report["needs_trusted_code"] = in_words(needed_by(bundle))
+    report["needs_trusted_code"] = in_words(found for found in needed_by(bundle) if not found.not_there)
     report |= {"version": bundle.version, "digest": bundle.digest(), "weights_digest": bundle.weights_digest()}
     report["clinical_use"] = bundle.manifest.clinical_use
     golden = bundle.manifest.golden
@@ -72,7 +81,7 @@ def _files(args: argparse.Namespace, folder: Path, report: dict[str, Any]) -> in
     try:
         record = admit(bundle, trust_policy(args))
     except BundleNotTrusted as exc:
-        report["problems"] = [str(exc)]
+        report |= {"problems": [str(exc)], "code": exc.code}
         return 1
     report["trust"] = f"{record.trusted}: {record.by}" if record else "not installed; stays within the allow-list"
     bundle.check_weights()
@@ -112,7 +121,7 @@ def _without_manifest(report: dict[str, Any], cache_folder: Path, *, files_only:
     from wetread.bundles.check import guessed_weights, missing_in_manifest, read_metadata, unsupported
     from wetread.bundles.static_check import in_words
     from wetread.bundles.template import write_template
-    from wetread.bundles.trust import needs_trust
+    from wetread.bundles.trust import needs_trust, refuse_misspelt
 
     problem = unsupported(read_metadata(report["folder"]))
     if problem:  # nobody should fill in a template for nothing
@@ -120,7 +129,9 @@ def _without_manifest(report: dict[str, Any], cache_folder: Path, *, files_only:
         return 1
     guessed = guessed_weights(report["folder"])
     programs = [guessed.path] if guessed.program else []
-    report["needs_trusted_code"] = needed = in_words(needs_trust(report["folder"], programs=programs))
+    findings = needs_trust(report["folder"], programs=programs)
+    report["needs_trusted_code"] = needed = in_words(found for found in findings if not found.not_there)
+    refuse_misspelt(report["name"], findings)
     if not needed and not files_only:
         return 0
     report["template"] = write_template(report["folder"], cache_folder)
@@ -199,7 +210,8 @@ _NOTHING_TO_MEASURE_BY = "nothing: there is no golden case that would say whethe
 def _trial(model: Model, bundle: Bundle) -> dict[str, Any]:
     """One read of a phantom: without a golden case nothing else shows that images of this kind get through at all.
 
-    An answer that would be refused is said and is no problem: the phantom is no patient.
+    An answer that would be refused for what it says of these images is told and is no problem: the phantom is no
+    patient. Another shape, labels that nobody declared and values that are no numbers are there for every patient too.
     """
     from wetread.errors import Misconfigured, OutputInvalid
     from wetread.infer.phantom import phantoms
@@ -207,7 +219,11 @@ def _trial(model: Model, bundle: Bundle) -> dict[str, Any]:
     try:
         model.run(phantoms(bundle.manifest))
     except OutputInvalid as exc:
-        return {"trial": f"the answer about a phantom would be refused: {exc}"}
+        if exc.of_these_images:
+            return {"trial": f"the answer about a phantom would be refused: {exc}"}
+        refused = f"no answer of this bundle would be taken: {exc}"
+        return {"trial": "failed", "problems": [refused], "code": exc.code}
     except Misconfigured as exc:
-        return {"trial": "failed", "problems": [f"a phantom volume cannot be read: {exc}"]}
+        problem = f"a phantom volume cannot be read: {exc}"
+        return {"trial": "failed", "problems": [problem], "code": exc.code}
     return {"trial": "a phantom volume was read"}

@@ -90,9 +90,13 @@ def _same(found: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> bool:
 
 def _check_mask(label: LabelRule, mask: npt.NDArray[np.bool_]) -> None:
     if mask.all():
-        raise OutputInvalid(f"{label.name} fills the whole image: the model did not see what it was made for")
+        raise OutputInvalid(
+            f"{label.name} fills the whole image: the model did not see what it was made for", of_these_images=True
+        )
     if label.required and not mask.any():
-        raise OutputInvalid(f"no {label.name.lower()} found: its mask is empty, and this bundle requires it")
+        raise OutputInvalid(
+            f"no {label.name.lower()} found: its mask is empty, and this bundle requires it", of_these_images=True
+        )
 
 
 def to_scores(prediction: torch.Tensor, rules: tuple[ScoreRule, ...]) -> Scores:

@@ -183,9 +183,12 @@ def _check_presence(counts: npt.NDArray[np.int64], labels: tuple[LabelRule, ...]
     """``counts``: voxels by the value that the bundle writes."""
     for label in labels:
         if counts[_bundle_value(label)] == counts.sum():
-            raise OutputInvalid(f"{label.name} fills the whole image: the model did not see what it was made for")
+            raise OutputInvalid(
+                f"{label.name} fills the whole image: the model did not see what it was made for", of_these_images=True
+            )
     for label in labels:
         if label.required and not counts[_bundle_value(label)]:
             raise OutputInvalid(
-                f"no {label.name.lower()} found: label {label.value} is empty, and this bundle requires it"
+                f"no {label.name.lower()} found: label {label.value} is empty, and this bundle requires it",
+                of_these_images=True,
             )

@@ -145,8 +145,10 @@ def working_shape(preprocessing: Compose, shape: tuple[int, ...], affine: Affine
     return tuple(int(n) for n in data[key].peek_pending_shape())
 
 
-def _roi(size: int | Sequence[int]) -> tuple[int, ...]:
-    return (size,) * _AXES if isinstance(size, int) else tuple(size)
+def _roi(size: int | Sequence[int | None] | None) -> tuple[int, ...]:
+    """0 or less: the whole side of the image, as MONAI means none."""
+    sides = size if isinstance(size, Sequence) else (size,) * _AXES
+    return tuple(side or 0 for side in sides)
 
 
 def _preparing(sizes: _Sizes) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from monai.bundle import ConfigParser
-from monai.inferers import SimpleInferer
+from monai.inferers import SimpleInferer, SlidingWindowInferer
 
 from wetread.errors import BundleInvalid
 from wetread.infer.configs.config import InferenceConfig
@@ -15,6 +15,7 @@ from wetread.infer.configs.tree import Config, components, detector_id, short_na
 from wetread.infer.engines.engine import Engine
 from wetread.infer.networks.cascade_tail import masked
 from wetread.infer.program import EngineNetwork, Program, Runnable, in_memory
+from wetread.infer.shapes import check_sliding
 from wetread.infer.streaming.tail import streamed
 from wetread.infer.windows.sliding import can_stream
 
@@ -89,6 +90,8 @@ def _components(config: InferenceConfig, engines: Mapping[str, Engine]) -> Progr
 def _inferer(config: InferenceConfig, parser: ConfigParser) -> Any:
     """Plain sliding windows add up where their image is: devices in a config are those of its author's machine."""
     inferer = config.resolved(parser, "inferer") if "inferer" in config.config else SimpleInferer()
+    if isinstance(inferer, SlidingWindowInferer):
+        check_sliding(inferer, f"{config.path}: inferer")
     if can_stream(inferer):
         inferer.device = inferer.sw_device = None
     return inferer

@@ -13,7 +13,7 @@ from torch import nn
 
 from wetread.bundles import Bundle
 from wetread.bundles.static_check import examine, in_words
-from wetread.bundles.trust import TrustPolicy, admit
+from wetread.bundles.trust import TrustPolicy, admit, refuse_misspelt
 from wetread.errors import BundleInvalid, BundleNotTrusted, DataUnusable, Misconfigured, WetreadError
 from wetread.infer.configs.workflow import open_workflow
 from wetread.learn.generic import generic_train_config
@@ -146,13 +146,14 @@ def _bundle_code(path: Path) -> Iterator[None]:
 def _admit(bundle: Bundle, trust: TrustPolicy | None) -> None:
     """Training runs the bundle's train config: without somebody who vouched for it, it must be harmless too.
 
-    Raises: ``BundleNotTrusted``.
+    Raises: ``BundleNotTrusted``; ``BundleInvalid`` for names that MONAI does not have.
     """
     if admit(bundle, trust) is not None:
         return
     findings = [
         f for f in examine(bundle.folder, config=bundle.config_path.name) if f.file == f"configs/{TRAIN_CONFIG}"
     ]
+    refuse_misspelt(bundle.name, findings)
     if findings:
         raise BundleNotTrusted(
             f"training {bundle.name} needs trusted code: {'; '.join(in_words(findings)[:5])}. Nothing of it was run. "

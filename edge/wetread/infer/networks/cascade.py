@@ -96,7 +96,8 @@ def box_with_margin(
     if any(p.size == 0 for p in planes):
         raise OutputInvalid(
             "no brain found: the box network marks no region of sufficient size; expected a head that fills "
-            "a good part of the volume"
+            "a good part of the volume",
+            of_these_images=True,
         )
     scale = (np.array(shape) / np.array(mask.shape)).astype(np.float32)
     centre = np.array([(p.max() + 1 + p.min()) / 2 for p in planes], np.float32) * scale
