@@ -12,6 +12,7 @@ import pytest
 
 from bed_commands import CONFIG, refusing, shown, wetread
 from outboxes import PATIENT, Bed, Peer
+from wetread.db import Queries
 from wetread.deliver.decisions import Choice, Decisions
 from wetread.deliver.destination import Answer, Outcome
 from wetread.errors import DestinationUnavailable, Misconfigured
@@ -131,6 +132,29 @@ def test_list_and_show_tell_state_reason_proof_and_warning(bed: Bed, capsys: pyt
     listed = capsys.readouterr().out
     assert "result held" in listed
     assert PATIENT.name not in listed
+
+
+def test_result_of_a_held_or_corrected_study_says_so_and_not_what_the_last_try_ended_with(
+    bed: Bed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bed.add_study("1.5")
+    bed.delivery(Peer(lambda _uid: Answer(Outcome.FAILED, "pacs cannot be reached"))).deliver_due()
+
+    def said() -> set[str]:
+        listed = shown(bed, capsys, "results", "list"), shown(bed, capsys, "results", "show", "job1")
+        (row,) = bed.db.fetch(Queries("wetread.service")["deliveries_of_object"], {"sop_instance_uid": "1.5"})
+        texts = (*listed, row["hold_reason"] + row["last_error"])
+        sentences = ("pacs cannot be reached", "held by", "which patient?", "withdrawn: patient corrected")
+        in_each = [{sentence for sentence in sentences if sentence in text} for text in texts]
+        assert in_each[0] == in_each[1] == in_each[2]
+        return in_each[0]
+
+    assert said() == {"pacs cannot be reached"}
+    assert wetread(bed, "studies", "hold", "1.2.1", "--reason", "which patient?") == 0
+    assert said() == {"held by", "which patient?"}
+    assert "next try" not in shown(bed, capsys, "results", "show", "job1")
+    assert wetread(bed, "studies", "correct", "1.2.1", "--patient-id", "P2", "--reason", "asked") == 0
+    assert said() == {"withdrawn: patient corrected"}
 
 
 def test_studies_are_found_by_state_patient_and_order_and_shown_with_the_patient_a_person_must_compare(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wetread.db import Database
+from wetread.db import Database, Queries
 from wetread.jobs.new_job import Chosen, Late, NewJob, RouteDecision
 from wetread.jobs.queue import ClaimedJob, Queue, RetrySettings
 from wetread.records.job import JobOutcome, JobState
@@ -234,6 +234,19 @@ def test_revision_the_route_does_not_read_any_more_withdraws_what_was_not_delive
     study.read()
     study.revise(outcome="rejected")
     assert study.outbox() == [("a1", "withdrawn")]
+    (row,) = study.db.fetch("SELECT * FROM outbox")
+    assert row["hold_reason"] == "withdrawn: the newest revision does not want it"
+
+
+def test_reason_of_a_withdrawal_goes_when_the_same_is_said_again(study: Study) -> None:
+    study.revise(("A", "a1"))
+    study.read()
+    study.revise(outcome="rejected")
+    (row,) = study.db.fetch("SELECT job_id, sop_instance_uid, destination FROM outbox")
+    with study.db.transaction() as tx:
+        tx.run(Queries("wetread.jobs")["put_in_outbox"], {**dict(row), "now": "t"})
+    (again,) = study.db.fetch("SELECT * FROM outbox")
+    assert (again["state"], again["hold_reason"]) == ("pending", "")
 
 
 def test_route_that_ignores_late_instances_reads_once(study: Study) -> None:

@@ -112,9 +112,12 @@ def test_nothing_unsent_leaves_with_the_former_patient(store: StoredFromPeers, u
                 " VALUES ('j', ?, 'pacs', ?, 't')",
                 [f"1.{n}", state],  # type: ignore[arg-type]
             )
+    with store.db.transaction() as tx:
+        tx.run("UPDATE outbox SET last_error = 'cannot be reached', hold_reason = 'recalled by bob: r' WHERE id = 2")
     _ask(store).correct(uid, {"patient_id": "P-2"}, "r")
-    states = [r["state"] for r in store.db.fetch("SELECT state FROM outbox ORDER BY id")]
-    assert states == ["withdrawn", "withdrawn", "delivered"]
+    rows = [tuple(r) for r in store.db.fetch("SELECT state, hold_reason, last_error FROM outbox ORDER BY id")]
+    corrected = ("withdrawn", "withdrawn: patient corrected", "")
+    assert rows == [corrected, ("withdrawn", "recalled by bob: r", ""), ("delivered", "", "")]
 
 
 def test_held_study_that_is_corrected_stays_held_until_released(store: StoredFromPeers, uid: str) -> None:

@@ -131,7 +131,7 @@ def _next_try(delivery: dict[str, Any]) -> str:
     from wetread.cli.table import short_time
     from wetread.db import now
 
-    if delivery["state"] != "pending":
+    if delivery["state"] != "pending" or delivery["hold_reason"]:
         return ""
     due, behind = delivery["available_at"], delivery["tried_next_at"] or ""
     if due > now():

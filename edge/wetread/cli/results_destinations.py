@@ -47,7 +47,7 @@ def _trouble(row: dict[str, Any]) -> str:
 
     if not row["tried_next_at"]:
         return ""
-    return f"{row['last_error']}; next try {short_time(row['tried_next_at'])}"
+    return "; ".join(filter(None, (row["last_error"], f"next try {short_time(row['tried_next_at'])}")))
 
 
 def _rendition(row: dict[str, Any]) -> str:

@@ -126,7 +126,7 @@ SELECT 1 FROM outbox WHERE destination = :destination AND asked_now = 1 AND stat
 UPDATE outbox SET asked_now = 0 WHERE destination = :destination AND asked_now = 1
 
 -- name: recall
-UPDATE outbox SET state = 'withdrawn', hold_reason = :reason WHERE id = :id AND state IN ('pending', 'held')
+UPDATE outbox SET state = 'withdrawn', hold_reason = :reason, last_error = '' WHERE id = :id AND state IN ('pending', 'held')
 
 -- name: set_rendition
 INSERT INTO destination_renditions (destination, rendition, decided_by, decided_at)

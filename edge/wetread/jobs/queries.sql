@@ -146,6 +146,7 @@ VALUES (:job_id, :sop_instance_uid, :destination, 'pending', :now)
 -- waits for a person.
 ON CONFLICT (sop_instance_uid, destination) DO UPDATE SET
     state = CASE WHEN outbox.hold_reason LIKE 'recalled %' THEN 'held' ELSE 'pending' END, job_id = excluded.job_id,
+    hold_reason = CASE WHEN outbox.hold_reason LIKE 'recalled %' THEN outbox.hold_reason ELSE '' END,
     available_at = excluded.available_at WHERE outbox.state = 'withdrawn'
 
 -- name: reads_in_other_mode
@@ -237,7 +238,9 @@ UPDATE jobs SET cancel_asked = 1 WHERE id = :job_id AND state = 'running'
 
 -- name: withdraw_of_job
 -- What a person signed goes out all the same, with the segmentation that waited for it, unless it names somebody else.
-UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held') AND job_id = :job_id AND (:signed_too
+UPDATE outbox SET state = 'withdrawn', last_error = '',
+    hold_reason = CASE WHEN hold_reason LIKE 'recalled %' THEN hold_reason ELSE 'withdrawn: ' || :why END
+WHERE state IN ('pending', 'held') AND job_id = :job_id AND (:signed_too
     OR NOT EXISTS (SELECT 1 FROM sign_offs g WHERE g.job_id = outbox.job_id)
     OR sop_instance_uid NOT IN (SELECT r.sop_instance_uid FROM results r JOIN jobs j ON j.id = outbox.job_id
         WHERE r.sign_off_id != '' OR j.send = 'after signing'))
@@ -248,7 +251,9 @@ WITH RECURSIVE older (id) AS (
     UNION
     SELECT j.id FROM jobs j JOIN older o ON j.superseded_by = o.id
 )
-UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held') AND job_id IN (SELECT id FROM older) AND (
+UPDATE outbox SET state = 'withdrawn', last_error = '',
+    hold_reason = CASE WHEN hold_reason LIKE 'recalled %' THEN hold_reason ELSE 'withdrawn: ' || :why END
+WHERE state IN ('pending', 'held') AND job_id IN (SELECT id FROM older) AND (
     :signed_too
     OR NOT EXISTS (SELECT 1 FROM sign_offs g WHERE g.job_id = outbox.job_id)
     OR sop_instance_uid NOT IN (SELECT r.sop_instance_uid FROM results r JOIN jobs j ON j.id = outbox.job_id

@@ -78,7 +78,7 @@ def withdraw(
 
     What a person signed stays in it, unless ``signed_too``: a signature is an act, and was true of what was read.
     """
-    key = {"job_id": job_id, "signed_too": signed_too}
+    key = {"job_id": job_id, "signed_too": signed_too, "why": why}
     count = tx.run(queries["withdraw_of_job"], key)
     count += tx.run(queries["withdraw_superseded"], key)
     if count:
@@ -112,7 +112,8 @@ def settle(tx: Transaction, queries: Queries, row: Row, outcome: JobOutcome) -> 
 
 
 def _succeed(tx: Transaction, queries: Queries, row: Row, delivered: Sequence[Row]) -> None:
-    withdrawn = tx.run(queries["withdraw_superseded"], {"job_id": row["id"], "signed_too": False})
+    key = {"job_id": row["id"], "signed_too": False, "why": "a newer read took its place"}
+    withdrawn = tx.run(queries["withdraw_superseded"], key)
     if withdrawn:
         detail = f"{number_of(withdrawn, 'object')} of an earlier revision, not delivered yet"
         tx.event("withdrawn", detail, study_id=row["study_id"], job_id=row["id"])

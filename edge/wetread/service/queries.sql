@@ -78,12 +78,17 @@ SELECT r.kind, r.rendition, r.sop_instance_uid, r.series_instance_uid, r.path FR
 WHERE r.job_id = :job_id ORDER BY r.position
 
 -- name: deliveries
-SELECT o.destination, r.kind, o.state, o.attempts, o.refused, o.last_error, o.hold_reason, o.confirmed, o.warning,
+-- A held study sends nothing: that is why its objects wait, whatever the last try ended with.
+SELECT o.destination, r.kind, o.state, o.attempts, o.refused, o.confirmed, o.warning,
+    CASE WHEN o.state = 'pending' AND s.state = 'held' THEN '' ELSE o.last_error END AS last_error,
+    CASE WHEN o.state = 'pending' AND s.state = 'held'
+        THEN CASE WHEN s.reason LIKE 'held %' THEN s.reason ELSE 'held: ' || s.reason END ELSE o.hold_reason END AS hold_reason,
     o.delivered_at, o.verified, o.verified_at, o.available_at, r.sop_instance_uid,
     -- While a destination is away nothing else is tried there before what failed.
     (SELECT min(x.available_at) FROM outbox x
      WHERE x.destination = o.destination AND x.state = 'pending' AND x.attempts > 0 AND NOT x.refused) AS tried_next_at
-FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid WHERE o.job_id = :job_id ORDER BY o.id
+FROM outbox o JOIN results r ON r.sop_instance_uid = o.sop_instance_uid JOIN jobs j ON j.id = o.job_id
+JOIN studies s ON s.id = j.study_id WHERE o.job_id = :job_id ORDER BY o.id
 
 -- name: unreadable
 SELECT path, reason, found_at FROM unreadable ORDER BY found_at
@@ -116,7 +121,12 @@ SELECT j.id AS job_id, s.study_instance_uid, j.route, o.destination, j.finished_
     count(*) AS objects, sum(o.state = 'delivered') AS delivered, sum(o.state = 'delivered' AND o.verified != '') AS verified,
     sum(o.state = 'pending') AS pending, sum(o.state = 'pending' AND o.refused) AS refused, sum(o.state = 'held') AS held,
     sum(o.state = 'withdrawn') AS withdrawn, max(o.attempts) AS attempts,
-    coalesce(max(nullif(o.hold_reason, '')), max(nullif(o.last_error, '')), max(nullif(o.warning, '')), '') AS reason
+    coalesce(
+        max(CASE WHEN o.state = 'held' THEN nullif(o.hold_reason, '') END),
+        -- A held study sends nothing: that is why its objects wait, whatever the last try ended with.
+        max(CASE WHEN o.state = 'pending' AND s.state = 'held'
+            THEN CASE WHEN s.reason LIKE 'held %' THEN s.reason ELSE 'held: ' || s.reason END END),
+        max(nullif(o.last_error, '')), max(nullif(o.hold_reason, '')), max(nullif(o.warning, '')), '') AS reason
 FROM outbox o JOIN jobs j ON j.id = o.job_id JOIN studies s ON s.id = j.study_id
 WHERE :study = '' OR s.study_instance_uid = :study
 GROUP BY j.id, o.destination
@@ -166,8 +176,12 @@ SELECT r.sop_instance_uid, r.series_instance_uid, r.kind, r.path, r.rendition, r
 FROM results r WHERE r.job_id = :job_id ORDER BY r.position
 
 -- name: deliveries_of_object
-SELECT destination, state, attempts, last_error, hold_reason, delivered_at, verified FROM outbox
-WHERE sop_instance_uid = :sop_instance_uid ORDER BY destination
+SELECT o.destination, o.state, o.attempts, o.delivered_at, o.verified,
+    CASE WHEN o.state = 'pending' AND s.state = 'held' THEN '' ELSE o.last_error END AS last_error,
+    CASE WHEN o.state = 'pending' AND s.state = 'held'
+        THEN CASE WHEN s.reason LIKE 'held %' THEN s.reason ELSE 'held: ' || s.reason END ELSE o.hold_reason END AS hold_reason
+FROM outbox o JOIN jobs j ON j.id = o.job_id JOIN studies s ON s.id = j.study_id
+WHERE o.sop_instance_uid = :sop_instance_uid ORDER BY o.destination
 
 -- name: instances_of_series
 SELECT i.sop_instance_uid, i.sop_class_uid, i.instance_number, i.path, i.content_digest, i.removed_at FROM instances i

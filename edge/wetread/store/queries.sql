@@ -207,7 +207,10 @@ UPDATE jobs SET held = 1 WHERE study_id = :study_id AND state = 'waiting' AND EX
          ORDER BY r.number DESC LIMIT 1))
 
 -- name: withdraw_all
-UPDATE outbox SET state = 'withdrawn' WHERE state IN ('pending', 'held')
+-- What a person recalled stays so: it waits for a person when it is said again.
+UPDATE outbox SET state = 'withdrawn', last_error = '',
+    hold_reason = CASE WHEN hold_reason LIKE 'recalled %' THEN hold_reason ELSE 'withdrawn: ' || :why END
+WHERE state IN ('pending', 'held')
     AND job_id IN (SELECT id FROM jobs WHERE study_id = :study_id)
 
 -- name: confirm_header

@@ -111,7 +111,7 @@ class StudyRequests:
         fields = json.dumps(dataclasses.asdict(correction), ensure_ascii=False)
         tx.run(self._queries["set_correction"], {**key, "correction": fields, "now": now()})
         tx.event("corrected", detail, said=reason, study_id=study["id"])
-        withdrawn = tx.run(self._queries["withdraw_all"], key)
+        withdrawn = tx.run(self._queries["withdraw_all"], {**key, "why": _what_changed(correction)})
         if withdrawn:
             tx.event(
                 "withdrawn",
@@ -138,6 +138,12 @@ class StudyRequests:
 
 def _correction(study: Row) -> Correction:
     return Correction(**json.loads(study["correction"])) if study["correction"] else Correction(0)
+
+
+def _what_changed(correction: Correction) -> str:
+    if not correction.corrected:
+        return "correction taken back"
+    return "accession number corrected" if correction.corrected == ("accession_number",) else "patient corrected"
 
 
 def _check_reason(reason: str) -> None:
