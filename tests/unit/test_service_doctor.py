@@ -76,6 +76,20 @@ def test_doctor_makes_no_data_folder(path: Path) -> None:
     assert not load_config(path).data_dir.exists()
 
 
+def test_token_that_others_may_read_is_a_finding_about_stow_and_not_about_tls(path: Path) -> None:
+    token = path.parent / "ris.token"
+    token.write_text("0123456789abcdef" * 2)
+    token.chmod(0o644)
+    path.write_text(path.read_text() + '\n[[stow.clients]]\nname = "ris"\ntoken_file = "ris.token"\n')
+    (check,) = checks(path, "stow")
+    assert not check.ok
+    assert "others may read the token file" in check.found
+    assert checks(path, "tls") == []
+    token.chmod(0o600)
+    (check,) = checks(path, "stow")
+    assert (check.ok, check.found) == (True, "1 client may send")
+
+
 def test_peer_and_its_destination_that_do_not_answer_are_found(path: Path) -> None:
     (check,) = checks(path, "peer pacs")
     assert (check.ok, check.found) == (False, "ORTHANC at 127.0.0.1:1 cannot be reached")

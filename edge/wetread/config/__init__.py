@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -256,10 +258,16 @@ def _beside(base: Path, destination: DestinationSettings) -> DestinationSettings
     )
 
 
+def _date_or_time(value: date | time) -> dict[str, str]:
+    """TOML's dates and times, which no key takes: in a form that no key takes either."""
+    return {"date or time": value.isoformat()}
+
+
 def _validate(tree: Mapping[str, Any], path: Path) -> Config:
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(Config).validate_python(tree)
+        # As JSON, where a list may become a tuple and yet text is no number ("21112") and no truth ("yes").
+        return TypeAdapter(Config).validate_json(json.dumps(tree, default=_date_or_time), strict=True)
     except ValidationError as exc:
         raise Misconfigured(f"{path}: {'; '.join(in_words(error, tree) for error in exc.errors())}") from exc

@@ -40,6 +40,12 @@ def check_together(config: Config, path: Path) -> None:
             f"{path}: [retention] min_free_mb ({config.retention.min_free_mb}) must be above [spool] reserve_mb"
             f" ({config.spool.reserve_mb}): reception would stop before anything is removed"
         )
+    delivery = config.delivery
+    if delivery.max_delay_s < delivery.first_delay_s:
+        raise Misconfigured(
+            f"{path}: [delivery] max_delay_s ({delivery.max_delay_s:g}) must not be below first_delay_s"
+            f" ({delivery.first_delay_s:g}): the wait begins with the one and grows to the other"
+        )
     try:
         ZoneInfo(config.results.timezone)
     except (ZoneInfoNotFoundError, ValueError) as exc:

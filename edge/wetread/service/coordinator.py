@@ -19,6 +19,7 @@ from wetread.errors import Misconfigured
 from wetread.jobs.comparisons import Comparisons
 from wetread.jobs.executor import LocalExecutor
 from wetread.jobs.queue import Queue
+from wetread.receive.stow_settings import read_tokens
 from wetread.route.router import Router
 from wetread.service.addresses import Addresses
 from wetread.service.api_process import serve_api
@@ -65,6 +66,7 @@ class Service:
         if problem:
             raise Misconfigured(f"[jobs] engine: {problem}")
         check_tls(config)
+        read_tokens(config.stow.clients)
         self._bundles = _load_bundles(config)
         router = Router(config.routes, self._bundles)
         self._lock = own(config.data_dir)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wetread.config import Config
 from wetread.errors import WetreadError
+from wetread.receive.stow_settings import read_tokens
 from wetread.records.numbers import number_of
 from wetread.service.check import Check
 from wetread.service.doctor_api import look_at_api
@@ -115,6 +116,13 @@ def _tls(config: Config) -> Iterator[Check]:
         yield Check(where, not problem, found, "renew it, then restart wetread serve" if problem else "")
 
 
+def _stow(config: Config) -> Iterator[Check]:
+    """The token files of those who send by STOW-RS. Raises: ``Misconfigured`` for the first that is not usable."""
+    if config.stow.clients:
+        read_tokens(config.stow.clients)
+        yield Check("stow", True, number_of(len(config.stow.clients), "client may send", "clients may send"))
+
+
 def _cannot_listen(host: str, port: int) -> OSError | None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -133,6 +141,7 @@ _LOOKS: tuple[Callable[[Config], Iterator[Check]], ...] = (
     _service,
     look_at_api,
     _tls,
+    _stow,
     look_at_bundles,
     look_at_routes,
     look_at_peers,

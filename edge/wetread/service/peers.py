@@ -10,7 +10,6 @@ from wetread.config import Config, PeerSettings
 from wetread.dimse.scu import echo
 from wetread.dimse.tls import Certificate, client_context, read_certificate, server_context
 from wetread.errors import Misconfigured
-from wetread.receive.stow_settings import read_tokens
 from wetread.records.numbers import number_of
 from wetread.service.overview import Overview
 
@@ -46,11 +45,10 @@ def echo_peer(config: Config, name: str) -> dict[str, Any]:
 
 
 def check_tls(config: Config) -> None:
-    """Load every key, certificate and token. Raises: ``Misconfigured`` for the first that is not usable."""
+    """Load every key and certificate of TLS. Raises: ``Misconfigured`` for the first that is not usable."""
     tls = config.listener.tls
     if tls.certificate:
         server_context(tls.certificate, tls.key, client_ca=tls.client_ca, client_certificate=tls.client_certificate)
-    read_tokens(config.stow.clients)
     for peer in config.peers:
         remote = config.remote_of(peer).tls
         if remote is not None:
