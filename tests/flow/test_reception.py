@@ -175,6 +175,10 @@ def test_study_sent_by_stow_takes_the_same_way(
             DICOMwebClient(url).store_instances(datasets[:1])
         until(service.overview.refusals)
         assert "STOW-RS with neither token nor certificate" in service.overview.refusals()[0]["reason"]
+        with pytest.raises(HTTPError, match="401"):
+            DICOMwebClient(url, headers={"Authorization": "Bearer of-nothing"}).store_instances(datasets[:1])
+        until(lambda: len(service.overview.refusals()) == 2, what="each reason has its line")
+        assert "STOW-RS with a wrong token" in service.overview.refusals()[0]["reason"]
         service.kill()
         service.start()
         DICOMwebClient(url, headers=headers).store_instances(datasets[:1])

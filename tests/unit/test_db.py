@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,16 @@ def test_damaged_file_is_a_sentence_that_says_what_to_do(tmp_path: Path, how: st
         path.with_name(path.name + rest).unlink(missing_ok=True)
     with pytest.raises(Misconfigured, match=r"is damaged \(.*\): stop wetread serve .*wetread studies reindex"):
         db.Database(path).fetch("SELECT max(length(detail)) FROM events")
+
+
+def test_refused_callers_of_an_older_database_stay_listed(tmp_path: Path) -> None:
+    older = sorted((resources.files("wetread") / "schema").iterdir(), key=lambda path: path.name)[:4]
+    connection = sqlite3.connect(tmp_path / "wetread.db")
+    connection.executescript("".join(path.read_text(encoding="utf-8") for path in older))
+    caller = ("CT9", "WETREAD", "10.0.0.5", "unknown", "", 3, "a", "b")
+    connection.execute("INSERT INTO refusals VALUES (?, ?, ?, ?, ?, ?, ?, ?)", caller)
+    connection.execute("PRAGMA user_version = 4")
+    connection.commit()
+    connection.close()
+    (row,) = Database(tmp_path / "wetread.db").fetch("SELECT * FROM refusals")
+    assert tuple(row) == caller

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
+from wetread.db import Database, Queries
 from wetread.dimse.scp import CalledRefused, Caller, CallingRefused, Refused
 from wetread.receive.admission import Admission, Sender
 from wetread.receive.refusals import INTERVAL_S, Refusals
 from wetread.records.notes import Note, Refusal
+from wetread.service.overview import Overview
+from wetread.store.notes import record
 
 ADMIT = Admission(
     ["WETREAD", "WETREAD_NOW"],
@@ -95,9 +99,23 @@ def test_first_refusal_is_noted_at_once_and_repeats_are_counted() -> None:
         notes.add()
     assert notes.counts() == [("CT9", 1, "unknown")]
     notes.at += INTERVAL_S
-    notes.add(reason="still unknown")
-    assert notes.counts() == [("CT9", 1, "unknown"), ("CT9", 5, "still unknown")]
+    notes.add()
+    assert notes.counts() == [("CT9", 1, "unknown"), ("CT9", 5, "unknown")]
     assert notes.notes[1].first_at <= notes.notes[1].last_at
+
+
+def test_refusals_of_one_caller_are_told_apart_by_their_reason(tmp_path: Path) -> None:
+    notes = Notes()
+    for reason in ("a wrong token", "no token", "no token"):
+        notes.add("", reason)
+    notes.refusals.flush()
+    assert sorted(notes.counts()) == [("", 1, "a wrong token"), ("", 1, "no token"), ("", 1, "no token")]
+    db = Database(tmp_path / "wetread.db")
+    with db.transaction() as tx:
+        for note in notes.notes:
+            record(tx, Queries("wetread.store"), note)
+    kept = {row["reason"]: row["count"] for row in Overview(tmp_path).refusals()}
+    assert kept == {"a wrong token": 1, "no token": 2}
 
 
 def test_counts_in_memory_are_noted_at_the_end_and_by_the_timer(monkeypatch: pytest.MonkeyPatch) -> None:

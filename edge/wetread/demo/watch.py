@@ -40,4 +40,8 @@ def _study(study: dict[str, Any]) -> _Line:
 def _refusal(refusal: dict[str, Any]) -> _Line:
     hint = f" ({refusal['hint']})" if refusal["hint"] else ""
     text = f"refused {refusal['calling']!r} at {refusal['address']}: {refusal['reason']}{hint}"
-    return f"{refusal['calling']}^{refusal['called']}^{refusal['address']}", text, refusal["last_at"]
+    return (
+        f"{refusal['calling']}^{refusal['called']}^{refusal['address']}^{refusal['reason']}",
+        text,
+        refusal["last_at"],
+    )

@@ -24,7 +24,7 @@ INTERVAL_S = 10.0
 _MAX_CALLERS = 500
 """Callers remembered; more are one caller of an unknown name, so that a port scan fills neither memory nor disk."""
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, str]
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class _Counted:
 
 
 class Refusals:
-    """Counts refusals for each caller (calling title, called title, address)."""
+    """Counts refusals for each caller (calling title, called title, address) and reason."""
 
     def __init__(self, note: Callable[[Note], object], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._note = note
@@ -47,12 +47,12 @@ class Refusals:
         """One more refusal."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._lock:
-            key = (_printable(calling), _printable(called), address)
+            key = (_printable(calling), _printable(called), address, reason)
             if key not in self._callers and len(self._callers) >= _MAX_CALLERS:
                 self._forget_quiet()
                 if len(self._callers) >= _MAX_CALLERS:
-                    key, reason, hint = ("", "", "various"), "many different callers were refused", ""
-            fresh = Refusal(*key, reason, hint, 1, at, at)
+                    key, hint = ("", "", "various", "many different callers were refused"), ""
+            fresh = Refusal(*key, hint, 1, at, at)
             known = self._callers.setdefault(key, _Counted(-INTERVAL_S))
             known.pending = fresh if known.pending is None else _sum(known.pending, fresh)
             self._write_due()

@@ -95,8 +95,8 @@ VALUES (:association_id, :peer, :ended, :instances, :ended_at) ON CONFLICT DO NO
 -- name: add_refusal
 INSERT INTO refusals (calling, called, address, reason, hint, count, first_at, last_at)
 VALUES (:calling, :called, :address, :reason, :hint, :count, :first_at, :last_at)
-ON CONFLICT (calling, called, address) DO UPDATE SET
-    reason = excluded.reason, hint = excluded.hint, count = count + excluded.count, last_at = excluded.last_at
+ON CONFLICT (calling, called, address, reason) DO UPDATE SET
+    hint = excluded.hint, count = count + excluded.count, last_at = excluded.last_at
 
 -- name: forget_refusals
 DELETE FROM refusals WHERE rowid NOT IN (SELECT rowid FROM refusals ORDER BY last_at DESC LIMIT :kept)
