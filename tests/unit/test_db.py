@@ -61,5 +61,5 @@ def test_refused_callers_of_an_older_database_stay_listed(tmp_path: Path) -> Non
     connection.execute("PRAGMA user_version = 4")
     connection.commit()
     connection.close()
-    (row,) = Database(tmp_path / "wetread.db").fetch("SELECT * FROM refusals")
+    (row,) = db.Database(tmp_path / "wetread.db").fetch("SELECT * FROM refusals")
     assert tuple(row) == caller
