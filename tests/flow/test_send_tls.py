@@ -58,7 +58,7 @@ def test_study_is_sent_with_tls_and_our_certificate(
     believed = (["--ca", str(authority.certificate)], ["--ca", str(authority.certificate), "--pin", theirs.fingerprint])
     for trust in believed:
         assert send(tmp_path / "study", port, "--tls", *trust, *identity) == 0
-        assert json.loads(capsys.readouterr().out) == {"sent": 3, "failed": []}
+        assert json.loads(capsys.readouterr().out) == {"sent": 3, "failed": [], "not_sent": [], "skipped": []}
     assert len(list(stored.iterdir())) == 3
 
 
