@@ -26,6 +26,7 @@ from wetread.cli.main import run
 from wetread.errors import EngineUnavailable
 from wetread.infer.benchmark import Benchmark
 from wetread.infer.compile import CompiledEngine
+from wetread.infer.graph.export import adopt_graph
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -197,6 +198,58 @@ def test_ready_engines_travel_with_a_signature_of_their_own(
     (again,) = command("compile", source, "--gpu", "sm89")
     assert again["sha256"] == built["sha256"]
     assert Path(again["path"]) != Path(built["path"])
+
+
+def test_graph_of_openvino_travels_so_that_the_other_box_exports_nothing(
+    source: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = command("export", source, "--out", "empty.zip", "--with-engines")
+    assert (empty["engines"], empty["graphs"]) == (0, 0)
+    assert empty["notes"][0].endswith("holds nothing of this bundle; first run wetread bundle compile threshold")
+    (built,) = command("compile", source, "--engine", "openvino")
+    command("sign", "--new-key", "maker.key")
+    command("sign", source, "--key", "maker.key")
+    Path("keys").mkdir()
+    Path("maker.key.pub").rename(Path("keys") / "maker.pub")
+    made = command("export", source, "--out", "signed.zip", "--with-engines", "--key", "maker.key")
+    assert (made["engines"], made["graphs"]) == (0, 1)
+    assert "OpenVINO compiles at each start, on the machine itself; the exported graph is carried" in made["notes"][0]
+    shown = command("export", source, "--out", "again.zip", "--with-engines", as_json=False)
+    assert "OpenVINO compiles at each" in " ".join(shown.split())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("other-cache").absolute()))
+    left_out = command("install", "again.zip", "--keys", "keys", "--into", "box1")
+    assert left_out["graphs"] == 0
+    assert "were left out" in left_out["notes"][0]
+    taken = command("install", "signed.zip", "--keys", "keys", "--into", "box2")
+    assert (taken["engines"], taken["graphs"], taken["notes"]) == (0, 1, [])
+    monkeypatch.delattr("torch.onnx.export")
+    (again,) = command("compile", Path("box2") / "threshold", "--engine", "openvino")
+    assert again["sha256"] == built["sha256"]
+    assert Path(again["path"]).is_relative_to(Path("other-cache").absolute())
+
+
+def test_graph_that_is_damaged_on_its_way_is_left_out(source: Path, command: Command, tmp_path: Path) -> None:
+    (built,) = command("compile", source, "--engine", "openvino")
+    path = Path(built["path"])
+    for part in (path, path.with_suffix(".json")):
+        shutil.copyfile(part, tmp_path / part.name)
+    assert adopt_graph(tmp_path / path.name, tmp_path / "c1")
+    (tmp_path / path.name).write_bytes(path.read_bytes() + b" ")
+    assert not adopt_graph(tmp_path / path.name, tmp_path / "c2")
+    assert not (tmp_path / "c2").exists()
+
+
+def test_bench_keeps_the_warnings_of_libraries_to_itself(source: Path, tmp_path: Path) -> None:
+    """It measures in processes of its own, which do not have what the command set up for its log."""
+    path = source / "configs" / "inference.json"
+    config = json.loads(path.read_text())
+    del config["preprocessing"]["transforms"][2]["labels"]  # of Orientationd; MONAI warns of the default
+    path.write_text(json.dumps(config))
+    asked = ["bundle", "bench", str(source), "--repeats", "1", "--engine", "torch", "--json"]
+    command_line = [sys.executable, "-m", "wetread", *asked]
+    done = subprocess.run(command_line, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stderr == ""
+    assert [row["engine"] for row in json.loads(done.stdout)] == ["torch"]
 
 
 def test_bench_gives_one_object_for_each_engine(tmp_path: Path, command: Command) -> None:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.weights, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed() -> None:
-    pytest.importorskip("nilearn", reason="the demo's head comes with nilearn: pip install 'wetread[demo]'")
+    pytest.importorskip("nilearn", reason="the demo's head comes with nilearn: pip install -e '.[demo]'")
     try:
         load_bundle(REPOSITORY / "monai_bundles" / "mr_brain_extraction").check_weights()
     except WeightsMissing as exc:

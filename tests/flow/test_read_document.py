@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from jsonschema import Draft202012Validator
 from peers import WetreadProcess
 from phantoms import write_series
 from wetread.cli.main import run
+from wetread.extras import how_to_install
 from wetread.infer import forecast
 from wetread.jobs import admission
 
@@ -43,6 +45,17 @@ def nifti(path: Path, **values: float) -> Path:
     array[0, 0, :2] = values.get("corner", 0.0)
     nibabel.save(nibabel.Nifti1Image(array, np.diag([1.1, 0.9, 2.5, 1.0])), path)
     return path
+
+
+@pytest.mark.parametrize("engine", ["tensorrt", "tensorrt-rtx"])
+def test_engine_of_a_gpu_is_asked_for_by_name_and_missed_in_a_sentence(
+    engine: str, tmp_path: Path, command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``[jobs] engine`` and ``bundle check`` name them."""
+    monkeypatch.setitem(sys.modules, engine.replace("-", "_"), None)  # as if it were not installed
+    write_series(tmp_path / "study")
+    assert run(["read", str(tmp_path / "study"), *command[:-1], engine]) == 2
+    assert f"the package {engine} is not installed; {how_to_install(engine)}" in capsys.readouterr().err
 
 
 def test_read_of_a_study_says_its_series_prediction_engine_and_codes(

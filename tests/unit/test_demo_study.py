@@ -25,7 +25,7 @@ from wetread.records.study import SeriesRef, StudyRef
 from wetread.records.volume import Volume
 from wetread.route.selection import select
 
-pytest.importorskip("nilearn", reason="the template comes with nilearn: pip install 'wetread[demo]'")
+pytest.importorskip("nilearn", reason="the template comes with nilearn: pip install -e '.[demo]'")
 
 BUNDLE = Path(__file__).parents[2] / "monai_bundles" / "mr_brain_extraction"
 

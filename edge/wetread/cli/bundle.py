@@ -7,12 +7,11 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from wetread.cli.options import add_config, add_json, days, rate
+from wetread.cli.options import ENGINES, add_config, add_json, days, rate
 from wetread.errors import Misconfigured
 
 HELP = "list, check, compile, clean, measure, train, evaluate, install, sign and export bundles"
 
-_ENGINES = ("torch", "openvino", "tensorrt", "tensorrt-rtx")
 _ACTIONS = {
     "list": ("wetread.cli.bundle_list", "list_all"),
     "check": ("wetread.cli.bundle_check", "check"),
@@ -80,13 +79,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(check: argparse.ArgumentParser) -> None:
     check.add_argument("name", help="bundle name or folder")
-    check.add_argument("--engine", default="auto", choices=["auto", *_ENGINES])
+    check.add_argument("--engine", default="auto", choices=["auto", *ENGINES])
     check.add_argument("--files-only", action="store_true", help="read the files, open no engine, run nothing")
 
 
 def _compile(make: argparse.ArgumentParser) -> None:
     make.add_argument("name", help="bundle name or folder")
-    make.add_argument("--engine", default="auto", choices=["auto", *_ENGINES])
+    make.add_argument("--engine", default="auto", choices=["auto", *ENGINES])
     make.add_argument("--precision", action="append", choices=["f32", "f16", "bf16"], help="several are possible")
     make.add_argument(
         "--gpu", action="append", metavar="SM", help="compute capability, e.g. sm89; several are possible"
@@ -95,7 +94,7 @@ def _compile(make: argparse.ArgumentParser) -> None:
 
 def _bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("name", help="bundle name or folder")
-    bench.add_argument("--engine", action="append", choices=_ENGINES, help="default: all that this machine has")
+    bench.add_argument("--engine", action="append", choices=ENGINES, help="default: all that this machine has")
     bench.add_argument("--repeats", type=int, default=5, help="runs of each engine, one after the other in turn")
 
 
@@ -173,7 +172,7 @@ def _evaluate(evaluate: argparse.ArgumentParser) -> None:
     _data(evaluate)
     _unverified(evaluate)
     evaluate.add_argument("--part", choices=["train", "val", "test"], help="default: test, else val")
-    evaluate.add_argument("--engine", default="auto", choices=["auto", *_ENGINES])
+    evaluate.add_argument("--engine", default="auto", choices=["auto", *ENGINES])
     evaluate.add_argument("--html", type=Path, metavar="FILE", help="a page with plots")
     _record(evaluate)
 
@@ -225,5 +224,7 @@ def _sign(sign: argparse.ArgumentParser) -> None:
 def _export(export: argparse.ArgumentParser) -> None:
     export.add_argument("name", help="bundle name or folder")
     export.add_argument("--out", type=Path, required=True, metavar="FILE.zip")
-    export.add_argument("--with-engines", action="store_true", help="with the ready engines of the engine cache")
+    export.add_argument(
+        "--with-engines", action="store_true", help="with the ready engines and exported graphs of the engine cache"
+    )
     export.add_argument("--key", type=Path, metavar="FILE", help="private key to sign the engines with")

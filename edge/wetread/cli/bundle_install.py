@@ -93,6 +93,8 @@ def export(args: argparse.Namespace) -> int:
         "file": made.path,
         "size_bytes": made.size_bytes,
         "engines": made.engines,
+        "graphs": made.graphs,
+        "notes": list(made.notes),
     }
     show(report, as_json=args.json)
     return 0
@@ -157,6 +159,7 @@ def _install_source(args: argparse.Namespace) -> dict[str, Any]:
         "trusted": f"{done.record.trusted}, {done.record.by}",
         "runs_code": in_words(f for f in done.findings if f.for_reading),
         "engines": done.engines,
+        "graphs": done.graphs,
         "notes": list(done.notes),
         **_state(args, done.bundle),
     }

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from wetread.cli.options import bundle_folders, engine_cache, trust_policy
+from wetread.extras import how_to_install
 from wetread.records.numbers import number_of
 
 if TYPE_CHECKING:
@@ -220,4 +221,4 @@ def _learn_extra() -> Iterator[None]:
     except ModuleNotFoundError as exc:
         if str(exc.name).startswith("wetread"):
             raise
-        raise Misconfigured(f"training and evaluation need {exc.name}: pip install 'wetread[edge,learn]'") from exc
+        raise Misconfigured(f"training and evaluation need {exc.name}; {how_to_install('edge', 'learn')}") from exc

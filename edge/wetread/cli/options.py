@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from wetread.config import BundleSettings, Config
     from wetread.service.engine_caches import EngineCache
 
+ENGINES = ("torch", "openvino", "tensorrt", "tensorrt-rtx")
+"""What ``--engine`` may name; which of them a machine has is said when it is opened."""
 _DEFAULTS = (Path("wetread.toml"), Path("/etc/wetread/wetread.toml"))
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wetread.cli.options import add_config, add_json, bundle_folders, engine_cache, trust_policy
+from wetread.cli.options import ENGINES, add_config, add_json, bundle_folders, engine_cache, trust_policy
 
 if TYPE_CHECKING:
     from wetread.records.job import Prediction
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, metavar="STUDY_FOLDER", help="folder of DICOM files, or one .nii/.nii.gz")
     parser.add_argument("--bundle", required=True, metavar="NAME", help="installed bundle, or the path of one")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where results go; made if missing")
-    parser.add_argument("--engine", default="auto", choices=["auto", "torch", "openvino"])
+    parser.add_argument("--engine", default="auto", choices=["auto", *ENGINES])
     parser.add_argument(
         "--rendition",
         default="common",

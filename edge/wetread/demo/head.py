@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from wetread.errors import Misconfigured
+from wetread.extras import how_to_install
 from wetread.nifti import read_nifti
 from wetread.records.volume import Affine
 
@@ -66,7 +67,7 @@ def template_path() -> Path:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     path = Path(folders[0]) / _TEMPLATE if folders else None
     if path is None or not path.is_file():
-        raise Misconfigured("the demo needs the MNI152 template of nilearn 0.12 or later: pip install 'wetread[demo]'")
+        raise Misconfigured(f"the demo needs the MNI152 template of nilearn 0.12 or later; {how_to_install('demo')}")
     return path
 
 

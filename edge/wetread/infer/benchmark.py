@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from wetread import log
 from wetread.bundles import Bundle, load_bundle
 from wetread.bundles.manifest import Tolerance
 from wetread.bundles.trust import TrustPolicy
@@ -184,6 +185,7 @@ def _runner(case: _Case) -> Iterator[_Runner]:
 def _serve(connection: Connection, case: _Case) -> None:
     """Main function of an engine's process; ends when the pipe closes, so Ctrl-C is its parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log.configure_for_command()  # warnings of libraries quote values, and are no matter of who asked
     side = _Side(*case)
     answers: dict[str, Callable[[], object]] = {
         "open": side.open,

@@ -11,6 +11,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from wetread.errors import BundleInvalid, EngineUnavailable
+from wetread.extras import how_to_install
 from wetread.infer.configs.config import InferenceConfig
 from wetread.infer.configs.workflow import open_workflow
 from wetread.infer.program import Images, stage
@@ -98,6 +99,6 @@ def _iteration_completed() -> Any:
         from ignite.engine import Events
     except ImportError as exc:
         raise EngineUnavailable(
-            f"this bundle has an evaluator of its own, which needs pytorch-ignite ({exc}); pip install 'wetread[edge]'"
+            f"this bundle has an evaluator of its own, which needs pytorch-ignite ({exc}); {how_to_install('edge')}"
         ) from exc
     return Events.ITERATION_COMPLETED

@@ -23,6 +23,7 @@ from wetread.bundles.trust import check_paths, needed_by
 from wetread.durable import write_atomically
 from wetread.errors import BundleInvalid, BundleNotTrusted, Misconfigured, WetreadError
 from wetread.progress import Progress, unheard
+from wetread.service.bundle_export import GRAPHS
 from wetread.service.bundle_files import lock, place, remove, sync, unlocked
 from wetread.service.person import user_name
 
@@ -55,6 +56,8 @@ class Installed:
     findings: tuple[Finding, ...]
     """What of it needs the trust it was given."""
     engines: int
+    graphs: int
+    """Exported elsewhere; engines are made from them here."""
     notes: tuple[str, ...]
     """What a person should know besides, as sentences."""
 
@@ -84,9 +87,9 @@ def install(source: Path, settings: InstallSettings, *, progress: Progress = unh
             version=bundle.version, digest=digest, trusted=trusted, by=by, at=datetime.now(UTC), source=str(source)
         )
         write_record(target, record)
-        count, more = _adopt(engines, target.name, settings)
+        count, graphs, more = _adopt(engines, target.name, settings)
     progress("installed", 1.0)
-    return Installed(load_bundle(target), record, findings, count, (*notes, *more))
+    return Installed(load_bundle(target), record, findings, count, graphs, (*notes, *more))
 
 
 def vouch_in_place(bundle: Bundle, settings: InstallSettings) -> Record:
@@ -216,21 +219,24 @@ def _take_signature(folder: Path, there: Bundle) -> None:
             old.chmod(0o444)
 
 
-def _adopt(engines: Path | None, name: str, settings: InstallSettings) -> tuple[int, tuple[str, ...]]:
-    """Ready engines into the cache. They are programs: only with a signature of their own, or the user's word."""
+def _adopt(engines: Path | None, name: str, settings: InstallSettings) -> tuple[int, int, tuple[str, ...]]:
+    """Ready engines and graphs into the cache. They are programs: only with a signature, or the user's word."""
     if engines is None:
-        return 0, ()
+        return 0, 0, ()
     try:
         verify_files(engines, settings.trusted_keys, bundle=name)
     except BundleNotTrusted as exc:
         if not settings.trust_local:
-            return 0, (f"the ready engines were left out, they will be built here: {exc}",)
+            return 0, 0, (f"the ready engines were left out, they will be built here: {exc}",)
     from wetread.infer.engines.cache import adopt
+    from wetread.infer.graph.export import adopt_graph
 
-    taken = [adopt(folder, settings.cache_folder) for folder in sorted(engines.iterdir()) if folder.is_dir()]
-    good = sum(entry is not None for entry in taken)
-    damaged = len(taken) - good
-    return good, (f"{damaged} ready engines are damaged and were left out",) if damaged else ()
+    folders = sorted(f for f in engines.iterdir() if f.is_dir() and f.name != GRAPHS)
+    taken = [adopt(folder, settings.cache_folder) is not None for folder in folders]
+    exported = [adopt_graph(path, settings.cache_folder) for path in sorted((engines / GRAPHS).glob("*.onnx"))]
+    damaged = [*taken, *exported].count(False)
+    said = (f"{damaged} ready engines or graphs are damaged and were left out",) if damaged else ()
+    return sum(taken), sum(exported), said
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wetread.config import Config
 from wetread.errors import WetreadError
+from wetread.extras import how_to_install
 from wetread.receive.stow_settings import read_tokens
 from wetread.records.numbers import number_of
 from wetread.service.check import Check
@@ -52,7 +53,7 @@ def _libraries(_config: Config) -> Iterator[Check]:
         try:
             yield Check(package, True, metadata.version(package))
         except metadata.PackageNotFoundError:
-            yield Check(package, False, "not installed", "pip install 'wetread[edge]'")
+            yield Check(package, False, "not installed", how_to_install("edge"))
 
 
 def _disk(config: Config) -> Iterator[Check]:

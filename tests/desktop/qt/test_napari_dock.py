@@ -16,7 +16,7 @@ from pytestqt.qtbot import QtBot
 from phantoms import write_series
 from wetread_desktop.client.settings import DeskSettings, SettingsFolder
 
-napari_components = pytest.importorskip("napari.components", reason="napari is an extra: pip install 'wetread[napari]'")
+napari_components = pytest.importorskip("napari.components", reason="napari is an extra: pip install -e '.[napari]'")
 
 from npe2 import PluginManifest  # noqa: E402 (napari brings it)
 

@@ -24,7 +24,7 @@ from wetread_desktop.host import (
 from wetread_desktop.images.files import image_series, open_path
 from wetread_desktop.images.series_images import Images, fill, open_images
 
-napari_components = pytest.importorskip("napari.components", reason="napari is an extra: pip install 'wetread[napari]'")
+napari_components = pytest.importorskip("napari.components", reason="napari is an extra: pip install -e '.[napari]'")
 
 from wetread_desktop.hosts.napari.camera import LETTERS, scene_camera  # noqa: E402 (needs napari)
 from wetread_desktop.hosts.napari.napari_host import NapariHost, show_images  # noqa: E402

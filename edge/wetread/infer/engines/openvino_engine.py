@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from wetread.errors import EngineUnavailable
+from wetread.extras import how_to_install
 from wetread.infer.engines.engine import FloatArray, checked_images, checked_input
 from wetread.infer.engines.openvino_fine import pack_convolutions, spread_late
 from wetread.infer.engines.openvino_graph import pack_upsampling, pair_voxels
@@ -177,5 +178,5 @@ def _library() -> Any:
     try:
         import openvino
     except ImportError as exc:
-        raise EngineUnavailable(f"the package openvino is not installed ({exc}); pip install 'wetread[edge]'") from exc
+        raise EngineUnavailable(f"the package openvino is not installed ({exc}); {how_to_install('edge')}") from exc
     return openvino

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wetread.errors import EngineUnavailable
+from wetread.extras import how_to_install
 
 _OLDEST = 10
 
@@ -36,11 +37,11 @@ class Library:
             trt = importlib.import_module(self.module)
         except ModuleNotFoundError as exc:
             raise EngineUnavailable(
-                f"the package {self.engine} is not installed; pip install 'wetread[{self.engine}]'"
+                f"the package {self.engine} is not installed; {how_to_install(self.engine)}"
             ) from exc
         except (ImportError, OSError, RuntimeError) as exc:
             raise EngineUnavailable(
-                f"the package {self.engine} cannot be loaded ({exc}); pip install 'wetread[{self.engine}]'"
+                f"the package {self.engine} cannot be loaded ({exc}); {how_to_install(self.engine)}"
             ) from exc
         if not self.ahead_of_time and int(trt.__version__.split(".")[0]) < _OLDEST:
             raise EngineUnavailable(f"TensorRT {trt.__version__} is too old; {_OLDEST} or newer is needed")

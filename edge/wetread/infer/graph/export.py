@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shutil
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +31,9 @@ from wetread.infer.graph.onnx_half import POLICY, in_half
 OPSET = 17
 EXPORTER = f"torch.onnx {torch.__version__} trace, opset {OPSET}"
 """Part of every certificate's key: another exporter may write another graph."""
+_FOLDER = "onnx"
+_NAME = re.compile(r"[0-9a-f]{24}-\d+(x\d+)*-(f32|f16)\.onnx")
+_PRECISIONS: tuple[Precision, ...] = ("f32", "f16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ def exported(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision = "
     Raises: ``EngineUnavailable`` for a network that ONNX cannot express, ``EngineDisagrees`` when the graph does not
     give the network's answer, neither leaves a file; ``EngineNotReady`` where it may not be made.
     """
-    path = plan.cache_folder / "onnx" / f"{_name(plan, shape, precision)}.onnx"
+    path = plan.cache_folder / _FOLDER / f"{_name(plan, shape, precision)}.onnx"
     note = path.with_suffix(".json")
     mark = path.with_suffix(f".{MARK}")
     if note.is_file():
@@ -71,8 +77,31 @@ def hold_exported(plan: NetworkPlan) -> None:
     """Every graph of the network is used from now on: which of them, the shapes of the studies will say."""
     precisions: set[Precision] = {"f32", plan.precision}  # OpenVINO makes its own bf16 of the graph in float32
     for precision in precisions:
-        for mark in (plan.cache_folder / "onnx").glob(f"{_stem(plan, precision)}-*.{MARK}"):
+        for mark in (plan.cache_folder / _FOLDER).glob(f"{_stem(plan.key, precision)}-*.{MARK}"):
             hold(mark, bundle=plan.bundle, recipe=graph_recipe(precision))
+
+
+def kept_graphs(cache_folder: Path, *, network: str) -> Iterator[Path]:
+    """Every intact graph of one network (``NetworkPlan.key``) that the code of today would use, for another box."""
+    for precision in _PRECISIONS:
+        for path in sorted((cache_folder / _FOLDER).glob(f"{_stem(network, precision)}-*-{precision}.onnx")):
+            if _kept(path, path.with_suffix(".json")) is not None:
+                yield path
+
+
+def adopt_graph(path: Path, cache_folder: Path) -> bool:
+    """Take over a graph that another machine exported, with its check; False when it is damaged or no graph.
+
+    No engine serves with it before it gave the reference's answer here.
+    """
+    note = path.with_suffix(".json")
+    if _NAME.fullmatch(path.name) is None or _kept(path, note) is None:
+        return False
+    target = cache_folder / _FOLDER / path.name
+    if _kept(target, target.with_suffix(".json")) is None:
+        write_atomically(target, lambda part: shutil.copyfile(path, part))
+        write_atomically(target.with_suffix(".json"), lambda part: shutil.copyfile(note, part))
+    return True
 
 
 def _made(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision, path: Path) -> GraphCheck:
@@ -147,11 +176,11 @@ def _checked(
 
 
 def _name(plan: NetworkPlan, shape: tuple[int, ...], precision: Precision) -> str:
-    return f"{_stem(plan, precision)}-{'x'.join(map(str, shape[1:]))}-{precision}"
+    return f"{_stem(plan.key, precision)}-{'x'.join(map(str, shape[1:]))}-{precision}"
 
 
-def _stem(plan: NetworkPlan, precision: Precision) -> str:
-    return hashlib.sha256(f"{plan.key} {graph_recipe(precision)}".encode()).hexdigest()[:24]
+def _stem(network: str, precision: Precision) -> str:
+    return hashlib.sha256(f"{network} {graph_recipe(precision)}".encode()).hexdigest()[:24]
 
 
 def _kept(path: Path, note: Path) -> GraphCheck | None:

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from wetread.errors import EngineUnavailable
+from wetread.extras import how_to_install
 from wetread.infer.engines.engine import FloatArray
 from wetread.infer.engines.plan import Answering, Judge
 from wetread.infer.engines.wish import Precision
@@ -154,6 +155,5 @@ def _library() -> Any:
         return importlib.import_module("onnxruntime")
     except ImportError as exc:
         raise EngineUnavailable(
-            f"the package onnxruntime, which checks exported graphs, is not installed ({exc}); "
-            "pip install 'wetread[edge]'"
+            f"the package onnxruntime, which checks exported graphs, is not installed ({exc}); {how_to_install('edge')}"
         ) from exc
