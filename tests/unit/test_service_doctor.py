@@ -71,6 +71,22 @@ def test_files_that_wait_for_a_service_are_counted(path: Path) -> None:
     assert "2 received files wait for it" in checks(path, "service")[0].found
 
 
+def test_every_faulty_rule_is_told_although_the_bundle_is_missing(path: Path) -> None:
+    """``serve`` and ``route replay`` ask the same, in the same order."""
+    wrong = [
+        f"""[[routes]]
+name = "{name}"
+bundle = "nowhere"
+when = "study.{field} == 'x'"
+"""
+        for name, field in (("a1", "descripton"), ("a2", "accesion_number"))
+    ]
+    path.write_text("\n".join([path.read_text(), *wrong]))
+    said = next(check.found for check in examine(load_config(path)) if check.name == "routes")
+    assert "route 'a1': " in said
+    assert "did you mean 'description'?; route 'a2': " in said
+
+
 def test_doctor_makes_no_data_folder(path: Path) -> None:
     examine(load_config(path))
     assert not load_config(path).data_dir.exists()

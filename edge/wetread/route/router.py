@@ -83,6 +83,18 @@ class Decision:
     verdicts: tuple[Verdict, ...] = ()
 
 
+def check_rules(routes: Sequence[RouteSettings]) -> None:
+    """What is said of routes before a bundle is looked for. Raises: ``Misconfigured`` with every faulty rule."""
+    faults = []
+    for route in routes:
+        try:
+            Rule(route.when)
+        except Misconfigured as exc:
+            faults.append(f"route {route.name!r}: {exc}")
+    if faults:
+        raise Misconfigured("; ".join(faults))
+
+
 class Router:
     """The configured routes with their rules compiled and bundles found."""
 

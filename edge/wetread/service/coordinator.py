@@ -20,7 +20,7 @@ from wetread.jobs.comparisons import Comparisons
 from wetread.jobs.executor import LocalExecutor
 from wetread.jobs.queue import Queue
 from wetread.receive.stow_settings import read_tokens
-from wetread.route.router import Router
+from wetread.route.router import Router, check_rules
 from wetread.service.addresses import Addresses
 from wetread.service.api_process import serve_api
 from wetread.service.duties.cleaning import Cleaning
@@ -175,6 +175,7 @@ def step_behind_listeners() -> None:
 
 
 def _load_bundles(config: Config) -> dict[str, Bundle]:
+    check_rules(config.routes)
     names = {r.bundle for r in config.routes if r.mode != "off"}
     bundles = {name: find_bundle(name, config.bundle_folders) for name in sorted(names)}
     for bundle in bundles.values():

@@ -10,7 +10,7 @@ from wetread.config import Config
 from wetread.errors import WetreadError
 from wetread.infer.known import in_words, known_engines
 from wetread.records.numbers import number_of
-from wetread.route.router import Router
+from wetread.route.router import Router, check_rules
 from wetread.service.check import Check
 from wetread.service.engine_caches import caches_beside, service_cache
 from wetread.service.engine_cleaning import in_words as old_in_words
@@ -65,6 +65,7 @@ def look_at_bundles(config: Config) -> Iterator[Check]:
 
 def look_at_routes(config: Config) -> Iterator[Check]:
     """Rules as they would be at start."""
+    check_rules(config.routes)
     active = [r for r in config.routes if r.mode != "off"]
     bundles = {r.bundle: find_bundle(r.bundle, config.bundle_folders) for r in active}
     Router(config.routes, bundles)

@@ -14,7 +14,7 @@ from wetread.config import Config
 from wetread.db import Database, Queries, Row
 from wetread.errors import Misconfigured
 from wetread.jobs.requests import Pause, Requests
-from wetread.route.router import Decision, Router, RouteSettings
+from wetread.route.router import Decision, Router, RouteSettings, check_rules
 from wetread.service.explanation import Document, explained
 from wetread.service.maintenance import open_database, open_revisions
 
@@ -28,6 +28,7 @@ class Replay:
         Raises: ``Misconfigured``, also when there is no such route.
         """
         routes = _asked(config.routes, route)
+        check_rules(routes)
         bundles = {r.bundle: find_bundle(r.bundle, config.bundle_folders) for r in routes}
         self._router = Router(routes, bundles)
         self._bundle_digests = {name: bundle.digest() for name, bundle in bundles.items()}
