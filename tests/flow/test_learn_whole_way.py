@@ -45,7 +45,7 @@ def test_signed_read_of_a_running_service_is_exported_measured_and_withdrawn(
     files = [path for path in out.rglob("*") if path.is_file()]
     assert len(files) == 4
     written = b"".join(gzip.decompress(f.read_bytes()) if f.suffix == ".gz" else f.read_bytes() for f in files)
-    who = ("MRN-4711-X", "Secret", "Petra", "19311231", "094", JANE, HOSPITAL, "mayor", header.StudyDate, study, job)
+    who = ("MRN-4711-X", "Secret", "Petra", "19311231", "094Y", JANE, HOSPITAL, "mayor", header.StudyDate, study, job)
     more = (header.SeriesInstanceUID, header.SOPInstanceUID, header.FrameOfReferenceUID)
     names = "\n".join(map(str, files)).encode()
     assert [word for word in (*who, *more) if word.encode() in written + names] == []

@@ -129,5 +129,5 @@ def test_two_runs_share_no_uid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_template_is_asked_for_by_name_when_nilearn_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    with pytest.raises(Exception, match=r"wetread\[demo\]"):
+    with pytest.raises(Exception, match=r"\[demo\]"):
         template_path()

@@ -17,7 +17,7 @@ from wetread.infer.model import open_model
 
 ROOT = Path(gate.__file__).resolve().parents[2]
 NO_NUMBERS = {
-    *("__init__.py", "durable.py", "errors.py", "memory.py", "bundles/__init__.py", "bundles/archive.py"),
+    *("__init__.py", "durable.py", "errors.py", "extras.py", "memory.py", "bundles/__init__.py", "bundles/archive.py"),
     *("bundles/check.py", "bundles/installed.py", "bundles/signature.py", "bundles/trust.py", "progress.py"),
     *(f"bundles/static_check{part}.py" for part in ("", "_expressions", "_files", "_names", "_weights")),
     *(

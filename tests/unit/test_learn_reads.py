@@ -280,7 +280,6 @@ def test_export_trains_a_version_that_a_withdrawal_names_and_the_copies_are_gone
     trained = train(
         small_bundle(tmp_path / "start" / "chest"),
         settings(done.folder, tmp_path / "trained", epochs=1, batch_size=4),
-        progress=None,
     )
     metrics = json.loads((trained.bundle.folder / "training" / "metrics.json").read_text())
     assert metrics["data"]["exports"] == [done.id]

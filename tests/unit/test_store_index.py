@@ -217,10 +217,10 @@ def test_refusals_are_counted_per_caller_and_the_oldest_strangers_forgotten(
     monkeypatch.setattr("wetread.store.notes.KEPT_REFUSALS", 2)
     for number, calling in enumerate(("A", "B", "A", "C")):
         at = f"2026-03-14T15:09:2{number}.000+00:00"
-        store.spool.note(Refusal(calling, "WETREAD", "10.0.0.9", f"reason {number}", "", 5, at, at))
+        store.spool.note(Refusal(calling, "WETREAD", "10.0.0.9", f"{calling} is a stranger", "", 5, at, at))
     store.take_in_what_is_listed()
     rows = store.db.fetch("SELECT calling, count, reason, first_at < last_at AS again FROM refusals ORDER BY calling")
-    assert [tuple(r) for r in rows] == [("A", 10, "reason 2", 1), ("C", 5, "reason 3", 0)]
+    assert [tuple(r) for r in rows] == [("A", 10, "A is a stranger", 1), ("C", 5, "C is a stranger", 0)]
 
 
 def test_note_of_an_earlier_version_is_an_event(store: Stored) -> None:
