@@ -175,7 +175,13 @@ def test_header_that_only_pydicom_reads_is_looked_at_to_its_end(tmp_path: Path) 
         part10.check(dataclasses.replace(whole, dataset=unusual[:-1]))
 
 
+@pytest.mark.parametrize("zeros", [1, 7, 46])
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-def test_zeros_behind_the_pixel_data_are_padding(tmp_path: Path, syntax: str) -> None:
+def test_zeros_behind_the_pixel_data_are_padding(tmp_path: Path, syntax: str, zeros: int) -> None:
     instance = received(write_series(tmp_path / "a", shape=(1, 16, 16), transfer_syntax=syntax).paths[0])
-    part10.check(dataclasses.replace(instance, dataset=bytes(instance.dataset) + b"\0" * 46))
+    whole, implicit = bytes(instance.dataset), syntax == ImplicitVRLittleEndian
+    padded = dataclasses.replace(instance, dataset=whole + bytes(zeros))
+    part10.check(padded)
+    assert plain_uids(padded.dataset, implicit_vr=implicit) == plain_uids(whole, implicit_vr=implicit) is not None
+    with pytest.raises(InstanceRefused, match="ends within an element"):
+        part10.check(dataclasses.replace(instance, dataset=whole[:-zeros]))

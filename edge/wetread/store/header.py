@@ -64,7 +64,7 @@ def check_end(data: bytes | memoryview, offset: int, *, implicit_vr: bool) -> No
     """
     end = len(data)
     with contextlib.suppress(_Unusual):
-        while offset < end:
+        while offset < end and any(data[offset : offset + _HEAD_BYTES]):  # zeros behind the last element: padding
             try:
                 tag, vr, length, offset = _element(data, offset, implicit_vr=implicit_vr)
                 if tag >> 16 < _PIXEL_GROUP:
@@ -111,6 +111,8 @@ def _walk(data: bytes | memoryview, found: dict[int, str], *, implicit_vr: bool)
             offset = _after_sequence(data, offset, vr, implicit_vr=implicit_vr, depth=0)
             continue
         if tag in _WANTED:
+            if vr not in (b"UI", b""):
+                raise _Unusual  # pydicom says what it is then
             found[tag] = _uid(bytes(data[offset : offset + length]))
         offset += length
         if offset > end:

@@ -68,7 +68,7 @@ class Journal:
         self._file = _opened(self.path)
         try:
             self._pending = self._load()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the lock goes with the file; raised again
             self._file.close()
             raise
 
@@ -204,7 +204,7 @@ def _opened(path: Path) -> BinaryIO:
                 return file
         except FileNotFoundError:
             pass  # removed: the next round makes a new one
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the lock goes with the file; raised again
             file.close()
             raise
         file.close()

@@ -59,7 +59,7 @@ def open_path(
     try:
         _unpack(path, Path(unpacked.name))
         return replace(_scanned(look(Path(unpacked.name)), path), unpacked=unpacked)
-    except BaseException:
+    except BaseException:  # also Ctrl-C: nothing of the study stays behind; raised again
         unpacked.cleanup()
         raise
 
