@@ -30,7 +30,7 @@ class Outgoing:
 
 
 def outgoing(folder: Path) -> Outgoing:
-    """Look at every file below ``folder``, in every depth; each is read once.
+    """Look at every file below ``folder``, in every depth: its header, then all of it to its end.
 
     Raises: ``NotDicom`` when ``folder`` is not a folder.
     """
